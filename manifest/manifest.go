@@ -1,0 +1,159 @@
+// Package manifest is the language of sandwich: the one YAML file that a person
+// writes, with every default resolved, and the lock that the tool writes beside it.
+//
+// Decode reads and checks a manifest and reports every fault it finds with its
+// line and column. The package is pure: it opens no network connection and reads
+// no clock.
+package manifest
+
+// Manifest is a checked manifest (version 1) with every default filled in.
+// Relative paths in it are relative to the folder that holds the file.
+type Manifest struct {
+	Version     int               // always 1
+	Name        string            // namespace/name in the registry
+	Message     string            // what this revision is about
+	Dataset     Dataset           // which boxes and photos
+	Crop        Crop              // how a box becomes a picture
+	Split       Split             // which picture is for what
+	Model       Model             // what is trained, and how
+	Seed        uint64            // the one root of every random draw
+	Code        *Code             // the user's sources; nil when there are none to record
+	Environment Environment       // what all of it runs in
+	Package     Package           // what goes into the package
+	Registry    string            // s3://bucket, file:///path or a folder
+	Mirrors     map[string]string // URL prefix -> URL prefix or folder to read instead
+}
+
+// Dataset says which boxes of which photos make the data set.
+type Dataset struct {
+	Source  Source
+	Subsets []string // of train, validation, test
+	Labels  []Label
+	Images  []string // places to try for each photo, in order: original, thumbnail, cvdf
+	Boxes   Boxes
+	Limit   int // photos per label, chosen by digest; 0 means all
+}
+
+// Source names the metadata files. Name is "open-images/v4" or "open-images/v7";
+// when it is empty the other fields hold URLs or paths. Boxes and Images may hold
+// the placeholder {subset}.
+type Source struct {
+	Name      string
+	Classes   string
+	Hierarchy string // may be empty when no label asks for descendants
+	Boxes     string
+	Images    string
+}
+
+// Label asks for the boxes of one label of the data set.
+type Label struct {
+	Name        string   // a label's name or id, as written
+	As          string   // the class it becomes; by default the label's own name
+	Descendants bool     // also the labels below it in the hierarchy
+	Except      []string // names or ids of labels below it to leave out, with all below them
+}
+
+// Boxes are the rules that a box must pass.
+type Boxes struct {
+	Exclude []string // of occluded, truncated, group_of, depiction, inside
+	MinSide int      // pixels of the shorter side, measured on the decoded photo
+}
+
+// Crop says how a box is cut from its photo.
+type Crop struct {
+	Pad   float64 // added on each side, as a fraction of the box's side
+	Shape string  // keep, stretch, square, letterbox
+	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels
+}
+
+// Split says how photos are divided. The three fractions add up to 1.
+type Split struct {
+	Train, Validation, Test float64
+	By                      string // image
+}
+
+// Model says what is trained and how.
+type Model struct {
+	Layers        []Layer // resolved: the name "article" is expanded by ArticleLayers
+	LayersName    string  // the name as written, empty when layers were listed
+	Augment       Augment
+	Optimizer     Optimizer
+	Batch         int
+	Epochs        int
+	EarlyStopping *EarlyStopping // nil trains every epoch
+}
+
+// Layer is one layer of a sequential network on channels-last pictures.
+// Exactly one of the fields is set.
+type Layer struct {
+	Conv    *Conv
+	MaxPool *MaxPool
+	Flatten *Flatten
+	Dense   *Dense
+	Dropout *Dropout
+}
+
+// Conv is a 2-D convolution with stride 1 and a bias.
+type Conv struct {
+	Filters    int
+	Kernel     int    // side of the kernel, pixels
+	Padding    string // valid or same
+	Activation string // none or relu
+}
+
+// MaxPool takes the maximum of each Size×Size window; the stride equals Size, a
+// rest smaller than a window is dropped.
+type MaxPool struct{ Size int }
+
+// Flatten makes one vector of a picture.
+type Flatten struct{}
+
+// Dense is a fully connected layer.
+type Dense struct {
+	Units      int
+	Activation string // none or relu
+}
+
+// Dropout zeroes each value with probability Rate while training and scales the
+// rest by 1/(1-Rate).
+type Dropout struct{ Rate float64 }
+
+// Augment bounds the random changes made to training pictures, in Keras' units.
+type Augment struct {
+	Rotation float64 // degrees, drawn from ±Rotation
+	Shift    float64 // fraction of the side, drawn from ±Shift for each axis
+	Shear    float64 // degrees, drawn from ±Shear
+	Zoom     float64 // factor drawn from 1±Zoom for each axis
+	Flip     string  // none or horizontal
+}
+
+// Optimizer names the update rule. Zero values never occur in a checked manifest.
+type Optimizer struct {
+	Name         string // rmsprop, as Keras defines it
+	LearningRate float64
+	Rho          float64 // decay of the squared-gradient average
+	Epsilon      float64
+}
+
+// EarlyStopping ends training when Monitor has not improved for Patience epochs.
+type EarlyStopping struct {
+	Monitor     string // val_loss or val_accuracy
+	Patience    int
+	MinDelta    float64
+	RestoreBest bool
+}
+
+// Code is where the user's own sources are.
+type Code struct {
+	Git string // a folder in a git work tree
+}
+
+// Environment is what the stages run in.
+type Environment struct {
+	Native bool // this binary's own toolchain and modules
+}
+
+// Package says what goes into the package besides what always does.
+type Package struct {
+	Originals bool // the photos as downloaded, so that a rebuild does not depend on links
+}
