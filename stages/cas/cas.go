@@ -1,0 +1,118 @@
+// Package cas is the content store: immutable blobs named by their SHA-256, Merkle
+// trees of them, and the cache that remembers which tree an action produced.
+//
+// The data model is the Remote Execution API's (Digest, Directory, ActionResult), so
+// that a disk, a team's cache server and a cluster can serve the same interface
+// without translation. See README.md in this folder for the layout on disk and for
+// what is promised after a crash.
+package cas
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+)
+
+// Store keeps blobs by digest. All methods are safe for concurrent use.
+type Store interface {
+	// Open returns the content of a blob. The error is fs.ErrNotExist when the store
+	// does not have it. The reader verifies: where a bare io.EOF would end a damaged
+	// blob, Read returns a *BlobError instead.
+	Open(ctx context.Context, d Digest) (io.ReadCloser, error)
+	// Put stores what r yields and returns its digest. A blob becomes visible whole
+	// or not at all.
+	Put(ctx context.Context, r io.Reader) (Digest, error)
+	// Missing returns those of the digests that the store does not have, in order.
+	Missing(ctx context.Context, ds []Digest) ([]Digest, error)
+}
+
+// ErrDamaged says that bytes do not match the digest that names them.
+var ErrDamaged = errors.New("content does not match its digest")
+
+// BlobError says which blob could not be read, and why: fs.ErrNotExist or ErrDamaged.
+// The engine answers both by setting the blob aside and building it again.
+type BlobError struct {
+	Digest Digest
+	Err    error
+}
+
+func (e *BlobError) Error() string { return fmt.Sprintf("blob %s: %v", e.Digest, e.Err) }
+
+// Unwrap returns the cause.
+func (e *BlobError) Unwrap() error { return e.Err }
+
+// ReadBlob returns the verified content of a blob.
+func ReadBlob(ctx context.Context, s Store, d Digest) (_ []byte, err error) {
+	r, err := s.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	// A damaged file may be longer than its digest says; one byte more than the size
+	// is enough to notice.
+	data := make([]byte, 0, d.Size()+1)
+	buf := bytes.NewBuffer(data)
+	if _, err := io.Copy(buf, r); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// PutBytes stores data and returns its digest.
+func PutBytes(ctx context.Context, s Store, data []byte) (Digest, error) {
+	return s.Put(ctx, bytes.NewReader(data))
+}
+
+// verifier checks a blob while it is read.
+type verifier struct {
+	src    io.ReadCloser
+	want   Digest
+	hash   hash.Hash
+	seen   int64
+	onFail func(error)
+}
+
+func newVerifier(src io.ReadCloser, want Digest, onFail func(error)) *verifier {
+	return &verifier{src: src, want: want, hash: sha256.New(), onFail: onFail}
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	n, err := v.src.Read(p)
+	v.hash.Write(p[:n])
+	v.seen += int64(n)
+	if v.seen > v.want.size || (errors.Is(err, io.EOF) && !v.matches()) {
+		bad := &BlobError{Digest: v.want, Err: ErrDamaged}
+		if v.onFail != nil {
+			v.onFail(bad)
+			v.onFail = nil
+		}
+		return n, bad
+	}
+	return n, err
+}
+
+func (v *verifier) matches() bool {
+	return v.seen == v.want.size && [sha256.Size]byte(v.hash.Sum(nil)) == v.want.sum
+}
+
+func (v *verifier) Close() error { return v.src.Close() }
+
+// contextReader ends a copy when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+func notExist(d Digest) error { return &BlobError{Digest: d, Err: fs.ErrNotExist} }

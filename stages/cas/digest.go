@@ -1,0 +1,61 @@
+package cas
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
+	"github.com/opencontainers/go-digest"
+)
+
+// Digest names a blob: the SHA-256 of its bytes and their number, as in the Remote
+// Execution API. Digests are comparable; the zero Digest names nothing.
+type Digest struct {
+	sum  [sha256.Size]byte
+	size int64
+}
+
+// Sum returns the digest of data.
+func Sum(data []byte) Digest {
+	return Digest{sum: sha256.Sum256(data), size: int64(len(data))}
+}
+
+// NewDigest makes a digest of 64 lower-case hexadecimal characters and a size in bytes.
+func NewDigest(hexSum string, size int64) (Digest, error) {
+	if err := digest.SHA256.Validate(hexSum); err != nil {
+		return Digest{}, fmt.Errorf("digest %q: %w", hexSum, err)
+	}
+	if size < 0 {
+		return Digest{}, fmt.Errorf("digest %q: negative size %d", hexSum, size)
+	}
+	d := Digest{size: size}
+	if _, err := hex.Decode(d.sum[:], []byte(hexSum)); err != nil {
+		return Digest{}, fmt.Errorf("digest %q: %w", hexSum, err)
+	}
+	return d, nil
+}
+
+// Hex returns the 64 hexadecimal characters of the SHA-256.
+func (d Digest) Hex() string { return hex.EncodeToString(d.sum[:]) }
+
+// SHA256 returns the raw sum.
+func (d Digest) SHA256() [sha256.Size]byte { return d.sum }
+
+// Size returns the number of bytes of the blob.
+func (d Digest) Size() int64 { return d.size }
+
+// IsZero reports whether d names nothing.
+func (d Digest) IsZero() bool { return d == Digest{} }
+
+// String returns "sha256:" and the hexadecimal sum, the form used wherever a person or
+// a file meets a digest.
+func (d Digest) String() string { return digest.NewDigestFromEncoded(digest.SHA256, d.Hex()).String() }
+
+func (d Digest) proto() *repb.Digest {
+	return &repb.Digest{Hash: d.Hex(), SizeBytes: d.size}
+}
+
+func fromProto(p *repb.Digest) (Digest, error) {
+	return NewDigest(p.GetHash(), p.GetSizeBytes())
+}
