@@ -21,6 +21,7 @@ import (
 //
 //	blobs/ab/cdef…      the bytes, read-only, named by their SHA-256
 //	results/ab/cdef…    what the action of that digest produced
+//	latest/ab/cdef…     the last action noted under the name of that digest
 //	locks/ab/cdef…      held by the process that is running the action
 //	damaged/…           blobs that did not match their name, kept for a look
 //	tmp/…               writes under way
@@ -33,6 +34,7 @@ type Disk struct {
 const (
 	blobsDir   = "blobs"
 	resultsDir = "results"
+	latestDir  = "latest"
 	locksDir   = "locks"
 	damagedDir = "damaged"
 	tmpDir     = "tmp"
@@ -48,7 +50,7 @@ func OpenDisk(dir string) (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	for _, sub := range []string{blobsDir, resultsDir, locksDir, damagedDir, tmpDir} {
+	for _, sub := range []string{blobsDir, resultsDir, latestDir, locksDir, damagedDir, tmpDir} {
 		if err := os.MkdirAll(filepath.Join(abs, sub), 0o777); err != nil {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
@@ -176,25 +178,36 @@ func (s *Disk) Record(_ context.Context, action Digest, r Result) error {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	tmp, err := os.CreateTemp(filepath.Join(s.root, tmpDir), "result-*")
-	if err != nil {
-		return fmt.Errorf("record result: %w", err)
-	}
-	_, err = fmt.Fprintf(tmp, "%x\n%s", sum, body)
-	if err == nil {
-		// A result promises that its blobs exist, so it must not reach the disk as an
-		// empty name; blobs are checked when they are read and need no such care.
-		err = tmp.Sync()
-	}
-	if err == nil {
-		err = s.publish(tmp, s.path(resultsDir, action))
-	}
-	if err != nil {
-		_ = tmp.Close()
-		_ = os.Remove(tmp.Name())
+	entry := append(fmt.Appendf(nil, "%x\n", sum), body...)
+	// A result promises that its blobs exist, so it must not reach the disk as an empty
+	// name; blobs are checked when they are read and need no such care.
+	if err := s.write(s.path(resultsDir, action), entry, true); err != nil {
 		return fmt.Errorf("record result: %w", err)
 	}
 	return nil
+}
+
+// write makes data the content of the file name, whole or not at all.
+func (s *Disk) write(name string, data []byte, sync bool) (err error) {
+	tmp, err := os.CreateTemp(filepath.Join(s.root, tmpDir), "entry-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = tmp.Close() // closed already on most paths; the first error is the one to tell
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	if _, err := tmp.Write(data); err != nil {
+		return err
+	}
+	if sync {
+		if err := tmp.Sync(); err != nil {
+			return err
+		}
+	}
+	return s.publish(tmp, name)
 }
 
 // Forget removes the result of an action, so that it runs again.
@@ -202,6 +215,29 @@ func (s *Disk) Forget(_ context.Context, action Digest) error {
 	err := os.Remove(s.path(resultsDir, action))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget result: %w", err)
+	}
+	return nil
+}
+
+// Latest returns the action that was last noted under name, or fs.ErrNotExist.
+func (s *Disk) Latest(_ context.Context, name string) (Digest, error) {
+	data, err := os.ReadFile(s.path(latestDir, Sum([]byte(name))))
+	if err != nil {
+		return Digest{}, fmt.Errorf("latest action: %w", err)
+	}
+	var sum string
+	var size int64
+	if _, err := fmt.Sscanf(string(data), "%s %d\n", &sum, &size); err != nil {
+		return Digest{}, fmt.Errorf("latest action: %w", fs.ErrNotExist)
+	}
+	return NewDigest(sum, size)
+}
+
+// Note makes action the latest of name.
+func (s *Disk) Note(_ context.Context, name string, action Digest) error {
+	entry := fmt.Appendf(nil, "%s %d\n", action.Hex(), action.Size())
+	if err := s.write(s.path(latestDir, Sum([]byte(name))), entry, false); err != nil {
+		return fmt.Errorf("note action: %w", err)
 	}
 	return nil
 }

@@ -3,21 +3,24 @@ package cas
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 )
 
 // Memory is a store and a cache in memory, for tests and for small trees that are
 // never kept.
 type Memory struct {
-	mu      sync.RWMutex // guards blobs and results
+	mu      sync.RWMutex // guards the maps
 	blobs   map[Digest][]byte
 	results map[Digest]Result
+	latest  map[string]Digest
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{blobs: make(map[Digest][]byte), results: make(map[Digest]Result)}
+	return &Memory{blobs: make(map[Digest][]byte), results: make(map[Digest]Result), latest: make(map[string]Digest)}
 }
 
 // Open implements Store.
@@ -81,5 +84,24 @@ func (m *Memory) Forget(_ context.Context, action Digest) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.results, action)
+	return nil
+}
+
+// Latest implements the engine's cache.
+func (m *Memory) Latest(_ context.Context, name string) (Digest, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	d, ok := m.latest[name]
+	if !ok {
+		return Digest{}, fmt.Errorf("latest action: %w", fs.ErrNotExist)
+	}
+	return d, nil
+}
+
+// Note implements the engine's cache.
+func (m *Memory) Note(_ context.Context, name string, action Digest) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.latest[name] = action
 	return nil
 }

@@ -121,6 +121,23 @@ func (t Tree) Files(ctx context.Context) iter.Seq2[File, error] {
 	}
 }
 
+// Directories returns the directories at the root of the tree.
+func (t Tree) Directories(ctx context.Context) (map[string]TreeID, error) {
+	d, err := readDirectory(ctx, t.store, t.id.root)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[string]TreeID, len(d.GetDirectories()))
+	for _, n := range d.GetDirectories() {
+		digest, err := fromProto(n.GetDigest())
+		if err != nil {
+			return nil, err
+		}
+		ids[n.GetName()] = TreeID{digest}
+	}
+	return ids, nil
+}
+
 func (t Tree) walk(ctx context.Context, prefix string, dir Digest, yield func(File, error) bool) bool {
 	d, err := readDirectory(ctx, t.store, dir)
 	if err != nil {

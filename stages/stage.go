@@ -1,0 +1,160 @@
+// Package stages is the engine: it plans a build as a graph of actions, names each
+// action by a digest of everything that decides its output, and runs only those whose
+// result is not known yet.
+//
+// The engine knows no data set and no storage. The kinds of work are packages below
+// this one; where trees are kept is the business of package cas.
+package stages
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// Kind is a sort of work: a pure function of its Params and the content of its inputs.
+//
+// What must not decide the output (how bytes are fetched, how many workers there are)
+// is not part of Params: it stands in other fields of the implementation, or comes
+// with the Task.
+type Kind interface {
+	// Name is the kind's name, such as "crop".
+	Name() string
+	// Version is the behaviour version. It is raised by hand when equal parameters and
+	// inputs would give other bytes than before.
+	Version() int
+	// Params returns everything but the inputs that decides the output. It is
+	// marshalled to JSON with sorted keys and becomes part of the action.
+	Params() any
+	// Run reads the task's inputs and writes its output. It returns soon after the
+	// context ends.
+	Run(ctx context.Context, t *Task) error
+}
+
+// Stage is a node of a build.
+type Stage struct {
+	Name   string
+	Kind   Kind
+	Inputs []Input
+}
+
+// Input says where one input of a stage comes from: the output of stage From, or, with
+// Pin, what Pin makes of that output. From is empty for an input that needs no stage.
+type Input struct {
+	Name string
+	From string
+	Pin  Pinner
+}
+
+// Pinner turns something of the outside world into a tree, which enters the key by its
+// content like any other. It is the only way by which the world enters a build: a
+// Pinner consults the lock first, and asks the network, the clock or a git work tree
+// only for what the lock does not hold.
+//
+// upstream is the zero Tree when the input names no stage. The task has no inputs and
+// no output; it serves for its store, its progress and its messages.
+type Pinner interface {
+	Pin(ctx context.Context, t *Task, upstream cas.Tree) (cas.Tree, error)
+}
+
+// Task is what a running stage sees of the world. Its methods are safe for concurrent
+// use.
+type Task struct {
+	stage    string
+	inputs   map[string]cas.Tree
+	out      *cas.Builder
+	store    cas.Store
+	workers  int
+	observer Observer
+
+	mu       sync.Mutex // guards the fields below
+	counters map[string]int64
+	log      []cas.Line
+}
+
+func newTask(stage string, store cas.Store, inputs map[string]cas.Tree, workers int, o Observer) *Task {
+	return &Task{
+		stage:    stage,
+		inputs:   inputs,
+		out:      cas.NewBuilder(store),
+		store:    store,
+		workers:  max(workers, 1),
+		observer: o,
+		counters: make(map[string]int64),
+	}
+}
+
+// Input returns the input of that name. Asking for one that the stage does not declare
+// is a mistake of the kind, and the tree returned fails on every read.
+func (t *Task) Input(name string) cas.Tree {
+	tree, ok := t.inputs[name]
+	if !ok {
+		return cas.NewTree(t.store, cas.TreeID{})
+	}
+	return tree
+}
+
+// Out is the stage's output.
+func (t *Task) Out() *cas.Builder { return t.out }
+
+// Store is where blobs are kept while the stage runs.
+func (t *Task) Store() cas.Store { return t.store }
+
+// Workers is how many goroutines the stage may keep busy; at least 1. The output must
+// not depend on it.
+func (t *Task) Workers() int { return t.workers }
+
+// Progress tells how far the stage is. A total of 0 means that it is not known. It is
+// cheap enough to be called for every item.
+func (t *Task) Progress(done, total int64, unit string) {
+	t.observer.Observe(Progress{Stage: t.stage, Done: done, Total: total, Unit: unit})
+}
+
+// Infof tells the person something. The line is kept with the result, so it must be
+// the same for equal inputs.
+func (t *Task) Infof(format string, args ...any) { t.say(false, format, args) }
+
+// Warnf is Infof for what the person should look into.
+func (t *Task) Warnf(format string, args ...any) { t.say(true, format, args) }
+
+func (t *Task) say(warning bool, format string, args []any) {
+	line := cas.Line{Warning: warning, Text: fmt.Sprintf(format, args...)}
+	t.mu.Lock()
+	t.log = append(t.log, line)
+	t.mu.Unlock()
+	t.observer.Observe(Message{Stage: t.stage, Line: line})
+}
+
+// Count adds n to a counter that is kept with the result.
+func (t *Task) Count(name string, n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counters[name] += n
+}
+
+// result commits the output.
+func (t *Task) result(ctx context.Context) (cas.Result, error) {
+	tree, err := t.out.Commit(ctx)
+	if err != nil {
+		return cas.Result{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cas.Result{Tree: tree.ID(), Counters: t.counters, Log: t.log}, nil
+}
+
+// RunKind runs a kind once on the given inputs, outside of any build and any cache.
+func RunKind(ctx context.Context, store cas.Store, kind Kind, inputs map[string]cas.Tree, workers int, o Observer) (cas.Result, error) {
+	t := newTask(kind.Name(), store, inputs, workers, o)
+	if err := kind.Run(ctx, t); err != nil {
+		return cas.Result{}, err
+	}
+	return t.result(ctx)
+}
+
+// RunPinner runs a pinner once, outside of any build.
+func RunPinner(ctx context.Context, store cas.Store, p Pinner, upstream cas.Tree, workers int, o Observer) (cas.Tree, error) {
+	return p.Pin(ctx, newTask("pin", store, nil, workers, o), upstream)
+}
