@@ -63,8 +63,13 @@ func ReadBlob(ctx context.Context, s Store, d Digest) (_ []byte, err error) {
 	return buf.Bytes(), nil
 }
 
-// PutBytes stores data and returns its digest.
+// PutBytes stores data, unless the store has it already, and returns its digest.
 func PutBytes(ctx context.Context, s Store, data []byte) (Digest, error) {
+	d := Sum(data)
+	missing, err := s.Missing(ctx, []Digest{d})
+	if err != nil || len(missing) == 0 {
+		return d, err
+	}
 	return s.Put(ctx, bytes.NewReader(data))
 }
 
