@@ -1,0 +1,95 @@
+// Package environment describes what the stages of a build run in.
+package environment
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Native is the toolchain and the modules that this binary was made of. It is part of
+// every action: equal binaries give equal bytes, and another compiler or another
+// version of a codec may not.
+//
+// The project's own version is left out on purpose. What its kinds do is named by
+// their behaviour versions, so a fix of a message does not rebuild a data set.
+type Native struct {
+	Go      string            `json:"go"`
+	OS      string            `json:"os"`
+	Arch    string            `json:"arch"`
+	Target  map[string]string `json:"target,omitempty"` // GOAMD64 and its like: which instructions the compiler may use
+	Modules []Module          `json:"modules"`
+}
+
+// Module is a dependency, with the sum that go.sum holds for it.
+type Module struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	Sum     string `json:"sum,omitempty"`
+}
+
+// errNoBuildInfo says that the binary does not know what it was made of.
+var errNoBuildInfo = errors.New("environment: this binary carries no build information; build it with go build, with modules")
+
+// Current describes the running binary.
+func Current() (Native, error) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return Native{}, errNoBuildInfo
+	}
+	n := Native{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Target: map[string]string{}}
+	for _, s := range info.Settings {
+		if s.Key == targetSetting[runtime.GOARCH] {
+			n.Target[s.Key] = s.Value
+		}
+	}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		n.Modules = append(n.Modules, Module{Path: m.Path, Version: m.Version, Sum: m.Sum})
+	}
+	return n, nil
+}
+
+// targetSetting names the build setting that chooses the instructions of an
+// architecture. It may decide whether the compiler fuses a multiplication and an
+// addition, and with that the last bit of a result.
+var targetSetting = map[string]string{
+	"386": "GO386", "amd64": "GOAMD64", "arm": "GOARM", "arm64": "GOARM64",
+	"ppc64": "GOPPC64", "ppc64le": "GOPPC64", "riscv64": "GORISCV64", "wasm": "GOWASM",
+}
+
+// Digest names the environment.
+func (n Native) Digest() (digest.Digest, error) {
+	data, err := json.Marshal(n)
+	if err != nil {
+		return "", fmt.Errorf("environment: %w", err)
+	}
+	return digest.SHA256.FromBytes(data), nil
+}
+
+// Binary returns the digest of the running executable.
+func Binary() (_ digest.Digest, err error) {
+	name, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("environment: %w", err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("environment: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("environment: %w", err)
+	}
+	return digest.NewDigest(digest.SHA256, h), nil
+}
