@@ -1,0 +1,204 @@
+package openimages
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"html"
+	"io"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Rotation says by how many degrees a photo's pixels must be turned
+// counterclockwise to stand upright: 0, 90, 180 or 270.
+type Rotation int16
+
+// RotationUnknown is what a file without the column, or with an empty field, says.
+const RotationUnknown Rotation = -1
+
+// Image is one row of an image file. Texts are as their source has them; V3 writes
+// HTML entities in Author and Title (see PlainText). Any of them but ImageID and
+// Subset may be empty.
+type Image struct {
+	ImageID            ImageID
+	Subset             string // train, validation or test
+	OriginalURL        string // the photo as uploaded
+	OriginalLandingURL string // its page
+	License            string // URL of the licence
+	AuthorProfileURL   string
+	Author             string
+	Title              string
+	OriginalSize       int64  // bytes of the original; 0 when not known
+	OriginalMD5        string // base64 of the original's MD5; empty when not known
+	Thumbnail300KURL   string // a copy of about 300,000 pixels
+	Rotation           Rotation
+}
+
+// MD5 returns the original's MD5 sum, and whether it is known.
+func (i *Image) MD5() (sum [16]byte, ok bool) {
+	b, err := base64.StdEncoding.DecodeString(i.OriginalMD5)
+	if err != nil || len(b) != len(sum) {
+		return sum, false
+	}
+	return [16]byte(b), true
+}
+
+// imageColumns are the columns of an image file in their official order.
+var imageColumns = []string{
+	"ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL",
+	"Author", "Title", "OriginalSize", "OriginalMD5", "Thumbnail300KURL", "Rotation",
+}
+
+// Indices into the columns that readHeader returns for imageColumns.
+const (
+	colImage = iota
+	colSubset
+	colOriginalURL
+	colLandingURL
+	colLicense
+	colAuthorURL
+	colAuthor
+	colTitle
+	colSize
+	colMD5
+	colThumbnail
+	colRotation
+	numImageColumns
+)
+
+// ImageRow is a row of an image file in the reader's buffer. It is valid until the
+// reader moves on.
+type ImageRow struct {
+	t       *table
+	columns [numImageColumns]int
+	intern  map[string]string
+}
+
+// Images reads the image file src, which messages call file, row by row. The
+// columns are found by the names in the header; only ImageID is required, and at
+// least one column with a URL. Of rows that the caller does not copy with Image,
+// only the number of columns and the ImageID are checked. The first fault ends the
+// sequence; it is a *RowError, or the error of src.
+func Images(src io.Reader, file string) iter.Seq2[*ImageRow, error] {
+	return rows(src, file, newImageRow)
+}
+
+func newImageRow(t *table) (*ImageRow, error) {
+	columns, err := t.readHeader(imageColumns[:1], imageColumns[1:])
+	if err != nil {
+		return nil, err
+	}
+	if columns[colOriginalURL] < 0 && columns[colThumbnail] < 0 {
+		return nil, t.fault("", "the header has neither OriginalURL nor Thumbnail300KURL; it has %s", excerpt(t.row))
+	}
+	return &ImageRow{t: t, columns: [numImageColumns]int(columns), intern: map[string]string{}}, nil
+}
+
+func (r *ImageRow) check() error {
+	if err := checkImageID(r.ImageID()); err != nil {
+		return r.t.faultIn(r.columns[colImage], err)
+	}
+	return nil
+}
+
+// ImageID returns the row's image id.
+func (r *ImageRow) ImageID() []byte { return r.t.field(r.columns[colImage]) }
+
+// Subset returns the row's subset, which is empty in a file without the column.
+func (r *ImageRow) Subset() []byte { return r.field(colSubset) }
+
+// field returns a field, or nil when the file does not have the column.
+func (r *ImageRow) field(column int) []byte {
+	if r.columns[column] < 0 {
+		return nil
+	}
+	return r.t.field(r.columns[column])
+}
+
+// Image checks and copies the row. The error is a *RowError.
+func (r *ImageRow) Image() (Image, error) {
+	size, err := parseSize(r.field(colSize))
+	if err != nil {
+		return Image{}, r.t.faultIn(r.columns[colSize], err)
+	}
+	rotation, err := parseRotation(r.field(colRotation))
+	if err != nil {
+		return Image{}, r.t.faultIn(r.columns[colRotation], err)
+	}
+	i := Image{
+		ImageID:            ImageID(r.text(colImage)),
+		Subset:             r.shared(colSubset),
+		OriginalURL:        r.text(colOriginalURL),
+		OriginalLandingURL: r.text(colLandingURL),
+		License:            r.shared(colLicense),
+		AuthorProfileURL:   r.text(colAuthorURL),
+		Author:             r.text(colAuthor),
+		Title:              r.text(colTitle),
+		OriginalSize:       size,
+		OriginalMD5:        r.text(colMD5),
+		Thumbnail300KURL:   r.text(colThumbnail),
+		Rotation:           rotation,
+	}
+	if _, ok := i.MD5(); !ok && i.OriginalMD5 != "" {
+		return Image{}, r.t.faultIn(r.columns[colMD5], errNotMD5)
+	}
+	return i, nil
+}
+
+// text copies a field as valid UTF-8; a byte that is not becomes U+FFFD.
+func (r *ImageRow) text(column int) string {
+	return strings.ToValidUTF8(string(r.field(column)), "\uFFFD")
+}
+
+// shared is text for a column with few different values.
+func (r *ImageRow) shared(column int) string {
+	b := r.field(column)
+	s, ok := r.intern[string(b)]
+	if !ok {
+		s = r.text(column)
+		r.intern[string(b)] = s
+	}
+	return s
+}
+
+var (
+	errNotSize     = errors.New("want a number of bytes")
+	errNotRotation = errors.New("want 0, 90, 180 or 270 degrees")
+	errNotMD5      = errors.New("want an MD5 sum in base64")
+)
+
+// parseSize reads a number of bytes; pandas writes a column in which some are
+// missing as floats.
+func parseSize(b []byte) (int64, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(bytes.TrimSuffix(b, []byte(".0"))), 10, 64)
+	if err != nil || n < 0 {
+		return 0, errNotSize
+	}
+	return n, nil
+}
+
+func parseRotation(b []byte) (Rotation, error) {
+	if len(b) == 0 {
+		return RotationUnknown, nil
+	}
+	v, err := strconv.ParseFloat(string(b), 64)
+	switch {
+	case err != nil:
+		return 0, errNotRotation
+	case math.IsNaN(v):
+		return RotationUnknown, nil
+	case v == 0 || v == 90 || v == 180 || v == 270:
+		return Rotation(v), nil
+	}
+	return 0, errNotRotation
+}
+
+// PlainText returns an Author or Title without HTML entities: V3 writes
+// "Don O&#x27;Brien".
+func PlainText(text string) string { return html.UnescapeString(text) }

@@ -1,0 +1,439 @@
+package openimages
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+)
+
+const (
+	// firstRead is the buffer a table starts with. Below 256 KiB the calls to
+	// the store show in the scan's time, above it nothing is gained.
+	firstRead = 256 << 10
+	// maxRow bounds one row, in bytes. The longest official row is below 2 KiB;
+	// a row beyond this is a quote that nobody closed, or no CSV at all.
+	maxRow = 1 << 20
+	// maxColumns bounds the columns of a row. V6 box files have 21.
+	maxColumns = 1 << 10
+)
+
+// RowError is a fault of a metadata file, at the place where it shows.
+type RowError struct {
+	File    string // the name the reader was given
+	Line    int    // where the row starts, counted from 1; 0 when the fault is the file's as a whole
+	Column  string // the column's name in the header, or "column N" where it has none; may be empty
+	Problem string // what is wrong
+}
+
+// Error returns "file:line:column: problem", without the parts that are not known.
+func (e *RowError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	if e.Column != "" {
+		b.WriteString(":" + e.Column)
+	}
+	return b.String() + ": " + e.Problem
+}
+
+// table reads delimited text row by row, without allocating: a row is a view of
+// the buffer until the next one is read.
+//
+// encoding/csv is not used because it knows only line feeds as ends of lines (it
+// sees a file with the line ends of Excel for Mac as one record), and because a
+// box file is read for the few rows that are wanted: making a string of each of
+// 14.6 million rows takes most of the time.
+type table struct {
+	src  io.Reader
+	file string
+
+	buf      []byte
+	pos, end int  // buf[pos:end] is read but not yet returned
+	eof      bool // src has ended
+
+	comma, eol byte     // the file's separator and (last) byte of a line end
+	header     []string // names of the columns; nil before the header is read
+	used       int      // columns at and after this one are counted, not split
+
+	line   int    // where the next row starts
+	row    []byte // the current row, without its line end
+	at     int    // where the current row starts
+	fields []span // of the current row
+	width  int    // number of columns of the current row
+}
+
+// span is a field: row[from:to].
+type span struct{ from, to int32 }
+
+// openTable starts to read src. It finds out how the file is written: its
+// separator (comma, semicolon or tab, whichever comes first in the first line) and
+// its line ends. It recognises what is often called .csv and is not.
+func openTable(src io.Reader, file string) (*table, error) {
+	t := &table{src: src, file: file, buf: make([]byte, firstRead), line: 1, comma: ',', eol: '\n', used: maxColumns}
+	for !t.eof && t.end < len(t.buf) {
+		if err := t.fill(); err != nil {
+			return nil, err
+		}
+	}
+	head := t.buf[:t.end]
+	if what := foreign(head); what != "" {
+		return nil, &RowError{File: file, Problem: "this is " + what + ", not CSV"}
+	}
+	if bytes.HasPrefix(head, []byte("\xef\xbb\xbf")) {
+		t.pos = 3
+	}
+	t.comma, t.eol = dialect(t.buf[t.pos:t.end])
+	return t, nil
+}
+
+// foreign says what head is the start of, when it is a well-known something else.
+func foreign(head []byte) string {
+	trimmed := bytes.ToLower(bytes.TrimLeft(head[:min(len(head), 64)], " \t\r\n"))
+	switch {
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return "a zip file or an Excel workbook"
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		return "a gzip file"
+	case bytes.HasPrefix(head, []byte("\xd0\xcf\x11\xe0")):
+		return "an old Excel workbook"
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return "UTF-16 text"
+	case bytes.HasPrefix(head, []byte("PAR1")):
+		return "a Parquet file"
+	case bytes.HasPrefix(trimmed, []byte("<!doctype")), bytes.HasPrefix(trimmed, []byte("<html")):
+		return "an HTML page"
+	case bytes.HasPrefix(trimmed, []byte("<?xml")):
+		return "an XML document"
+	}
+	return ""
+}
+
+// dialect returns the separator and the (last) byte of the line ends of a file
+// that starts with head, going by its first line that is not empty.
+func dialect(head []byte) (comma, eol byte) {
+	head = bytes.TrimLeft(head, "\r\n")
+	quoted := false
+	for i, c := range head {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case comma == 0 && (c == ',' || c == ';' || c == '\t'):
+			comma = c
+		case c == '\n' || c == '\r':
+			eol = '\n'
+			if c == '\r' && i+1 < len(head) && head[i+1] != '\n' {
+				eol = '\r'
+			}
+			return cmp.Or(comma, ','), eol
+		}
+	}
+	return cmp.Or(comma, ','), '\n'
+}
+
+// fill reads more of src behind buf[pos:end], which it may move to the front.
+func (t *table) fill() error {
+	if t.pos > 0 {
+		t.end = copy(t.buf, t.buf[t.pos:t.end])
+		t.pos = 0
+	}
+	if t.end == len(t.buf) {
+		if len(t.buf) >= maxRow {
+			return &RowError{File: t.file, Line: t.line, Problem: fmt.Sprintf("the row is longer than %d bytes; is a quote not closed?", maxRow)}
+		}
+		t.buf = append(t.buf, make([]byte, len(t.buf))...)
+	}
+	// A reader may return nothing a few times; one that keeps on is broken.
+	for range 100 {
+		n, err := t.src.Read(t.buf[t.end:])
+		t.end += n
+		if errors.Is(err, io.EOF) {
+			t.eof = true
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", t.file, err)
+		}
+		if n > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("read %s: %w", t.file, io.ErrNoProgress)
+}
+
+// next moves to the next row that is not an empty line. It returns io.EOF at the
+// end of the file. Once a header is set, a row with another number of columns is
+// a fault.
+func (t *table) next() error {
+	for {
+		t.at = t.line
+		n, err := t.lineLength()
+		if err != nil {
+			return err
+		}
+		if n < 0 {
+			return io.EOF
+		}
+		t.row = t.buf[t.pos : t.pos+n]
+		quoted := bytes.IndexByte(t.row, '"') >= 0
+		if quoted {
+			if n, err = t.quotedLength(); err != nil {
+				return err
+			}
+			t.row = t.buf[t.pos : t.pos+n]
+			t.line += bytes.Count(t.row, []byte{t.eol})
+		}
+		t.line++
+		t.pos = min(t.pos+n+1, t.end)
+		if t.eol == '\n' {
+			t.row = bytes.TrimSuffix(t.row, []byte{'\r'})
+		}
+		if len(t.row) == 0 {
+			continue
+		}
+		if quoted {
+			err = t.splitQuoted()
+		} else {
+			t.split()
+		}
+		if err == nil && t.header != nil && t.width != len(t.header) {
+			err = t.fault("", "the row has %d columns, the header has %d", t.width, len(t.header))
+		}
+		return err
+	}
+}
+
+// lineLength returns the number of bytes up to the next line end, -1 at the end of the file.
+func (t *table) lineLength() (int, error) {
+	seen := 0
+	for {
+		if i := bytes.IndexByte(t.buf[t.pos+seen:t.end], t.eol); i >= 0 {
+			return seen + i, nil
+		}
+		seen = t.end - t.pos
+		if t.eof {
+			if seen == 0 {
+				return -1, nil
+			}
+			return seen, nil
+		}
+		if err := t.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// quotedLength is lineLength for a row with quotes, in which a line end may be part of a field.
+func (t *table) quotedLength() (int, error) {
+	const (
+		fieldStart = iota
+		bare       // in a field without quotes, or behind the closing quote
+		quoted     // within quotes
+		closing    // behind a quote that closes the field, unless another follows
+	)
+	state := fieldStart
+	for n := 0; ; n++ {
+		if t.pos+n == t.end && !t.eof {
+			if err := t.fill(); err != nil {
+				return 0, err
+			}
+		}
+		if t.pos+n == t.end {
+			if state == quoted {
+				return 0, t.fault("", "a quote in this row is not closed")
+			}
+			return n, nil
+		}
+		switch c := t.buf[t.pos+n]; {
+		case state == quoted:
+			if c == '"' {
+				state = closing
+			}
+		case c == t.eol:
+			return n, nil
+		case c == t.comma:
+			state = fieldStart
+		case c == '"' && state != bare:
+			state = quoted
+		default:
+			state = bare
+		}
+	}
+}
+
+// split cuts the row, which holds no quotes, into fields.
+func (t *table) split() {
+	t.fields = t.fields[:0]
+	from := 0
+	for len(t.fields) < t.used {
+		i := bytes.IndexByte(t.row[from:], t.comma)
+		if i < 0 {
+			t.fields = append(t.fields, span{int32(from), int32(len(t.row))})
+			t.width = len(t.fields)
+			return
+		}
+		t.fields = append(t.fields, span{int32(from), int32(from + i)})
+		from += i + 1
+	}
+	t.width = len(t.fields) + 1 + bytes.Count(t.row[from:], []byte{t.comma})
+}
+
+// splitQuoted is split for a row with quotes. It takes the quotes away in place:
+// the text of a field never gets longer by that.
+func (t *table) splitQuoted() error {
+	t.fields = t.fields[:0]
+	for from := 0; ; {
+		to, next := from, 0
+		if from < len(t.row) && t.row[from] == '"' {
+			from++
+			to, next = unquote(t.row, from)
+			if next < len(t.row) && t.row[next] != t.comma {
+				return t.fault(t.columnName(len(t.fields)), "text behind the closing quote")
+			}
+		} else {
+			to = len(t.row)
+			if i := bytes.IndexByte(t.row[from:], t.comma); i >= 0 {
+				to = from + i
+			}
+			next = to
+		}
+		t.fields = append(t.fields, span{int32(from), int32(to)})
+		if next >= len(t.row) {
+			t.width = len(t.fields)
+			return nil
+		}
+		from = next + 1
+	}
+}
+
+// unquote compacts the quoted text that starts at from, making one quote of two.
+// It returns where the text now ends and where the row goes on behind the closing quote.
+func unquote(row []byte, from int) (to, next int) {
+	to, next = from, from
+	for {
+		i := bytes.IndexByte(row[next:], '"')
+		if i < 0 { // the row ends within quotes only when the file does, which is a fault by then
+			return to, len(row)
+		}
+		to += copy(row[to:], row[next:next+i])
+		next += i + 1
+		if next == len(row) || row[next] != '"' {
+			return to, next
+		}
+		row[to] = '"'
+		to, next = to+1, next+1
+	}
+}
+
+// field returns field i of the current row: a view that the next row overwrites.
+func (t *table) field(i int) []byte {
+	f := t.fields[i]
+	return t.row[f.from:f.to:f.to]
+}
+
+// columnName names column i for a person.
+func (t *table) columnName(i int) string {
+	if i < len(t.header) && t.header[i] != "" {
+		return t.header[i]
+	}
+	return fmt.Sprintf("column %d", i+1)
+}
+
+// fault is a RowError in the current row.
+func (t *table) fault(column, format string, args ...any) error {
+	return &RowError{File: t.file, Line: t.at, Column: column, Problem: fmt.Sprintf(format, args...)}
+}
+
+// faultIn is a RowError in column i of the current row; problem says what was wanted.
+func (t *table) faultIn(i int, problem error) error {
+	return t.fault(t.columnName(i), "%v, got %s", problem, excerpt(t.field(i)))
+}
+
+// readHeader reads the first row as the names of the columns and finds those that
+// are wanted: required ones must be there, optional ones get the index -1 when
+// they are not. Other columns are passed over, so that an index column that
+// pandas wrote, or a column that a later version added, does no harm.
+func (t *table) readHeader(required, optional []string) (columns []int, err error) {
+	if err := t.next(); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, &RowError{File: t.file, Problem: "the file is empty"}
+		}
+		return nil, err
+	}
+	if t.width > maxColumns {
+		return nil, t.fault("", "the row has %d columns", t.width)
+	}
+	header := make([]string, t.width)
+	for i := range header {
+		header[i] = string(bytes.TrimSpace(t.field(i)))
+	}
+	var missing []string
+	for i, name := range slices.Concat(required, optional) {
+		at := slices.Index(header, name)
+		columns = append(columns, at)
+		switch {
+		case at < 0 && i < len(required):
+			missing = append(missing, name)
+		case at >= 0 && slices.Contains(header[at+1:], name):
+			return nil, t.fault(name, "the header names this column twice")
+		}
+	}
+	if len(missing) > 0 {
+		return nil, t.fault("", "the header has no column %s; it has %s", strings.Join(missing, ", "), excerpt([]byte(strings.Join(header, ","))))
+	}
+	t.header, t.used = header, slices.Max(columns)+1
+	return columns, nil
+}
+
+// excerpt quotes text for a message, cut to what fits in a line.
+func excerpt(text []byte) string {
+	const most = 120
+	if len(text) > most {
+		return fmt.Sprintf("%q…", text[:most])
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// row is a view of a table's current row that knows how to check it.
+type row interface{ check() error }
+
+// rows reads src row by row: open reads the header and makes the view that is
+// yielded for every row. The first error is yielded last.
+func rows[R row](src io.Reader, file string, open func(*table) (R, error)) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		var none R
+		t, err := openTable(src, file)
+		if err != nil {
+			yield(none, err)
+			return
+		}
+		view, err := open(t)
+		if err != nil {
+			yield(none, err)
+			return
+		}
+		for {
+			err := t.next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err == nil {
+				err = view.check()
+			}
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			if !yield(view, nil) {
+				return
+			}
+		}
+	}
+}
