@@ -16,12 +16,12 @@ type Manifest struct {
 	Crop        Crop              // how a box becomes a picture
 	Split       Split             // which picture is for what
 	Model       Model             // what is trained, and how
-	Seed        uint64            // the one root of every random draw
+	Seed        uint64            // the one root of every random draw; below 2^53
 	Code        *Code             // the user's sources; nil when there are none to record
 	Environment Environment       // what all of it runs in
 	Package     Package           // what goes into the package
 	Registry    string            // s3://bucket, file:///path or a folder
-	Mirrors     map[string]string // URL prefix -> URL prefix or folder to read instead
+	Mirrors     map[string]string // URL prefix -> URL prefix or folder to read instead; the longest prefix counts
 }
 
 // Dataset says which boxes of which photos make the data set.
@@ -48,7 +48,7 @@ type Source struct {
 // Label asks for the boxes of one label of the data set.
 type Label struct {
 	Name        string   // a label's name or id, as written
-	As          string   // the class it becomes; by default the label's own name
+	As          string   // the class it becomes; empty: the label's own name in the class list
 	Descendants bool     // also the labels below it in the hierarchy
 	Except      []string // names or ids of labels below it to leave out, with all below them
 }
@@ -56,14 +56,14 @@ type Label struct {
 // Boxes are the rules that a box must pass.
 type Boxes struct {
 	Exclude []string // of occluded, truncated, group_of, depiction, inside
-	MinSide int      // pixels of the shorter side, measured on the decoded photo
+	MinSide int      // pixels of the shorter side, measured on the photo as found; 0 takes all
 }
 
 // Crop says how a box is cut from its photo.
 type Crop struct {
 	Pad   float64 // added on each side, as a fraction of the box's side
 	Shape string  // keep, stretch, square, letterbox
-	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels
+	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels. A model needs one
 }
 
 // Split says how photos are divided. The three fractions add up to 1.
@@ -84,7 +84,8 @@ type Model struct {
 }
 
 // Layer is one layer of a sequential network on channels-last pictures.
-// Exactly one of the fields is set.
+// Exactly one of the fields is set. A checked manifest's layers fit one another and
+// end with a vector; the classification layer follows from the labels.
 type Layer struct {
 	Conv    *Conv
 	MaxPool *MaxPool

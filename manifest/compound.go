@@ -1,0 +1,344 @@
+package manifest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+	"gopkg.in/yaml.v3"
+)
+
+// list is a list of values of one sort.
+type list[T any] struct {
+	to       *[]T
+	of       string            // what it lists, for "want a list of …"
+	fresh    T                 // an item before it is decoded: its defaults
+	item     func(*T) value    // the value of one item
+	min, max int               // how many items
+	same     func(a, b T) bool // which items may not both be listed; nil: all may
+}
+
+func equal(a, b string) bool { return a == b }
+
+func (v list[T]) decode(d *decoder, n *yaml.Node, path string) {
+	if kindOf(n) != isList {
+		hint := ""
+		if kindOf(n) == isText {
+			hint = fmt.Sprintf("write [%s]", shorten(n.Value))
+		}
+		d.mismatch(n, path, "a list of "+v.of, hint)
+		return
+	}
+	if len(n.Content) < v.min || len(n.Content) > v.max {
+		d.fault(n, path, fmt.Sprintf("want %d to %d %s, got %d", v.min, v.max, v.of, len(n.Content)), "")
+		return
+	}
+	var items []T // stays nil when empty, so that there is one form of none
+	for i, node := range n.Content {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		d.place(at, node)
+		item, before := v.fresh, len(d.faults)
+		v.item(&item).decode(d, node, at)
+		if v.same != nil && len(d.faults) == before && slices.ContainsFunc(items, func(other T) bool { return v.same(other, item) }) {
+			d.fault(node, at, describe(node)+" is listed twice", "")
+		}
+		items = append(items, item)
+	}
+	*v.to = items
+}
+
+func (v list[T]) encode() *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	flat := true
+	for i := range *v.to {
+		item := v.item(&(*v.to)[i]).encode()
+		if item.Kind == yaml.MappingNode {
+			item.Style = yaml.FlowStyle // an item a line
+			flat = false
+		}
+		n.Content = append(n.Content, item)
+	}
+	if flat {
+		n.Style = yaml.FlowStyle
+	}
+	return n
+}
+
+func (v list[T]) schema() *jsonschema.Schema {
+	item := v.fresh
+	return &jsonschema.Schema{
+		Type: "array", Items: v.item(&item).schema(),
+		MinItems: length(v.min), MaxItems: length(v.max), UniqueItems: v.same != nil,
+	}
+}
+
+// field is one key of a mapping.
+type field struct {
+	key      string
+	doc      string // one sentence for the schema and the reference
+	value    value
+	required bool
+}
+
+// mapping is a set of fields, written in any order and rendered in theirs.
+type mapping struct {
+	fields   []field
+	reserved map[string]string // keys that are refused with a reason of their own
+}
+
+func (v mapping) keys() []string {
+	keys := make([]string, len(v.fields))
+	for i, f := range v.fields {
+		keys[i] = f.key
+	}
+	return keys
+}
+
+func (v mapping) decode(d *decoder, n *yaml.Node, path string) {
+	if kindOf(n) != isMapping {
+		d.mismatch(n, path, "a mapping with "+strings.Join(v.keys(), ", "), "")
+		return
+	}
+	meant := make(map[string]bool) // keys that were written wrongly, and so are not missing
+	seen := d.pairs(n, path, func(key, value *yaml.Node, at string) {
+		i := slices.IndexFunc(v.fields, func(f field) bool { return f.key == key.Value })
+		switch reason := v.reserved[key.Value]; {
+		case i >= 0:
+			v.fields[i].value.decode(d, value, at)
+		case reason != "":
+			d.fault(key, at, reason, "")
+		default:
+			meant[nearest(key.Value, v.keys())] = true
+			d.fault(key, at, "unknown key", didYouMean(key.Value, v.keys()))
+		}
+	})
+	for _, f := range v.fields {
+		if f.required && !seen[f.key] && !meant[f.key] {
+			d.faultAt(path, join(path, f.key), "missing", "")
+		}
+	}
+}
+
+func (v mapping) encode() *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for _, f := range v.fields {
+		if item := f.value.encode(); item != nil {
+			n.Content = append(n.Content, textNode(f.key), item)
+		}
+	}
+	return n
+}
+
+func (v mapping) schema() *jsonschema.Schema {
+	s := &jsonschema.Schema{
+		Type: "object", Properties: jsonschema.NewProperties(),
+		AdditionalProperties: jsonschema.FalseSchema,
+	}
+	for _, f := range v.fields {
+		p := f.value.schema()
+		p.Description = f.doc
+		if f.required {
+			s.Required = append(s.Required, f.key)
+		} else {
+			p.Default = plain(f.value.encode())
+		}
+		s.Properties.Set(f.key, p)
+	}
+	return s
+}
+
+// plain is a default as JSON has it. Mappings have none: their keys do.
+func plain(n *yaml.Node) any {
+	if n == nil || n.Kind == yaml.MappingNode {
+		return nil
+	}
+	var v any
+	if err := n.Decode(&v); err != nil {
+		return nil
+	}
+	return v
+}
+
+// pointer is a value behind a pointer that is nil where nothing was decoded.
+type pointer[T any] struct {
+	to    **T
+	fresh T
+	value func(*T) value
+}
+
+func (v pointer[T]) decode(d *decoder, n *yaml.Node, path string) {
+	item := v.fresh
+	v.value(&item).decode(d, n, path)
+	*v.to = &item
+}
+
+func (v pointer[T]) encode() *yaml.Node {
+	if *v.to == nil {
+		return nil
+	}
+	return v.value(*v.to).encode()
+}
+
+func (v pointer[T]) schema() *jsonschema.Schema {
+	item := v.fresh
+	return v.value(&item).schema()
+}
+
+// orNone is a value or the word none.
+type orNone struct {
+	value  value
+	isNone func() bool
+	clear  func()
+}
+
+// none is written where a thing is not wanted at all.
+const none = "none"
+
+func optional[T any](v pointer[T]) orNone {
+	return orNone{v, func() bool { return *v.to == nil }, func() { *v.to = nil }}
+}
+
+func optionalInteger(v integer[int]) orNone {
+	return orNone{v, func() bool { return *v.to == 0 }, func() { *v.to = 0 }}
+}
+
+func (v orNone) decode(d *decoder, n *yaml.Node, path string) {
+	if kindOf(n) == isText && n.Value == none {
+		v.clear()
+		return
+	}
+	before := len(d.faults)
+	v.value.decode(d, n, path)
+	if len(d.faults) > before && d.faults[before].Path == path && d.faults[before].Hint == "" {
+		d.faults[before].Hint = "or `none`"
+	}
+}
+
+func (v orNone) encode() *yaml.Node {
+	if v.isNone() {
+		return textNode(none)
+	}
+	return v.value.encode()
+}
+
+func (v orNone) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Const: none}, v.value.schema()}}
+}
+
+// shorthand is a value that has a short form, one scalar, for the usual case.
+type shorthand struct {
+	short, full value
+	isShort     func() bool
+	long        func() // called before the full form is decoded; may be nil
+}
+
+func (v shorthand) decode(d *decoder, n *yaml.Node, path string) {
+	if n.Kind == yaml.ScalarNode {
+		v.short.decode(d, n, path)
+		return
+	}
+	if v.long != nil {
+		v.long()
+	}
+	v.full.decode(d, n, path)
+}
+
+func (v shorthand) encode() *yaml.Node {
+	if v.isShort() {
+		return v.short.encode()
+	}
+	return v.full.encode()
+}
+
+func (v shorthand) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{v.short.schema(), v.full.schema()}}
+}
+
+// oneOf is one key of several with its value, or the one bare word among them.
+type oneOf struct {
+	what   string  // "a layer"
+	keys   []field // their values are pointers; the one that is not nil is the choice
+	bare   string
+	doc    string // of the bare word
+	isBare func() bool
+	choose func() // chooses the bare word
+}
+
+func (v oneOf) words() []string { return append(mapping{fields: v.keys}.keys(), v.bare) }
+
+func (v oneOf) decode(d *decoder, n *yaml.Node, path string) {
+	want := v.what + ": one of " + strings.Join(v.words(), ", ")
+	switch {
+	case kindOf(n) == isText && n.Value == v.bare:
+		v.choose()
+	case kindOf(n) == isText && slices.Contains(v.words(), n.Value):
+		d.fault(n, path, n.Value+" needs a value", fmt.Sprintf("write `%s: …`", n.Value))
+	case kindOf(n) == isMapping && len(n.Content) == 2:
+		mapping{fields: v.keys}.decode(d, n, path)
+	case kindOf(n) == isMapping:
+		d.fault(n, path, fmt.Sprintf("want one key, got %d", len(n.Content)/2), "start each "+strings.TrimPrefix(v.what, "a ")+" with its own `- `")
+	default:
+		d.mismatch(n, path, want, didYouMean(n.Value, v.words()))
+	}
+}
+
+func (v oneOf) encode() *yaml.Node {
+	if v.isBare() {
+		return textNode(v.bare)
+	}
+	return mapping{fields: v.keys}.encode()
+}
+
+func (v oneOf) schema() *jsonschema.Schema {
+	keys := mapping{fields: v.keys}.schema()
+	keys.MinProperties, keys.MaxProperties = length(1), length(1)
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Const: v.bare, Description: v.doc}, keys}}
+}
+
+// textMap is a mapping with keys of the writer's own.
+type textMap struct {
+	to         *map[string]string
+	key, value text // their to is not used
+	max        int
+}
+
+func (v textMap) decode(d *decoder, n *yaml.Node, path string) {
+	if kindOf(n) != isMapping {
+		d.mismatch(n, path, fmt.Sprintf("a mapping from %s to %s", v.key.want, v.value.want), "")
+		return
+	}
+	if len(n.Content)/2 > v.max {
+		d.fault(n, path, fmt.Sprintf("want at most %d keys, got %d", v.max, len(n.Content)/2), "")
+		return
+	}
+	var result map[string]string // stays nil when empty, so that there is one form of none
+	d.pairs(n, path, func(key, value *yaml.Node, at string) {
+		var from, to string
+		k, w := v.key, v.value
+		k.to, w.to = &from, &to
+		k.decode(d, key, at)
+		w.decode(d, value, at)
+		if result == nil {
+			result = make(map[string]string)
+		}
+		result[from] = to
+	})
+	*v.to = result
+}
+
+func (v textMap) encode() *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for _, key := range slices.Sorted(maps.Keys(*v.to)) {
+		n.Content = append(n.Content, textNode(key), textNode((*v.to)[key]))
+	}
+	return n
+}
+
+func (v textMap) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "object", MaxProperties: length(v.max),
+		PropertyNames: v.key.schema(), AdditionalProperties: v.value.schema(),
+	}
+}
