@@ -1,0 +1,187 @@
+package cas_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+func build(t *testing.T, s cas.Store, paths ...string) cas.Tree {
+	t.Helper()
+	b := cas.NewBuilder(s)
+	for _, p := range paths {
+		if err := b.PutBytes(t.Context(), p, []byte("content of "+p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree, err := b.Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+func paths(t *testing.T, tree cas.Tree) []string {
+	t.Helper()
+	var names []string
+	for f, err := range tree.Files(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, f.Path)
+	}
+	return names
+}
+
+func TestTree(t *testing.T) {
+	// In the order of their path segments: "a/b" before "a-b".
+	names := []string{"B", "a/b", "a/c/d e", "a/c-d", "a-b", "é/ü.txt", "😀"}
+	s := cas.NewMemory()
+	tree := build(t, s, names...)
+	if got := paths(t, tree); !slices.Equal(got, names) {
+		t.Errorf("files are %q, want %q", got, names)
+	}
+	for _, name := range names {
+		data, err := tree.ReadFile(t.Context(), name)
+		if err != nil || string(data) != "content of "+name {
+			t.Errorf("%s holds %q, %v", name, data, err)
+		}
+	}
+	for _, name := range []string{"a", "a/c", "nothing", "a/nothing", "B/b"} {
+		if _, err := tree.ReadFile(t.Context(), name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", ".", "..", "/B", "a//b", "a/../B", "a/"} {
+		if _, err := tree.ReadFile(t.Context(), name); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	sub, err := tree.Sub(t.Context(), "a/c")
+	if err != nil || !slices.Equal(paths(t, sub), []string{"d e"}) {
+		t.Errorf("Sub(a/c): %v", err)
+	}
+}
+
+// TestTreeDoesNotDependOnOrder builds one random tree from many goroutines in several
+// orders.
+func TestTreeDoesNotDependOnOrder(t *testing.T) {
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprintf("d%d/e%d/f%d", i%3, i%7, i))
+	}
+	s := cas.NewMemory()
+	want := build(t, s, names...).ID()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 5 {
+		rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		b := cas.NewBuilder(s)
+		var wg sync.WaitGroup
+		for part := range slices.Chunk(names, 40) {
+			wg.Go(func() {
+				for _, p := range part {
+					if err := b.PutBytes(t.Context(), p, []byte("content of "+p)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		tree, err := b.Commit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tree.ID() != want {
+			t.Fatalf("tree %s, want %s", tree.ID(), want)
+		}
+	}
+}
+
+// TestAddTreeIsAPointer holds that a tree put together from parts is the tree that was
+// built file by file.
+func TestAddTreeIsAPointer(t *testing.T) {
+	s := cas.NewMemory()
+	part := build(t, s, "x", "y/z")
+	b := cas.NewBuilder(s)
+	if err := b.AddTree(t.Context(), "left/part", part); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AddTree(t.Context(), "", part); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := b.Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := paths(t, tree), []string{"left/part/x", "left/part/y/z", "x", "y/z"}; !slices.Equal(got, want) {
+		t.Errorf("files are %q, want %q", got, want)
+	}
+	if sub, err := tree.Sub(t.Context(), "left/part"); err != nil || sub.ID() != part.ID() {
+		t.Errorf("the part is another tree: %v", err)
+	}
+}
+
+func TestBuilderRefuses(t *testing.T) {
+	s := cas.NewMemory()
+	d := put(t, s, "x")
+	for _, pair := range [][2]string{{"a", "a"}, {"a", "a/b"}, {"a/b", "a"}} {
+		b := cas.NewBuilder(s)
+		if err := b.Add(pair[0], d); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Add(pair[1], d); err == nil {
+			t.Errorf("%q after %q was taken", pair[1], pair[0])
+		}
+	}
+	for _, name := range []string{"", ".", "/a", "../a", "a//b", "a/"} {
+		if err := cas.NewBuilder(s).Add(name, d); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Add(%q) = %v", name, err)
+		}
+	}
+}
+
+// FuzzDirectory holds that no directory, whoever wrote it, names a file outside its
+// root or makes the walk panic.
+func FuzzDirectory(f *testing.F) {
+	seed := func(d *repb.Directory) {
+		data, err := proto.Marshal(d)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	digest := &repb.Digest{Hash: cas.Sum(nil).Hex()}
+	seed(&repb.Directory{Files: []*repb.FileNode{{Name: "a", Digest: digest}, {Name: "b", Digest: digest}}})
+	seed(&repb.Directory{Files: []*repb.FileNode{{Name: "../a", Digest: digest}}})
+	seed(&repb.Directory{Directories: []*repb.DirectoryNode{{Name: "..", Digest: digest}}})
+	seed(&repb.Directory{Directories: []*repb.DirectoryNode{{Name: "d"}}})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := cas.NewMemory()
+		if _, err := cas.PutBytes(t.Context(), s, nil); err != nil {
+			t.Fatal(err)
+		}
+		d, err := cas.PutBytes(t.Context(), s, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := ""
+		for file, err := range cas.NewTree(s, cas.NewTreeID(d)).Files(t.Context()) {
+			if err != nil {
+				return
+			}
+			if !fs.ValidPath(file.Path) || file.Path == last {
+				t.Fatalf("file %q after %q", file.Path, last)
+			}
+			last = file.Path
+		}
+	})
+}
