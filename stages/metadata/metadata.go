@@ -6,8 +6,8 @@
 //	boxes/<subset>.csv
 //	images/<subset>.csv
 //
-// The bytes are upstream's. Only what each file is and its digest decide the output;
-// where it is fetched from does not.
+// The bytes are upstream's. Only the paths and digests of the files decide the output;
+// where they are fetched from does not.
 package metadata
 
 import (
@@ -22,45 +22,12 @@ import (
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
-// Role says what a metadata file is.
-type Role string
-
-// The roles of metadata files.
-const (
-	Classes   Role = "classes"   // label ids and names
-	Hierarchy Role = "hierarchy" // which labels are kinds of others
-	Boxes     Role = "boxes"     // of one subset
-	Images    Role = "images"    // of one subset
-)
-
 // File is a pinned metadata file.
 type File struct {
-	Role   Role
-	Subset string // of Boxes and Images; empty for the others
-	URL    string // where to fetch it when the store does not have it
-	Digest cas.Digest
+	Path   string     // in the output; package openimages has the names
+	URL    string     // where to fetch it when the store does not have it
+	Digest cas.Digest // of its bytes
 }
-
-// Path returns the file's path in the output.
-func (f File) Path() string {
-	switch f.Role {
-	case Boxes, Images:
-		return BySubset(f.Role, f.Subset)
-	case Hierarchy:
-		return HierarchyPath
-	default:
-		return ClassesPath
-	}
-}
-
-// Paths in the output.
-const (
-	ClassesPath   = "classes.csv"
-	HierarchyPath = "hierarchy.json"
-)
-
-// BySubset returns the path of the file with the given role for a subset.
-func BySubset(r Role, subset string) string { return string(r) + "/" + subset + ".csv" }
 
 // Fetcher brings a blob into the store.
 type Fetcher interface {
@@ -90,7 +57,7 @@ func (k Kind) Params() any {
 	}
 	files := make([]param, 0, len(k.Files))
 	for _, f := range k.Files {
-		files = append(files, param{Path: f.Path(), Digest: f.Digest.String(), Size: f.Digest.Size()})
+		files = append(files, param{Path: f.Path, Digest: f.Digest.String(), Size: f.Digest.Size()})
 	}
 	slices.SortFunc(files, func(a, b param) int { return cmp.Compare(a.Path, b.Path) })
 	return struct {
@@ -104,8 +71,8 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 		return err
 	}
 	for _, f := range k.Files {
-		if err := t.Out().Add(f.Path(), f.Digest); err != nil {
-			return fmt.Errorf("metadata %s: %w", f.Path(), err)
+		if err := t.Out().Add(f.Path, f.Digest); err != nil {
+			return fmt.Errorf("metadata %s: %w", f.Path, err)
 		}
 	}
 	return nil
@@ -134,7 +101,7 @@ func (k Kind) fetch(ctx context.Context, t *stages.Task) error {
 		missing = slices.DeleteFunc(missing, func(d cas.Digest) bool { return d == f.Digest })
 		group.Go(func() error {
 			if err := k.Fetcher.FetchBlob(ctx, f.URL, f.Digest); err != nil {
-				return fmt.Errorf("metadata %s: %w", f.Path(), err)
+				return fmt.Errorf("metadata %s: %w", f.Path, err)
 			}
 			return nil
 		})
