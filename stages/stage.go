@@ -87,14 +87,8 @@ func newTask(stage string, store cas.Store, inputs map[string]cas.Tree, workers 
 }
 
 // Input returns the input of that name. Asking for one that the stage does not declare
-// is a mistake of the kind, and the tree returned fails on every read.
-func (t *Task) Input(name string) cas.Tree {
-	tree, ok := t.inputs[name]
-	if !ok {
-		return cas.NewTree(t.store, cas.TreeID{})
-	}
-	return tree
-}
+// is a mistake of the kind; every read of the tree returned fails.
+func (t *Task) Input(name string) cas.Tree { return t.inputs[name] }
 
 // Out is the stage's output.
 func (t *Task) Out() *cas.Builder { return t.out }

@@ -34,7 +34,11 @@ type Store interface {
 // ErrDamaged says that bytes do not match the digest that names them.
 var ErrDamaged = errors.New("content does not match its digest")
 
-// BlobError says which blob could not be read, and why: fs.ErrNotExist or ErrDamaged.
+// ErrLost says that a blob which a tree names is not in the store.
+var ErrLost = errors.New("not in the store any more")
+
+// BlobError says which blob could not be read, and why: fs.ErrNotExist, ErrLost or
+// ErrDamaged.
 // The engine answers both by setting the blob aside and building it again.
 type BlobError struct {
 	Digest Digest

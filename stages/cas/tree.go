@@ -33,7 +33,8 @@ func (id TreeID) String() string { return id.root.String() }
 // IsZero reports whether id names nothing.
 func (id TreeID) IsZero() bool { return id.root.IsZero() }
 
-// Tree is a tree together with the store that holds it.
+// Tree is a tree together with the store that holds it. Every read of the zero Tree
+// fails.
 type Tree struct {
 	store Store
 	id    TreeID
@@ -96,13 +97,15 @@ func (t Tree) Sub(ctx context.Context, name string) (Tree, error) {
 	return NewTree(t.store, TreeID{dir}), nil
 }
 
-// Open opens the file at path; see Store.Open for what its reader promises.
+// Open opens the file at path; see Store.Open for what its reader promises. The error is
+// fs.ErrNotExist when the tree has no such file, and a *BlobError when the store lost it.
 func (t Tree) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	d, err := t.Lookup(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return t.store.Open(ctx, d)
+	r, err := t.store.Open(ctx, d)
+	return r, lost(d, err)
 }
 
 // ReadFile returns the content of the file at path.
@@ -111,7 +114,21 @@ func (t Tree) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ReadBlob(ctx, t.store, d)
+	data, err := ReadBlob(ctx, t.store, d)
+	return data, lost(d, err)
+}
+
+// errNoTree answers every read of the zero Tree.
+var errNoTree = errors.New("there is no tree")
+
+// lost turns "the store does not have this blob" into ErrLost. Whoever reads a tree
+// takes fs.ErrNotExist for "the tree has no such file" and may go on without it; what
+// the tree names and the store lost must never look like that.
+func lost(d Digest, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &BlobError{Digest: d, Err: ErrLost}
+	}
+	return err
 }
 
 // Files yields every file, sorted by path segment. It stops at the first error.
@@ -213,9 +230,12 @@ func findDirectory(d *repb.Directory, name string) (Digest, error) {
 // single path segments, sorted and unique. A tree that came from elsewhere can
 // therefore not name a file outside its root.
 func readDirectory(ctx context.Context, s Store, id Digest) (*repb.Directory, error) {
+	if s == nil {
+		return nil, errNoTree
+	}
 	data, err := ReadBlob(ctx, s, id)
 	if err != nil {
-		return nil, fmt.Errorf("directory %s: %w", shortHex(id), err)
+		return nil, fmt.Errorf("directory %s: %w", shortHex(id), lost(id, err))
 	}
 	d := new(repb.Directory)
 	if err := proto.Unmarshal(data, d); err != nil {

@@ -149,6 +149,30 @@ func TestBuilderRefuses(t *testing.T) {
 	}
 }
 
+// TestLostBlobIsNotAMissingFile holds that a kind which treats a file as optional can
+// not take a store that lost the file for a tree that never had it.
+func TestLostBlobIsNotAMissingFile(t *testing.T) {
+	tree := build(t, cas.NewMemory(), "a/b")
+	elsewhere := cas.NewTree(cas.NewMemory(), tree.ID())
+	if _, err := elsewhere.ReadFile(t.Context(), "a/b"); !errors.Is(err, cas.ErrLost) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without the directory: %v", err)
+	}
+	b := cas.NewBuilder(cas.NewMemory())
+	if err := b.Add("x", cas.Sum([]byte("never stored"))); err != nil {
+		t.Fatal(err)
+	}
+	hollow, err := b.Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hollow.ReadFile(t.Context(), "x"); !errors.Is(err, cas.ErrLost) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ReadFile: %v", err)
+	}
+	if _, err := hollow.Open(t.Context(), "x"); !errors.Is(err, cas.ErrLost) {
+		t.Errorf("Open: %v", err)
+	}
+}
+
 // FuzzDirectory holds that no directory, whoever wrote it, names a file outside its
 // root or makes the walk panic.
 func FuzzDirectory(f *testing.F) {
