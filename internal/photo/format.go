@@ -1,0 +1,94 @@
+package photo
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+)
+
+// Format is a file format of pictures.
+type Format uint8
+
+// The formats that can be decoded.
+const (
+	JPEG Format = iota
+	PNG
+	GIF
+	WebP
+	TIFF
+	BMP
+)
+
+var formatNames = [...]string{JPEG: "JPEG", PNG: "PNG", GIF: "GIF", WebP: "WebP", TIFF: "TIFF", BMP: "BMP"}
+
+// String returns the usual name of the format.
+func (f Format) String() string { return formatNames[f] }
+
+// codec reads one format.
+type codec struct {
+	// header looks at every field that decides how much memory decode takes and
+	// counts it in Header.Memory: it is what stands between a file of 40 bytes and
+	// an allocation of 4 gigabytes. It leaves Format alone.
+	header func(data []byte) (Header, *Rejection)
+	decode func(r io.Reader) (image.Image, error)
+}
+
+var codecs = [...]codec{
+	JPEG: {jpegHeader, jpeg.Decode},
+	PNG:  {pngHeader, png.Decode},
+	GIF:  {gifHeader, gif.Decode},
+	WebP: {webpHeader, webp.Decode},
+	TIFF: {tiffHeader, tiff.Decode},
+	BMP:  {bmpHeader, bmp.Decode},
+}
+
+// sniff finds the format by the first bytes.
+func sniff(data []byte) (Format, *Rejection) {
+	switch {
+	case len(data) == 0:
+		return 0, reject("empty file")
+	case bytes.HasPrefix(data, []byte("\xff\xd8")):
+		return JPEG, nil
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		return PNG, nil
+	case bytes.HasPrefix(data, []byte("GIF87a")), bytes.HasPrefix(data, []byte("GIF89a")):
+		return GIF, nil
+	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		return WebP, nil
+	case bytes.HasPrefix(data, []byte("II*\x00")), bytes.HasPrefix(data, []byte("MM\x00*")):
+		return TIFF, nil
+	case bytes.HasPrefix(data, []byte("BM")):
+		return BMP, nil
+	case len(data) >= 12 && string(data[4:8]) == "ftyp":
+		return 0, reject("unsupported: HEIF or AVIF")
+	}
+	return 0, notAnImage(data)
+}
+
+// notAnImage names what servers send instead of a picture that is gone.
+func notAnImage(data []byte) *Rejection {
+	head := bytes.ToLower(bytes.TrimLeft(data[:min(len(data), 512)], " \t\r\n\ufeff"))
+	switch {
+	case bytes.HasPrefix(head, []byte("<!doctype html")), bytes.HasPrefix(head, []byte("<html")):
+		return reject("not an image: HTML")
+	case bytes.HasPrefix(head, []byte("<?xml")), bytes.HasPrefix(head, []byte("<error")):
+		return reject("not an image: XML")
+	}
+	return reject("not an image")
+}
+
+// isUnsupported tells a picture that a decoder refuses from one that is damaged.
+func isUnsupported(err error) bool {
+	var j jpeg.UnsupportedError
+	var p png.UnsupportedError
+	var t tiff.UnsupportedError
+	return errors.As(err, &j) || errors.As(err, &p) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
+}

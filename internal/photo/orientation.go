@@ -1,0 +1,107 @@
+package photo
+
+import (
+	"fmt"
+	"image"
+
+	"github.com/disintegration/imaging"
+)
+
+// Orientation says how stored pixels are to be turned to show the picture upright. The
+// values are those of EXIF, 1 to 8.
+type Orientation uint8
+
+// The eight orientations, named after what makes the stored picture upright.
+const (
+	Upright Orientation = iota + 1
+	FlipH
+	Rotate180
+	FlipV
+	Transpose // mirrored along the diagonal from top left
+	Rotate270 // counter-clockwise, i.e. a quarter turn clockwise
+	Transverse
+	Rotate90 // counter-clockwise
+)
+
+// Rotation returns the orientation of a picture that is upright after a turn of that
+// many degrees counter-clockwise. The error names degrees that are no quarter turn.
+func Rotation(degrees float64) (Orientation, error) {
+	switch degrees {
+	case 0, 360:
+		return Upright, nil
+	case 90, -270:
+		return Rotate90, nil
+	case 180, -180:
+		return Rotate180, nil
+	case 270, -90:
+		return Rotate270, nil
+	}
+	return 0, fmt.Errorf("rotation by %v degrees: not a quarter turn", degrees)
+}
+
+// swapsSides tells whether width and height change places.
+func (o Orientation) swapsSides() bool { return o >= Transpose }
+
+// Size returns the size of an upright picture that is stored with the size given.
+func (o Orientation) Size(stored image.Point) image.Point {
+	if o.swapsSides() {
+		return image.Point{X: stored.Y, Y: stored.X}
+	}
+	return stored
+}
+
+// Rect returns where a rectangle of a stored picture of the size given lies on the
+// upright picture.
+func (o Orientation) Rect(r image.Rectangle, stored image.Point) image.Rectangle {
+	w, h := stored.X, stored.Y
+	switch o {
+	case FlipH:
+		return image.Rect(w-r.Max.X, r.Min.Y, w-r.Min.X, r.Max.Y)
+	case Rotate180:
+		return image.Rect(w-r.Max.X, h-r.Max.Y, w-r.Min.X, h-r.Min.Y)
+	case FlipV:
+		return image.Rect(r.Min.X, h-r.Max.Y, r.Max.X, h-r.Min.Y)
+	case Transpose:
+		return image.Rect(r.Min.Y, r.Min.X, r.Max.Y, r.Max.X)
+	case Rotate270:
+		return image.Rect(h-r.Max.Y, r.Min.X, h-r.Min.Y, r.Max.X)
+	case Transverse:
+		return image.Rect(h-r.Max.Y, w-r.Max.X, h-r.Min.Y, w-r.Min.X)
+	case Rotate90:
+		return image.Rect(r.Min.Y, w-r.Max.X, r.Max.Y, w-r.Min.X)
+	}
+	return r
+}
+
+// Inverse returns the orientation that undoes o.
+func (o Orientation) Inverse() Orientation {
+	switch o {
+	case Rotate90:
+		return Rotate270
+	case Rotate270:
+		return Rotate90
+	}
+	return o
+}
+
+// Turn returns the picture turned upright. It returns img itself when that is nothing
+// to do, and a copy with 4 bytes a pixel otherwise.
+func (o Orientation) Turn(img image.Image) image.Image {
+	switch o {
+	case FlipH:
+		return imaging.FlipH(img)
+	case Rotate180:
+		return imaging.Rotate180(img)
+	case FlipV:
+		return imaging.FlipV(img)
+	case Transpose:
+		return imaging.Transpose(img)
+	case Rotate270:
+		return imaging.Rotate270(img)
+	case Transverse:
+		return imaging.Transverse(img)
+	case Rotate90:
+		return imaging.Rotate90(img)
+	}
+	return img
+}

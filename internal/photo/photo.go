@@ -1,0 +1,192 @@
+// Package photo decodes pictures that strangers made.
+//
+// A data set is downloaded from the web, so every byte is hostile until proven
+// harmless: a tiny file may unfold to gigabytes, a page of HTML may be called .jpg,
+// a download may have been cut short. Open looks at the header alone and says what
+// decoding would cost; Decode does it. Whatever is wrong with a picture comes back as
+// a *Rejection with a short reason that is the same in every run; nothing panics.
+//
+// JPEG (also the first picture of an MPO), PNG, GIF (first frame), WebP, TIFF and BMP
+// are recognised by their content, never by a name.
+//
+// Decoded pictures are opaque: transparent pixels are laid on white. They are in the
+// orientation in which they are stored; Orientation says how to turn them.
+package photo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+)
+
+// Limits bound what Open accepts. They are checked before any pixel is decoded.
+type Limits struct {
+	Bytes  int64 // size of the file
+	Side   int   // pixels of the longer side
+	Pixels int64 // width times height
+	Memory int64 // bytes that decoding may hold, the file included
+}
+
+// DefaultLimits let every photo of Open Images pass and keep decoding, one photo at
+// a time or several within a Budget of the same size, below 256 MiB for the whole
+// process: what is left is for the runtime and the pictures cut from the photo.
+func DefaultLimits() Limits {
+	return Limits{Bytes: 64 << 20, Side: 32768, Pixels: 100 << 20, Memory: 192 << 20}
+}
+
+// Rejection says why a picture is not used. Reason is short, the same in every run
+// and free of the wording of any decoder; Err, which may be nil, is what the decoder
+// said.
+type Rejection struct {
+	Reason string
+	Err    error
+}
+
+// Error returns the reason, and what the decoder said if it said something.
+func (r *Rejection) Error() string {
+	if r.Err == nil {
+		return r.Reason
+	}
+	return r.Reason + ": " + r.Err.Error()
+}
+
+// Unwrap returns the decoder's error.
+func (r *Rejection) Unwrap() error { return r.Err }
+
+func reject(format string, args ...any) *Rejection {
+	return &Rejection{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Header is what is known of a picture before it is decoded.
+type Header struct {
+	Format        Format
+	Width, Height int         // pixels as stored, before Orientation is applied
+	Orientation   Orientation // from EXIF; Upright when there is none or it makes no sense
+	Memory        int64       // upper estimate of the bytes held while decoding, the file included
+}
+
+// File is a picture whose header was read and found acceptable.
+type File struct {
+	Header
+	data []byte
+}
+
+// Open reads the header of the picture in data, which must not change until the last
+// call of Decode. It decodes nothing, and answers with a *Rejection when the picture
+// exceeds limits, is cut short or cannot be decoded for a reason that the header shows.
+func Open(data []byte, limits Limits) (f *File, err error) {
+	if int64(len(data)) > limits.Bytes {
+		return nil, reject("too many bytes: %d", len(data))
+	}
+	format, rejection := sniff(data)
+	if rejection != nil {
+		return nil, rejection
+	}
+	defer rejectPanic(format, &err)
+	h, rejection := codecs[format].header(data)
+	if rejection != nil {
+		return nil, rejection
+	}
+	h.Format = format
+	if h.Orientation == 0 {
+		h.Orientation = Upright
+	}
+	h.Memory += int64(len(data))
+	if rejection := h.check(limits); rejection != nil {
+		return nil, rejection
+	}
+	return &File{Header: h, data: data}, nil
+}
+
+func (h *Header) check(limits Limits) *Rejection {
+	switch {
+	case h.Width <= 0 || h.Height <= 0:
+		return reject("no pixels: %dx%d", h.Width, h.Height)
+	case h.Width > limits.Side || h.Height > limits.Side:
+		return reject("too long a side: %dx%d", h.Width, h.Height)
+	case int64(h.Width)*int64(h.Height) > limits.Pixels:
+		return reject("too many pixels: %dx%d", h.Width, h.Height)
+	case h.Memory > limits.Memory:
+		return reject("too much memory to decode: %dx%d %s", h.Width, h.Height, h.Format)
+	}
+	return nil
+}
+
+// Decode decodes the picture as it is stored; its bounds begin at (0, 0). The result
+// is an opaque *image.YCbCr, *image.Gray, *image.RGBA or *image.Paletted with 256
+// colours. The error is a *Rejection, or the cause of ctx's end.
+func (f *File) Decode(ctx context.Context) (img image.Image, err error) {
+	defer rejectPanic(f.Format, &err)
+	img, err = codecs[f.Format].decode(newReader(ctx, f.data))
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, cause
+	}
+	if err != nil {
+		return nil, decodeError(f.Format, err)
+	}
+	canvas := image.Rect(0, 0, f.Width, f.Height)
+	switch {
+	case img.Bounds() == canvas:
+	case f.Format == GIF && img.Bounds().In(canvas):
+		img = onCanvas(img, canvas)
+	default:
+		return nil, reject("corrupt %s", f.Format)
+	}
+	return opaque(img), nil
+}
+
+// decodeError sorts the errors of the decoders into the few reasons that a person can
+// do something with.
+func decodeError(format Format, err error) *Rejection {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return &Rejection{Reason: "truncated", Err: err}
+	case isUnsupported(err):
+		return &Rejection{Reason: "unsupported kind of " + format.String(), Err: err}
+	}
+	return &Rejection{Reason: "corrupt " + format.String(), Err: err}
+}
+
+// rejectPanic is deferred around the decoders: one that panics on a damaged picture
+// must not take the build along.
+func rejectPanic(format Format, err *error) {
+	if p := recover(); p != nil {
+		*err = &Rejection{Reason: "corrupt " + format.String(), Err: fmt.Errorf("decoder panicked: %v", p)}
+	}
+}
+
+// Decode decodes the picture in data and turns it upright as its EXIF orientation
+// says. It is Open, File.Decode and Orientation.Turn in one.
+func Decode(ctx context.Context, data []byte, limits Limits) (image.Image, error) {
+	f, err := Open(data, limits)
+	if err != nil {
+		return nil, err
+	}
+	img, err := f.Decode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return f.Orientation.Turn(img), nil
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// newReader reads data until ctx ends: a decoder cannot be told to stop, but it stops
+// when its input does.
+func newReader(ctx context.Context, data []byte) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		if len(data) == 0 {
+			return 0, io.EOF
+		}
+		n := copy(p, data)
+		data = data[n:]
+		return n, nil
+	})
+}
