@@ -1,0 +1,301 @@
+// Package pack is the kind of stage that lays out the package: everything that a person
+// needs to use the model, and to build it again.
+//
+//	README.md                   the card
+//	manifest.yaml, manifest.lock
+//	data/photos/<ImageID>       the photos as downloaded, unless the manifest leaves them out
+//	data/photos.csv, dead.csv   where each came from; those that are gone
+//	data/boxes.csv, labels.json the boxes that were asked for, the classes
+//	data/crops/<set>/<label>/…  the crops
+//	data/crops.csv, split.csv   what each crop is cut from, what it is for
+//	data/X_meta.csv             the boxes of the crops, with the article's columns
+//	data/attribution.csv        author, title, licence and address of every photo
+//	code/                       the user's sources, or this binary's list of modules
+//	environment/                what the build ran in, and how to make that again
+//	model/                      weights, network, preprocessing, history
+//	report/                     metrics, predictions, what was dropped and why
+//
+// Nothing is copied: the package is a tree of pointers to what the other stages wrote.
+package pack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/cropfile"
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/internal/table"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// The names of the stage's inputs.
+const (
+	Selection  = "selection"  // the output of select
+	Photos     = "photos"     // of download
+	Crops      = "crops"      // of crop
+	Split      = "split"      // of split
+	Model      = "model"      // of train
+	Evaluation = "evaluation" // of evaluate
+	Project    = "project"    // manifest.yaml, manifest.lock, code/ and environment/
+)
+
+// Params decide the package besides its inputs.
+type Params struct {
+	Package   string // its name, namespace/name
+	Message   string // what this revision is about
+	Originals bool   // whether the photos go into it
+}
+
+// Kind is the stage.
+type Kind struct{ params Params }
+
+// New returns the stage.
+func New(p Params) Kind { return Kind{p} }
+
+// Name returns "pack".
+func (Kind) Name() string { return "pack" }
+
+// Version returns the behaviour version.
+func (Kind) Version() int { return 1 }
+
+// Params returns the parameters.
+func (k Kind) Params() any { return k.params }
+
+// Run lays out the package.
+func (k Kind) Run(ctx context.Context, t *stages.Task) error {
+	if err := addParts(ctx, t, k.params.Originals); err != nil {
+		return err
+	}
+	assigned, err := k.addCrops(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := addMeta(ctx, t, assigned); err != nil {
+		return err
+	}
+	photos, err := addAttribution(ctx, t)
+	if err != nil {
+		return err
+	}
+	card, err := k.card(ctx, t, assigned, photos)
+	if err != nil {
+		return err
+	}
+	t.Count("crops", int64(len(assigned)))
+	return t.Out().PutBytes(ctx, "README.md", card)
+}
+
+// part is a file or a directory of an input, and its place in the package.
+type part struct{ input, from, to string }
+
+// files are the parts that are single files.
+var files = []part{
+	{Selection, openimages.SelectedBoxesFile, "data/boxes.csv"},
+	{Selection, openimages.LabelsFile, "data/labels.json"},
+	{Selection, openimages.FunnelFile, "report/funnel-select.json"},
+	{Photos, pinfile.PhotosFile, "data/photos.csv"},
+	{Photos, pinfile.DeadFile, "data/dead.csv"},
+	{Crops, cropfile.CropsFile, "data/crops.csv"},
+	{Crops, openimages.FunnelFile, "report/funnel-crop.json"},
+	{Crops, "quarantine.csv", "report/quarantine.csv"},
+	{Split, cropfile.SplitFile, "data/split.csv"},
+}
+
+// addParts points at what other stages wrote.
+func addParts(ctx context.Context, t *stages.Task, originals bool) error {
+	for _, p := range files {
+		d, err := t.Input(p.input).Lookup(ctx, p.from)
+		if err != nil {
+			return err
+		}
+		if err := t.Out().Add(p.to, d); err != nil {
+			return err
+		}
+	}
+	trees := []part{{Project, "", ""}, {Model, "", "model"}, {Evaluation, "", "report"}}
+	if originals {
+		trees = append(trees, part{Photos, "photos", "data/photos"})
+	}
+	for _, p := range trees {
+		if err := addTree(ctx, t, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addTree(ctx context.Context, t *stages.Task, p part) error {
+	tree := t.Input(p.input)
+	if p.from != "" {
+		sub, err := tree.Sub(ctx, p.from)
+		if errors.Is(err, fs.ErrNotExist) { // no photo was found
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		tree = sub
+	}
+	for f, err := range tree.Files(ctx) {
+		if err != nil {
+			return err
+		}
+		if err := t.Out().Add(path.Join(p.to, f.Path), f.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addCrops puts the crops below data/crops, by set and label.
+func (k Kind) addCrops(ctx context.Context, t *stages.Task) (map[string]cropfile.Assignment, error) {
+	digests := make(map[string]cas.Digest)
+	for f, err := range t.Input(Crops).Files(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		digests[f.Path] = f.Digest
+	}
+	assigned := make(map[string]cropfile.Assignment)
+	for a, err := range rows(ctx, t.Input(Split), cropfile.SplitFile, cropfile.Split) {
+		if err != nil {
+			return nil, err
+		}
+		d, ok := digests[a.Path]
+		if !ok {
+			return nil, fmt.Errorf("pack: %s has no file %s", cropfile.SplitFile, a.Path)
+		}
+		assigned[a.Path] = a
+		_, below, _ := strings.Cut(a.Path, "/") // crops/<label>/<file>
+		if err := t.Out().Add(path.Join("data/crops", string(a.Set), below), d); err != nil {
+			return nil, err
+		}
+	}
+	return assigned, nil
+}
+
+// boxKey names a box in the whole data set.
+type boxKey struct {
+	image openimages.ImageID
+	box   openimages.BoxID
+}
+
+// metaColumns are the columns of the article's X_meta.csv.
+var metaColumns = []string{
+	"ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax",
+	"IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside", "OriginalURL", "ImageCropURL",
+}
+
+// addMeta writes X_meta.csv: a row for each crop, in the order of the boxes. As the
+// article had it, OriginalURL and ImageCropURL hold the last part of the path only, and
+// LabelName the class.
+func addMeta(ctx context.Context, t *stages.Task, assigned map[string]cropfile.Assignment) error {
+	cropOf := make(map[boxKey]string)
+	for c, err := range rows(ctx, t.Input(Crops), cropfile.CropsFile, cropfile.Crops) {
+		if err != nil {
+			return err
+		}
+		if _, ok := assigned[c.Path]; ok {
+			cropOf[boxKey{c.ImageID, c.Box}] = c.Path
+		}
+	}
+	urls := make(map[openimages.ImageID]string)
+	for i, err := range rows(ctx, t.Input(Selection), openimages.SelectedImagesFile, openimages.SelectedImages) {
+		if err != nil {
+			return err
+		}
+		urls[i.ImageID] = i.OriginalURL
+	}
+	var meta [][]string
+	for b, err := range rows(ctx, t.Input(Selection), openimages.SelectedBoxesFile, openimages.SelectedBoxes) {
+		if err != nil {
+			return err
+		}
+		crop, ok := cropOf[boxKey{b.ImageID, b.ID}]
+		if !ok {
+			continue
+		}
+		row := []string{
+			string(b.ImageID), b.Source, b.Label, string(b.Confidence),
+			string(b.XMin), string(b.XMax), string(b.YMin), string(b.YMax),
+		}
+		for _, f := range b.Flags {
+			row = append(row, strconv.Itoa(int(f)))
+		}
+		original := ""
+		if u := urls[b.ImageID]; u != "" {
+			original = path.Base(u)
+		}
+		meta = append(meta, append(row, original, path.Base(crop)))
+	}
+	return putTable(ctx, t, "data/X_meta.csv", metaColumns, slices.Values(meta))
+}
+
+var attributionColumns = []string{"ImageID", "Author", "AuthorProfileURL", "Title", "License", "LandingURL", "OriginalURL"}
+
+// photoCount counts the photos of a package by licence.
+type photoCount struct {
+	total    int
+	licences map[string]int
+}
+
+// addAttribution writes attribution.csv: a row for each photo of the package.
+func addAttribution(ctx context.Context, t *stages.Task) (photoCount, error) {
+	found := make(map[openimages.ImageID]bool)
+	for p, err := range rows(ctx, t.Input(Photos), pinfile.PhotosFile, pinfile.Photos) {
+		if err != nil {
+			return photoCount{}, err
+		}
+		found[p.ImageID] = true
+	}
+	count := photoCount{licences: make(map[string]int)}
+	var credits [][]string
+	for i, err := range rows(ctx, t.Input(Selection), openimages.SelectedImagesFile, openimages.SelectedImages) {
+		if err != nil {
+			return photoCount{}, err
+		}
+		if !found[i.ImageID] {
+			continue
+		}
+		count.total++
+		count.licences[i.License]++
+		credits = append(credits, []string{
+			string(i.ImageID), openimages.PlainText(i.Author), i.AuthorProfileURL, openimages.PlainText(i.Title),
+			i.License, i.OriginalLandingURL, i.OriginalURL,
+		})
+	}
+	return count, putTable(ctx, t, "data/attribution.csv", attributionColumns, slices.Values(credits))
+}
+
+// rows reads a table of a tree.
+func rows[T any](ctx context.Context, tree cas.Tree, name string, read func(io.Reader, string) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		r, err := tree.Open(ctx, name)
+		if err != nil {
+			yield(none, err)
+			return
+		}
+		defer func() { _ = r.Close() }() // nothing was written
+		read(r, name)(yield)
+	}
+}
+
+func putTable(ctx context.Context, t *stages.Task, name string, columns []string, rows iter.Seq[[]string]) error {
+	var buf bytes.Buffer
+	if err := table.Write(&buf, columns, rows); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return t.Out().Put(ctx, name, &buf)
+}
