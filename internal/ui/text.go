@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sandwich-build/sandwich/manifest"
 )
 
 // Printable makes text from outside safe to show in one line: what could move the
@@ -120,18 +122,7 @@ func writeProblem(w io.Writer, s style, p *Problem) {
 }
 
 // String is the fault in one line, as editors and compilers write it.
-func (f Fault) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d:%d: ", f.File, f.Line, f.Column)
-	if f.Path != "" {
-		b.WriteString(f.Path + ": ")
-	}
-	b.WriteString(f.Message)
-	if f.Hint != "" {
-		b.WriteString(" (" + f.Hint + ")")
-	}
-	return b.String()
-}
+func (f Fault) String() string { return manifest.Fault(f).String() }
 
 // style colours words, or leaves them alone.
 type style struct{ colour bool }

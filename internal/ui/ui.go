@@ -50,7 +50,7 @@ type Problem struct {
 	Faults  []Fault  `json:"faults,omitempty"` // the faults of a manifest
 }
 
-// Fault is one thing wrong with a manifest, as package manifest found it.
+// Fault is a manifest.Fault with names for JSON.
 type Fault struct {
 	File    string `json:"file"`
 	Line    int    `json:"line"`
