@@ -1,0 +1,314 @@
+package model
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"io/fs"
+	"math"
+	"runtime"
+
+	"github.com/sandwich-build/sandwich/manifest"
+)
+
+// The names of a model's two files.
+const (
+	DescriptionFile = "model.json"
+	WeightsFile     = "model.safetensors"
+)
+
+// version is that of model.json. A file with another one is refused.
+const version = 1
+
+// maxDescription is the size of a model.json that is still read.
+const maxDescription = 1 << 20
+
+// Counts say what a model was trained on, for those who read its description.
+type Counts struct {
+	Train      int `json:"train"`      // pictures
+	Validation int `json:"validation"` // pictures
+	Epochs     int `json:"epochs"`     // passes over the training pictures
+	BestEpoch  int `json:"best_epoch"` // the one the weights are of
+}
+
+// Model is all that it takes to answer: a network, its weights, and how a picture is
+// brought to its input.
+type Model struct {
+	Network *Network
+	Shape   Shape
+	Weights []Tensor // in the order of Network.Parameters
+	Counts  Counts
+}
+
+// description is model.json. Its fields are written in this order.
+type description struct {
+	Version    int        `json:"version"`
+	Labels     []string   `json:"labels"` // in the order of the probabilities
+	Input      inputDoc   `json:"input"`
+	Layers     []layerDoc `json:"layers"` // without the output layer
+	Output     string     `json:"output"` // sigmoid or softmax
+	Parameters int        `json:"parameters"`
+	Trained    Counts     `json:"trained"`
+}
+
+type inputDoc struct {
+	Height   int     `json:"height"`
+	Width    int     `json:"width"`
+	Channels int     `json:"channels"` // red, green, blue
+	Shape    Shape   `json:"shape"`    // what becomes of a picture with other proportions
+	Resize   string  `json:"resize"`   // the filter
+	Scale    float64 `json:"scale"`    // what a byte is multiplied by
+}
+
+type layerDoc struct {
+	Conv    *convDoc    `json:"conv,omitempty"`
+	MaxPool *poolDoc    `json:"max_pool,omitempty"`
+	Flatten *struct{}   `json:"flatten,omitempty"`
+	Dense   *denseDoc   `json:"dense,omitempty"`
+	Dropout *dropoutDoc `json:"dropout,omitempty"`
+}
+
+type convDoc struct {
+	Filters    int    `json:"filters"`
+	Kernel     int    `json:"kernel"`
+	Padding    string `json:"padding"`
+	Activation string `json:"activation"`
+}
+
+type poolDoc struct {
+	Size int `json:"size"`
+}
+
+type denseDoc struct {
+	Units      int    `json:"units"`
+	Activation string `json:"activation"`
+}
+
+type dropoutDoc struct {
+	Rate float64 `json:"rate"`
+}
+
+// Encode returns the bytes of model.json and model.safetensors. Equal models give
+// equal bytes.
+func (m *Model) Encode() (desc, weights []byte, err error) {
+	n := m.Network
+	doc := description{
+		Version: version,
+		Labels:  n.labels,
+		Input: inputDoc{
+			Height: n.side, Width: n.side, Channels: channels,
+			Shape: m.Shape, Resize: resampling, Scale: 1.0 / 255,
+		},
+		Layers:     []layerDoc{},
+		Output:     n.outputName(),
+		Parameters: n.ParameterCount(),
+		Trained:    m.Counts,
+	}
+	for _, l := range n.Layers() {
+		doc.Layers = append(doc.Layers, documented(l))
+	}
+	var buffer bytes.Buffer
+	e := json.NewEncoder(&buffer)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(doc); err != nil {
+		return nil, nil, fmt.Errorf("encode %s: %w", DescriptionFile, err)
+	}
+	weights, err = EncodeSafetensors(m.Weights)
+	if err != nil {
+		return nil, nil, err
+	}
+	return buffer.Bytes(), weights, nil
+}
+
+func (n *Network) outputName() string {
+	if len(n.labels) == 2 {
+		return "sigmoid"
+	}
+	return "softmax"
+}
+
+func documented(l manifest.Layer) layerDoc {
+	switch {
+	case l.Conv != nil:
+		return layerDoc{Conv: (*convDoc)(l.Conv)}
+	case l.MaxPool != nil:
+		return layerDoc{MaxPool: (*poolDoc)(l.MaxPool)}
+	case l.Dense != nil:
+		return layerDoc{Dense: (*denseDoc)(l.Dense)}
+	case l.Dropout != nil:
+		return layerDoc{Dropout: (*dropoutDoc)(l.Dropout)}
+	}
+	return layerDoc{Flatten: &struct{}{}}
+}
+
+func (d layerDoc) layer() manifest.Layer {
+	l := manifest.Layer{
+		Conv:    (*manifest.Conv)(d.Conv),
+		MaxPool: (*manifest.MaxPool)(d.MaxPool),
+		Dense:   (*manifest.Dense)(d.Dense),
+		Dropout: (*manifest.Dropout)(d.Dropout),
+	}
+	if d.Flatten != nil {
+		l.Flatten = &manifest.Flatten{}
+	}
+	return l
+}
+
+// Decode reads a model from the bytes of its two files. They may be anyone's: what is
+// wrong is an error, and memory stays in proportion to their length.
+func Decode(desc, weights []byte) (*Model, error) {
+	m, err := decodeDescription(desc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", DescriptionFile, err)
+	}
+	tensors, err := DecodeSafetensors(weights)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", WeightsFile, err)
+	}
+	if m.Weights, err = m.Network.arrange(tensors); err != nil {
+		return nil, fmt.Errorf("%s: %w", WeightsFile, err)
+	}
+	for _, t := range m.Weights {
+		for _, v := range t.Data {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return nil, fmt.Errorf("%s: %s holds %v", WeightsFile, t.Name, v)
+			}
+		}
+	}
+	return m, nil
+}
+
+func decodeDescription(data []byte) (*Model, error) {
+	if len(data) > maxDescription {
+		return nil, fmt.Errorf("%d bytes, the limit is %d", len(data), maxDescription)
+	}
+	var doc description
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&doc); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something stands after the JSON object")
+	}
+	in := doc.Input
+	switch {
+	case doc.Version != version:
+		return nil, fmt.Errorf("version %d, this program reads version %d", doc.Version, version)
+	case in.Height != in.Width || in.Channels != channels:
+		return nil, fmt.Errorf("input: want a square with %d channels, got %d × %d with %d", channels, in.Width, in.Height, in.Channels)
+	case in.Shape != Stretch && in.Shape != Square && in.Shape != Letterbox:
+		return nil, fmt.Errorf("input: unknown shape %q", in.Shape)
+	case in.Resize != resampling || in.Scale != 1.0/255:
+		return nil, fmt.Errorf("input: want %s resizing and a scale of 1/255, got %q and %v", resampling, in.Resize, in.Scale)
+	}
+	layers := make([]manifest.Layer, len(doc.Layers))
+	for i, l := range doc.Layers {
+		layers[i] = l.layer()
+	}
+	n, err := New(layers, in.Height, doc.Labels)
+	if err != nil {
+		return nil, err
+	}
+	if doc.Output != n.outputName() || doc.Parameters != n.ParameterCount() {
+		return nil, fmt.Errorf("want output %s with %d parameters, got %q with %d",
+			n.outputName(), n.ParameterCount(), doc.Output, doc.Parameters)
+	}
+	return &Model{Network: n, Shape: in.Shape, Counts: doc.Trained}, nil
+}
+
+// Load reads a model from the root of a folder, such as the model/ of a package.
+func Load(ctx context.Context, folder fs.FS) (*Model, error) {
+	desc, err := readFile(folder, DescriptionFile, maxDescription)
+	if err != nil {
+		return nil, fmt.Errorf("load model: %w", err)
+	}
+	m, err := decodeDescription(desc)
+	if err != nil {
+		return nil, fmt.Errorf("load model: %s: %w", DescriptionFile, err)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("load model: %w", err)
+	}
+	weights, err := readFile(folder, WeightsFile, 8+maxHeader+4*int64(m.Network.ParameterCount()))
+	if err != nil {
+		return nil, fmt.Errorf("load model: %w", err)
+	}
+	m, err = Decode(desc, weights)
+	if err != nil {
+		return nil, fmt.Errorf("load model: %w", err)
+	}
+	return m, nil
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(folder fs.FS, name string, limit int64) (data []byte, err error) {
+	f, err := folder.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("read %s: longer than the %d bytes that the network takes", name, limit)
+	}
+	return data, nil
+}
+
+// Predict returns, for each picture, the probability of each label, in the order of
+// Network.Labels. It stops soon after the context ends.
+func (m *Model) Predict(ctx context.Context, pictures []image.Image) ([][]float32, error) {
+	p, err := m.Predictor(runtime.GOMAXPROCS(0))
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	return p.Predict(ctx, pictures)
+}
+
+// Predictor answers for one model again and again. It is not safe for concurrent use.
+type Predictor struct {
+	model  *Model
+	engine *Engine
+}
+
+// Predictor returns a predictor that keeps up to workers cores busy. Close it when done.
+func (m *Model) Predictor(workers int) (*Predictor, error) {
+	engine, err := NewEngine(m.Network, workers)
+	if err != nil {
+		return nil, err
+	}
+	if err := engine.SetWeights(m.Weights); err != nil {
+		engine.Close()
+		return nil, err
+	}
+	return &Predictor{model: m, engine: engine}, nil
+}
+
+// Close gives the predictor's memory back.
+func (p *Predictor) Close() { p.engine.Close() }
+
+// Predict is Model.Predict.
+func (p *Predictor) Predict(ctx context.Context, pictures []image.Image) ([][]float32, error) {
+	examples := make([]Example, len(pictures))
+	for i, img := range pictures {
+		examples[i].Fill = func(values []float32) error {
+			pixels, err := p.model.Shape.Pixels(img, p.model.Network.side)
+			if err != nil {
+				return fmt.Errorf("picture %d: %w", i+1, err)
+			}
+			Scale(values, pixels)
+			return nil
+		}
+	}
+	outcome, err := p.engine.Infer(ctx, examples)
+	return outcome.Probabilities, err
+}
