@@ -45,7 +45,7 @@ var codecs = [...]codec{
 	JPEG: {jpegHeader, jpeg.Decode},
 	PNG:  {pngHeader, png.Decode},
 	GIF:  {gifHeader, gif.Decode},
-	WebP: {webpHeader, webp.Decode},
+	WebP: {webpHeader, decodeWebP},
 	TIFF: {tiffHeader, tiff.Decode},
 	BMP:  {bmpHeader, bmp.Decode},
 }
@@ -92,3 +92,38 @@ func isUnsupported(err error) bool {
 	var t tiff.UnsupportedError
 	return errors.As(err, &j) || errors.As(err, &p) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
 }
+
+// decodeWebP brings the colours of a lossy picture to the range that image.YCbCr
+// means. VP8 codes brightness from 16 to 235 and colour from 16 to 240; package webp
+// hands these values on as if they were JPEG's, which makes black grey and white dull.
+func decodeWebP(r io.Reader) (image.Image, error) {
+	img, err := webp.Decode(r)
+	if err != nil {
+		return nil, err
+	}
+	switch img := img.(type) {
+	case *image.YCbCr:
+		fullRange(img)
+	case *image.NYCbCrA:
+		fullRange(&img.YCbCr)
+	}
+	return img, nil
+}
+
+func fullRange(img *image.YCbCr) {
+	var luma, chroma [256]uint8
+	for i := range 256 {
+		luma[i] = clamp(((i-16)*255*2 + 219) / (2 * 219))
+		chroma[i] = clamp((((i-128)*255+128*224)*2 + 224) / (2 * 224))
+	}
+	for i, v := range img.Y {
+		img.Y[i] = luma[v]
+	}
+	for _, plane := range [][]uint8{img.Cb, img.Cr} {
+		for i, v := range plane {
+			plane[i] = chroma[v]
+		}
+	}
+}
+
+func clamp(v int) uint8 { return uint8(max(0, min(v, 255))) }

@@ -25,18 +25,18 @@ const (
 
 // Rotation returns the orientation of a picture that is upright after a turn of that
 // many degrees counter-clockwise. The error names degrees that are no quarter turn.
-func Rotation(degrees float64) (Orientation, error) {
+func Rotation(degrees int) (Orientation, error) {
 	switch degrees {
-	case 0, 360:
+	case 0:
 		return Upright, nil
-	case 90, -270:
+	case 90:
 		return Rotate90, nil
-	case 180, -180:
+	case 180:
 		return Rotate180, nil
-	case 270, -90:
+	case 270:
 		return Rotate270, nil
 	}
-	return 0, fmt.Errorf("rotation by %v degrees: not a quarter turn", degrees)
+	return 0, fmt.Errorf("rotation by %d degrees: want 0, 90, 180 or 270", degrees)
 }
 
 // swapsSides tells whether width and height change places.
