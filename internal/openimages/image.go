@@ -202,3 +202,8 @@ func parseRotation(b []byte) (Rotation, error) {
 // PlainText returns an Author or Title without HTML entities: V3 writes
 // "Don O&#x27;Brien".
 func PlainText(text string) string { return html.UnescapeString(text) }
+
+// Fault returns a *RowError in the row.
+func (r *ImageRow) Fault(column, format string, args ...any) error {
+	return r.t.fault(column, format, args...)
+}

@@ -1,0 +1,143 @@
+package selection
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+)
+
+// The rules, in the order in which they are applied: the box has one of the labels;
+// it has none of the excluded attributes; it has an area; its photo is listed in the
+// image files; the photo is within the limit; the box is not there twice.
+//
+// Duplicates come last because they are found among the selected boxes only.
+const ruleLabel = 0
+
+func (s *scan) nameRules() {
+	s.rules = []string{"label"}
+	for _, a := range s.exclude {
+		s.rules = append(s.rules, a.String())
+	}
+	s.rules = append(s.rules, "empty", "unlisted", "limit", "duplicate")
+	s.dropped = make([]int64, len(s.rules))
+	s.unknown = make([]int64, len(s.exclude))
+}
+
+func (s *scan) ruleEmpty() int     { return len(s.exclude) + 1 }
+func (s *scan) ruleUnlisted() int  { return len(s.exclude) + 2 }
+func (s *scan) ruleLimit() int     { return len(s.exclude) + 3 }
+func (s *scan) ruleDuplicate() int { return len(s.exclude) + 4 }
+
+// checkBox returns the rule that drops a box with one of the labels, or the first
+// rule that it takes more than the box to apply.
+func (s *scan) checkBox(row *openimages.BoxRow) int {
+	for i, a := range s.exclude {
+		// An attribute that is not known does not exclude: the derived and the
+		// machine-made boxes, 21,871 of V4's, say -1 to all five.
+		if row.Flag(a) == openimages.Yes {
+			return 1 + i
+		}
+	}
+	if row.Empty() {
+		return s.ruleEmpty()
+	}
+	return s.ruleUnlisted()
+}
+
+// drop counts a box of p that the rule dropped.
+func (s *scan) drop(p *photo, rule int) {
+	s.dropped[rule]++
+	p.reached = max(p.reached, rule)
+}
+
+// funnel adds up what the rules dropped.
+func (s *scan) funnel() openimages.Funnel {
+	reached := make([]int64, len(s.rules)+1) // photos, by how far their boxes came
+	for _, p := range s.photos {
+		reached[p.reached]++
+	}
+	boxes, images := s.boxesRead, int64(len(s.photos))
+	var f openimages.Funnel
+	for i, rule := range s.rules {
+		boxes -= s.dropped[i]
+		images -= reached[i]
+		r := openimages.FunnelRule{
+			Rule: rule, Boxes: boxes, Images: images,
+			DroppedBoxes: s.dropped[i], DroppedImages: reached[i],
+		}
+		if i == ruleLabel {
+			// Photos without such a box are known only from the image files.
+			r.DroppedImages = s.imagesRead - s.photosWithLabel
+		}
+		f.Rules = append(f.Rules, r)
+	}
+	for to := range s.labels.asked {
+		for from := range s.labels.asked {
+			if n := s.moved[[2]int{from, to}]; n > 0 {
+				f.Moved = append(f.Moved, openimages.Move{From: s.labels.asked[from].Name, To: s.labels.asked[to].Name, Boxes: n})
+			}
+		}
+	}
+	return f
+}
+
+func (s *scan) classesWithoutBoxes() []string {
+	missing := s.labels.Classes()
+	for i := range s.boxes {
+		if at := slices.Index(missing, s.boxes[i].Label); at >= 0 {
+			missing = slices.Delete(missing, at, at+1)
+		}
+		if len(missing) == 0 {
+			break
+		}
+	}
+	return missing
+}
+
+// report tells the person what was selected.
+func (s *scan) report(f openimages.Funnel) {
+	var photos, moved int64
+	boxesOf, photosOf := map[string]int64{}, map[string]int64{}
+	last := map[string]openimages.ImageID{} // by class
+	var lastPhoto openimages.ImageID
+	for _, b := range s.boxes {
+		boxesOf[b.Label]++
+		if last[b.Label] != b.ImageID {
+			last[b.Label] = b.ImageID
+			photosOf[b.Label]++
+		}
+		if lastPhoto != b.ImageID {
+			lastPhoto = b.ImageID
+			photos++
+		}
+		if len(s.labels.owners[b.LabelID].other) > 0 {
+			moved++
+		}
+	}
+	s.task.Count("boxes", int64(len(s.boxes)))
+	s.task.Count("images", photos)
+	s.task.Count("moved", moved)
+	for _, class := range s.labels.Classes() {
+		s.task.Infof("%s: %s on %s", class, count(boxesOf[class], "box", "boxes"), count(photosOf[class], "photo", "photos"))
+	}
+	for _, m := range f.Moved {
+		s.task.Infof("%s asks for %s that went to %s, which is more specific", m.From, count(m.Boxes, "box", "boxes"), m.To)
+	}
+	for i, a := range s.exclude {
+		if s.unknown[i] > 0 {
+			s.task.Warnf("%s cannot be excluded by %s: nobody answered that (-1)", count(s.unknown[i], "box", "boxes"), a)
+		}
+	}
+	if n := s.dropped[s.ruleUnlisted()]; n > 0 {
+		s.task.Warnf("left out %s on photos that the image files do not list", count(n, "box", "boxes"))
+	}
+}
+
+// count returns n with its noun.
+func count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

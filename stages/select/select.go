@@ -1,0 +1,174 @@
+package selection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// Kind is the stage.
+type Kind struct {
+	Labels  []manifest.Label
+	Subsets []string // of train, validation, test, in the manifest's order
+	Exclude []string // names of attributes that a box must not have
+	Limit   int      // photos per label; 0 means all
+}
+
+// Name returns "select".
+func (Kind) Name() string { return "select" }
+
+// Version returns the behaviour version.
+func (Kind) Version() int { return 1 }
+
+// Params returns all fields of the kind.
+func (k Kind) Params() any {
+	type label struct {
+		Name        string   `json:"name"`
+		As          string   `json:"as"`
+		Descendants bool     `json:"descendants"`
+		Except      []string `json:"except"`
+	}
+	p := struct {
+		Labels  []label  `json:"labels"`
+		Subsets []string `json:"subsets"`
+		Exclude []string `json:"exclude"`
+		Limit   int      `json:"limit"`
+	}{Subsets: k.Subsets, Exclude: slices.Sorted(slices.Values(k.Exclude)), Limit: k.Limit}
+	for _, l := range k.Labels {
+		p.Labels = append(p.Labels, label(l))
+	}
+	return p
+}
+
+// NoBoxesError says that for some classes no box passed the rules.
+type NoBoxesError struct {
+	Classes []string // sorted
+	Funnel  openimages.Funnel
+}
+
+// Error names the classes and what the rules dropped.
+func (e *NoBoxesError) Error() string {
+	var dropped []string
+	for _, r := range e.Funnel.Rules {
+		if r.DroppedBoxes > 0 {
+			dropped = append(dropped, fmt.Sprintf("%s %d", r.Rule, r.DroppedBoxes))
+		}
+	}
+	return fmt.Sprintf("no boxes for %s; boxes dropped of all labels by rule: %s",
+		strings.Join(e.Classes, ", "), strings.Join(dropped, ", "))
+}
+
+// Run selects. The error is LabelErrors for labels that cannot be resolved, a
+// *NoBoxesError, or wraps an *openimages.RowError.
+func (k Kind) Run(ctx context.Context, t *stages.Task) error {
+	s, err := newScan(ctx, k, t)
+	if err != nil {
+		return err
+	}
+	if err := s.findPhotos(ctx); err != nil {
+		return err
+	}
+	if err := s.choosePhotos(ctx); err != nil {
+		return err
+	}
+	if err := s.collectBoxes(ctx); err != nil {
+		return err
+	}
+	funnel := s.funnel()
+	if missing := s.classesWithoutBoxes(); len(missing) > 0 {
+		return &NoBoxesError{Classes: missing, Funnel: funnel}
+	}
+	s.report(funnel)
+	return s.write(ctx, funnel)
+}
+
+func readLabels(ctx context.Context, metadata cas.Tree, labels []manifest.Label) (_ Resolved, _ *openimages.Classes, err error) {
+	classFile, err := metadata.Open(ctx, openimages.ClassesFile)
+	if err != nil {
+		return Resolved{}, nil, fmt.Errorf("open %s: %w", openimages.ClassesFile, err)
+	}
+	defer func() { err = errors.Join(err, classFile.Close()) }()
+	classes, err := openimages.ReadClasses(classFile, openimages.ClassesFile)
+	if err != nil {
+		return Resolved{}, nil, err
+	}
+	hierarchy, err := readHierarchy(ctx, metadata)
+	if err != nil {
+		return Resolved{}, nil, err
+	}
+	resolved, err := ResolveLabels(classes, hierarchy, labels)
+	return resolved, classes, err
+}
+
+// readHierarchy returns nil when there is no hierarchy.
+func readHierarchy(ctx context.Context, metadata cas.Tree) (_ *openimages.Hierarchy, err error) {
+	if _, err := metadata.Lookup(ctx, openimages.HierarchyFile); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	file, err := metadata.Open(ctx, openimages.HierarchyFile)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", openimages.HierarchyFile, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return openimages.ReadHierarchy(file, openimages.HierarchyFile)
+}
+
+// write puts the four files into the output.
+func (s *scan) write(ctx context.Context, funnel openimages.Funnel) error {
+	files := []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{openimages.SelectedBoxesFile, func(w io.Writer) error {
+			return openimages.WriteSelectedBoxes(w, slices.Values(s.boxes))
+		}},
+		{openimages.SelectedImagesFile, func(w io.Writer) error { return openimages.WriteImages(w, s.images()) }},
+		{openimages.LabelsFile, func(w io.Writer) error { return openimages.WriteLabels(w, s.labels.Classes()) }},
+		{openimages.FunnelFile, func(w io.Writer) error { return openimages.WriteFunnel(w, funnel) }},
+	}
+	for _, f := range files {
+		if err := put(ctx, s.task.Out(), f.path, f.write); err != nil {
+			return fmt.Errorf("write %s: %w", f.path, err)
+		}
+	}
+	return nil
+}
+
+// put streams what write writes into a file of the output.
+func put(ctx context.Context, out *cas.Builder, path string, write func(io.Writer) error) error {
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.CloseWithError(write(w))
+	}()
+	err := out.Put(ctx, path, r)
+	r.CloseWithError(err) // lets the writer go when the store did not want all of it
+	<-done
+	return err
+}
+
+// images returns the photos that have a selected box, in the order of the output.
+func (s *scan) images() iter.Seq[openimages.Image] {
+	return func(yield func(openimages.Image) bool) {
+		var last openimages.ImageID
+		for i := range s.boxes {
+			if id := s.boxes[i].ImageID; i == 0 || id != last {
+				last = id
+				if !yield(*s.photos[id].image) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,308 @@
+package selection_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/shared"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	selection "github.com/sandwich-build/sandwich/stages/select"
+	"github.com/sandwich-build/sandwich/stages/stagetest"
+)
+
+const imageRows = `1000000000000001,train,https://x/1.jpg,https://x/1,https://by/2.0/,https://x/who,"Who, Me",Lunch,1234,CY9rzUYh03PK3k6DJie09g==,https://x/1_z.jpg,90.0
+1000000000000002,train,https://x/2.jpg,,,,,,,,,
+1000000000000003,train,https://x/3.jpg,,,,,,,,,
+`
+
+// one runs the kind on a metadata tree with one subset.
+func one(t *testing.T, k selection.Kind, boxes, images string) (cas.Tree, cas.Result, error) {
+	t.Helper()
+	store := cas.NewMemory()
+	k.Subsets = []string{"train"}
+	metadata := stagetest.Tree(t, store, map[string]string{
+		"classes.csv": classesCSV, "hierarchy.json": hierarchyJSON,
+		"boxes/train.csv": boxHeader + boxes, "images/train.csv": imageHeader + images,
+	})
+	result, err := stages.RunKind(t.Context(), store, k, map[string]cas.Tree{"metadata": metadata}, 1, stages.Discard)
+	return cas.NewTree(store, result.Tree), result, err
+}
+
+// TestGolden holds every byte of a small selection. When it fails because the output
+// was meant to change, raise Kind.Version as well.
+func TestGolden(t *testing.T) {
+	const boxes = `1000000000000002,xclick,/m/burger,1,0.25,0.75,0.000000,0.5,0,0,0,0,0
+1000000000000001,xclick,/m/sandwich,1,0.1,0.2,0.3,0.4,1,-1,0,0,0
+1000000000000001,xclick,/m/sandwich,1,0.1,0.2,0.3,0.4,1,-1,0,0,0
+1000000000000001,activemil,/m/cheese,1,0.5,0.6,0.7,0.8,-1,-1,-1,-1,-1
+1000000000000001,xclick,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,1,0
+1000000000000003,xclick,/m/sausage,1,0.1,0.2,0.3,0.4,0,0,0,0,0
+1000000000000003,xclick,/m/hotdog,1,0.2,0.2,0.3,0.4,0,0,0,0,0
+1000000000000009,xclick,/m/hotdog,1,0.1,0.2,0.3,0.4,0,0,0,0,0
+`
+	k := selection.Kind{
+		Labels:  []manifest.Label{{Name: "sandwich", Descendants: true}, {Name: "Hamburger", As: "burger", Descendants: true}},
+		Exclude: []string{"depiction"},
+	}
+	tree, result, err := one(t, k, boxes, imageRows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"boxes.csv": `Box,ImageID,Subset,Source,LabelID,LabelName,Label,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside
+098fc3e5,1000000000000001,train,xclick,/m/sandwich,Sandwich,Sandwich,1,0.1,0.2,0.3,0.4,1,-1,0,0,0
+29380029,1000000000000001,train,activemil,/m/cheese,Cheeseburger,burger,1,0.5,0.6,0.7,0.8,-1,-1,-1,-1,-1
+85246432,1000000000000002,train,xclick,/m/burger,Hamburger,burger,1,0.25,0.75,0.000000,0.5,0,0,0,0,0
+`,
+		"images.csv": imageHeader + `1000000000000001,train,https://x/1.jpg,https://x/1,https://by/2.0/,https://x/who,"Who, Me",Lunch,1234,CY9rzUYh03PK3k6DJie09g==,https://x/1_z.jpg,90.0
+1000000000000002,train,https://x/2.jpg,,,,,,,,,
+`,
+		"labels.json": `{"labels":["Sandwich","burger"]}` + "\n",
+		"funnel.json": `{"rules":[` +
+			`{"rule":"label","boxes":7,"images":4,"dropped_boxes":1,"dropped_images":0},` +
+			`{"rule":"depiction","boxes":6,"images":4,"dropped_boxes":1,"dropped_images":0},` +
+			`{"rule":"empty","boxes":5,"images":3,"dropped_boxes":1,"dropped_images":1},` +
+			`{"rule":"unlisted","boxes":4,"images":2,"dropped_boxes":1,"dropped_images":1},` +
+			`{"rule":"limit","boxes":4,"images":2,"dropped_boxes":0,"dropped_images":0},` +
+			`{"rule":"duplicate","boxes":3,"images":2,"dropped_boxes":1,"dropped_images":0}],` +
+			`"moved":[{"from":"Sandwich","to":"Hamburger","boxes":2}]}` + "\n",
+	}
+	for path, content := range want {
+		if diff := cmp.Diff(content, stagetest.Read(t, tree, path)); diff != "" {
+			t.Errorf("%s: %s", path, diff)
+		}
+	}
+	wantLog := []string{
+		"Sandwich: 1 box on 1 photo",
+		"burger: 2 boxes on 2 photos",
+		"Sandwich asks for 2 boxes that went to Hamburger, which is more specific",
+		"1 box cannot be excluded by depiction: nobody answered that (-1)",
+		"left out 1 box on photos that the image files do not list",
+	}
+	var log []string
+	for _, line := range result.Log {
+		log = append(log, line.Text)
+	}
+	if diff := cmp.Diff(wantLog, log); diff != "" {
+		t.Errorf("log: %s", diff)
+	}
+	if diff := cmp.Diff(map[string]int64{"boxes": 3, "images": 2, "moved": 2}, result.Counters); diff != "" {
+		t.Errorf("counters: %s", diff)
+	}
+}
+
+// TestBoxIDsThatCollide gives both of two boxes whose digests start with the same eight
+// digits, found by trial, one digit more.
+func TestBoxIDsThatCollide(t *testing.T) {
+	first, second := collidingBoxes(t)
+	boxes := "1000000000000001,x,/m/sandwich,1," + first + ",1,0,1,0,0,0,0,0\n" +
+		"1000000000000001,x,/m/sandwich,1," + second + ",1,0,1,0,0,0,0,0\n" +
+		"1000000000000002,x,/m/sandwich,1," + second + ",1,0,1,0,0,0,0,0\n"
+	tree, _, err := one(t, selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}}}, boxes, imageRows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := selected(t, tree, []string{"train"})
+	if len(got) != 3 || len(got[0].ID) <= 8 || len(got[1].ID) <= 8 || got[0].ID == got[1].ID || len(got[2].ID) != 8 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func collidingBoxes(t *testing.T) (first, second string) {
+	t.Helper()
+	seen := map[string]string{}
+	for i := range 1_000_000 {
+		x := "0." + string([]byte{'0' + byte(i/100000%10), '0' + byte(i/10000%10), '0' + byte(i/1000%10), '0' + byte(i/100%10), '0' + byte(i/10%10), '0' + byte(i%10)})
+		b := openimages.Box{LabelID: "/m/sandwich", XMin: openimages.Fraction(x), XMax: "1", YMin: "0", YMax: "1"}
+		id := b.Digest()[:openimages.BoxIDDigits]
+		if other, ok := seen[id]; ok {
+			return other, x
+		}
+		seen[id] = x
+	}
+	t.Fatal("no collision found")
+	return "", ""
+}
+
+func TestFaults(t *testing.T) {
+	sandwich := []manifest.Label{{Name: "Sandwich"}}
+	const good = "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n"
+	tests := []struct {
+		name          string
+		kind          selection.Kind
+		boxes, images string
+		err           string
+	}{
+		{"unknown label", selection.Kind{Labels: []manifest.Label{{Name: "Pizza"}}}, good, imageRows, `dataset.labels[0]: no label is called "Pizza"`},
+		{"unknown attribute", selection.Kind{Labels: sandwich, Exclude: []string{"blurry"}}, good, imageRows, `unknown attribute "blurry" of boxes`},
+		{"bad box of another label", selection.Kind{Labels: sandwich}, good + "1000000000000001,x,/m/other,1,12,200,30,40,0,0,0,0,0\n", imageRows,
+			`boxes/train.csv:3:XMin: want a fraction of the photo's side, from 0 to 1; this looks like pixels, got "12"`},
+		{"bad image", selection.Kind{Labels: sandwich}, good, "1000000000000001,train,https://x,,,,,,many,,,\n",
+			`images/train.csv:2:OriginalSize: want a number of bytes, got "many"`},
+		{"photo listed twice", selection.Kind{Labels: sandwich}, good, imageRows + imageRows,
+			`images/train.csv:5:ImageID: the photo 1000000000000001 is listed a second time`},
+		{"no boxes", selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}, {Name: "Sausage"}}}, good, imageRows,
+			`no boxes for Sausage; boxes dropped of all labels by rule: `},
+		{"all boxes excluded", selection.Kind{Labels: sandwich, Exclude: []string{"inside"}}, "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,1\n", imageRows,
+			`no boxes for Sandwich; boxes dropped of all labels by rule: inside 1`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, _, err := one(t, test.kind, test.boxes, test.images)
+			if err == nil || err.Error() != test.err {
+				t.Errorf("got  %v\nwant %s", err, test.err)
+			}
+		})
+	}
+}
+
+// TestSharedFile reads one pair of files that serves two subsets: the rows say which
+// photo is in which.
+func TestSharedFile(t *testing.T) {
+	store := cas.NewMemory()
+	boxes := boxHeader + "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n1000000000000002,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n"
+	images := imageHeader + "1000000000000001,validation,https://x/1,,,,,,,,,\n1000000000000002,train,https://x/2,,,,,,,,,\n1000000000000003,test,https://x/3,,,,,,,,,\n"
+	metadata := stagetest.Tree(t, store, map[string]string{
+		"classes.csv":     classesCSV,
+		"boxes/train.csv": boxes, "images/train.csv": images,
+		"boxes/validation.csv": boxes, "images/validation.csv": images,
+	})
+	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}}, Subsets: []string{"train", "validation"}}
+	tree, _ := stagetest.Run(t, store, k, map[string]cas.Tree{"metadata": metadata})
+	got := selected(t, tree, k.Subsets)
+	if len(got) != 2 || got[0].Subset != "train" || got[1].Subset != "validation" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestRunEndsWithTheContext(t *testing.T) {
+	store := cas.NewMemory()
+	metadata := stagetest.Tree(t, store, map[string]string{
+		"classes.csv":      classesCSV,
+		"boxes/train.csv":  boxHeader + strings.Repeat("1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n", 100_000),
+		"images/train.csv": imageHeader + imageRows,
+	})
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	// The first news of progress comes in the middle of the first pass.
+	observer := observerFunc(func() { cancel(stop) })
+	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}}, Subsets: []string{"train"}}
+	_, err := stages.RunKind(ctx, store, k, map[string]cas.Tree{"metadata": metadata}, 1, observer)
+	if !errors.Is(err, stop) && !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type observerFunc func()
+
+func (f observerFunc) Observe(stages.Event) { f() }
+
+// realTree builds a metadata tree of files of the shared data.
+func realTree(t *testing.T, store cas.Store, files map[string]string) cas.Tree {
+	t.Helper()
+	contents := map[string]string{}
+	for path, name := range files {
+		data, err := os.ReadFile(filepath.Join(shared.Dir(t), "data", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents[path] = string(data)
+	}
+	return stagetest.Tree(t, store, contents)
+}
+
+// TestReal selects from the real rows. The numbers of the two-label sets are those of
+// the files; the digests hold the bytes.
+func TestReal(t *testing.T) {
+	const (
+		classes   = "metadata/v4/class-descriptions-boxable.csv"
+		hierarchy = "metadata/v4/bbox_labels_600_hierarchy.json"
+		derived   = "metadata/derived-hamburger-sandwich/"
+		v3        = "metadata/v3-2017_11-slice/"
+		full      = "openimages/full-metadata-23/"
+	)
+	tests := []struct {
+		name     string
+		files    map[string]string
+		kind     selection.Kind
+		counters map[string]int64
+		digest   string
+	}{
+		{
+			name: "hamburgers and sandwiches",
+			files: map[string]string{
+				"classes.csv": classes, "hierarchy.json": hierarchy,
+				"boxes/train.csv": derived + "train-annotations-bbox.csv", "images/train.csv": derived + "train-images-with-rotation.csv",
+				"boxes/validation.csv": derived + "validation-annotations-bbox.csv", "images/validation.csv": derived + "validation-images-with-rotation.csv",
+			},
+			kind: selection.Kind{
+				Labels:  []manifest.Label{{Name: "Sandwich", Descendants: true}, {Name: "Hamburger"}},
+				Subsets: []string{"train", "validation"}, Exclude: []string{"depiction", "group_of"},
+			},
+			counters: map[string]int64{"boxes": 1447, "images": 1447, "moved": 817},
+			digest:   "sha256:3c8a8d4d2b3c2cda166455f850d8ead37c9b0067423807954fc13dc13a145e8f",
+		},
+		{
+			name: "no more than 100 each, from a class list of Excel for Mac",
+			files: map[string]string{
+				"classes.csv":     "metadata/variants/class-descriptions-boxable.cr-only.csv",
+				"boxes/train.csv": derived + "train-annotations-bbox.csv", "images/train.csv": derived + "train-images-with-rotation.csv",
+			},
+			kind:     selection.Kind{Labels: []manifest.Label{{Name: "sandwich"}, {Name: "hamburger"}}, Subsets: []string{"train"}, Limit: 100},
+			counters: map[string]int64{"boxes": 200, "images": 200, "moved": 0},
+			digest:   "sha256:4bafcddb217280017010f2f45dbd9d532a1fec48395df399d87fadea4fe0f08a",
+		},
+		{
+			name: "V3, of which train has 8 columns",
+			files: map[string]string{
+				"classes.csv": v3 + "class-descriptions.csv", "hierarchy.json": hierarchy,
+				"boxes/train.csv": v3 + "train/annotations-human-bbox.csv", "images/train.csv": v3 + "train/images.csv",
+				"boxes/test.csv": v3 + "test/annotations-human-bbox.csv", "images/test.csv": v3 + "test/images.csv",
+			},
+			kind: selection.Kind{
+				Labels:  []manifest.Label{{Name: "Person", Descendants: true, As: "person"}, {Name: "Tree"}, {Name: "/m/04_sv", As: "motorcycle"}},
+				Subsets: []string{"train", "test"}, Exclude: []string{"inside", "group_of"},
+			},
+			counters: map[string]int64{"boxes": 398, "images": 117},
+			digest:   "sha256:00b41427345e78180e1ba18a96e5e3da9107fb5b299f29218abdd27dbef19443",
+		},
+		{
+			name: "23 photos with all that is known of them",
+			files: map[string]string{
+				"classes.csv": classes, "hierarchy.json": hierarchy,
+				"boxes/validation.csv": full + "annotations-human-bbox.csv", "images/validation.csv": full + "images.csv",
+			},
+			kind:     selection.Kind{Labels: []manifest.Label{{Name: "Person", Descendants: true}}, Subsets: []string{"validation"}},
+			counters: map[string]int64{"boxes": 26, "images": 7},
+			digest:   "sha256:3d7d54bf39248b95729f5938cbc00a682b7439f9b9e8457c6c55af319aa9c5cf",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			store := cas.NewMemory()
+			tree, result := stagetest.Run(t, store, test.kind, map[string]cas.Tree{"metadata": realTree(t, store, test.files)})
+			selected(t, tree, test.kind.Subsets)
+			for _, line := range result.Log {
+				t.Log(line.Text)
+			}
+			t.Log(result.Counters)
+			for name, want := range test.counters {
+				if got := result.Counters[name]; got != want {
+					t.Errorf("%s: got %d, want %d", name, got, want)
+				}
+			}
+			if got := tree.ID().String(); got != test.digest {
+				t.Errorf("got %s, want %s", got, test.digest)
+			}
+		})
+	}
+}
