@@ -186,7 +186,7 @@ func (b *Body) Read(p []byte) (int, error) {
 // fail ends the content with err, unless that is nil.
 func (b *Body) fail(err error) {
 	if err != nil && b.err == nil {
-		b.err = fmt.Errorf("fetch %s: %w", b.name, err)
+		b.err = &Error{URL: b.name, Err: err}
 	}
 }
 

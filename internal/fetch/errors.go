@@ -32,6 +32,18 @@ var (
 // The next attempt asks for everything.
 var errBadRange = errors.New("server mishandles ranges")
 
+// Error is how a fetch ended without the wanted content. What Err is, and whether it is
+// worth asking again, the other errors of this package tell.
+type Error struct {
+	URL string // as the caller gave it
+	Err error
+}
+
+func (e *Error) Error() string { return "fetch " + e.URL + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
 // StatusError is an answer that is not the content. A file that a mirror folder does
 // not have is a StatusError too, with code 404.
 type StatusError struct {

@@ -127,12 +127,12 @@ type Want struct {
 }
 
 // Open starts to read what is at a URL or path. The body is bound to ctx and must be
-// closed. It ends in io.EOF only when all that want says holds; see the errors of this
-// package for how else it may end.
+// closed. It ends in io.EOF only when all that want says holds. Errors, here and from
+// the body, are of type *Error.
 func (c *Client) Open(ctx context.Context, raw string, want Want) (*Body, error) {
 	b, err := c.open(ctx, raw, want)
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", raw, err)
+		return nil, &Error{URL: raw, Err: err}
 	}
 	return b, nil
 }

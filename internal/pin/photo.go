@@ -1,0 +1,199 @@
+package pin
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/sandwich-build/sandwich/internal/fetch"
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+)
+
+// maxPhoto bounds a photo whose size the metadata do not tell. Flickr takes at most
+// 200 MB.
+const maxPhoto = 200 << 20
+
+// cvdfBucket is where the CVD Foundation hosts the photos.
+const cvdfBucket = "https://s3.amazonaws.com/open-images-dataset/"
+
+// PhotoURL returns where a place has a photo, or "" when the metadata do not say.
+func PhotoURL(image *openimages.Image, place pinfile.Place) string {
+	switch place {
+	case pinfile.Original:
+		return image.OriginalURL
+	case pinfile.Thumbnail:
+		return image.Thumbnail300KURL
+	case pinfile.CVDF:
+		if image.Subset != "" {
+			return cvdfBucket + url.PathEscape(image.Subset) + "/" + url.PathEscape(string(image.ImageID)) + ".jpg"
+		}
+	}
+	return ""
+}
+
+// candidate is a photo at a place.
+type candidate struct {
+	url  string
+	want fetch.Want
+}
+
+func newCandidate(image *openimages.Image, place pinfile.Place) candidate {
+	c := candidate{url: PhotoURL(image, place), want: fetch.Want{Limit: maxPhoto}}
+	if place != pinfile.Original {
+		return c // copies are made on the fly; nobody publishes their sums
+	}
+	if image.OriginalSize > 0 {
+		c.want = fetch.Want{Size: image.OriginalSize}
+	}
+	if sum, ok := image.MD5(); ok {
+		c.want.MD5 = sum[:]
+	}
+	return c
+}
+
+func (c candidate) key() key {
+	return key{URL: c.url, MD5: base64.StdEncoding.EncodeToString(c.want.MD5)}
+}
+
+// photo pins a photo at the first place that has it. The error says that a place could
+// not be reached, or that the pinning must end.
+func (r *pinning) photo(ctx context.Context, image *openimages.Image) (lock.Photo, error) {
+	var reasons []string
+	for _, place := range r.places {
+		f, err := r.at(ctx, newCandidate(image, pinfile.Place(place)))
+		if _, ok := errors.AsType[*unreached](err); ok && r.GiveUp {
+			f, err = fact{dead: "unreachable"}, nil
+		}
+		if err != nil {
+			return lock.Photo{}, fmt.Errorf("photo %s: %s: %w", image.ImageID, place, err)
+		}
+		if f.dead == "" {
+			return lock.Photo{ID: string(image.ImageID), Place: place, Digest: lockDigest(f.digest), Size: f.digest.Size()}, nil
+		}
+		reasons = append(reasons, place+": "+f.dead)
+	}
+	return lock.Photo{ID: string(image.ImageID), Dead: strings.Join(reasons, "; ")}, nil
+}
+
+// covers reports whether a tombstone has a reason for each of the places: one that was
+// set before a place was added to the manifest does not speak for it.
+func covers(reasons string, places []string) bool {
+	for _, place := range places {
+		if !strings.HasPrefix(reasons, place+": ") && !strings.Contains(reasons, "; "+place+": ") {
+			return false
+		}
+	}
+	return true
+}
+
+// at finds out what is at one place, unless this pinning has already.
+func (r *pinning) at(ctx context.Context, c candidate) (fact, error) {
+	if c.url == "" {
+		return fact{dead: reasonNoURL}, nil
+	}
+	if f, ok := r.Journal.find(c.key()); ok {
+		return f, nil
+	}
+	f, err := r.look(ctx, c)
+	if err = r.watch.note(err); err != nil {
+		return fact{}, err
+	}
+	return f, r.Journal.add(c.key(), f)
+}
+
+// readers hold the first bytes of a photo while they are looked at. Known placeholders
+// are smaller than this; a whole photo need not be.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10) }}
+
+// look asks the world what is at one place.
+func (r *Resolver) look(ctx context.Context, c candidate) (fact, error) {
+	body, err := r.Client.Open(ctx, c.url, c.want)
+	if err != nil {
+		return judge(ctx, err, "")
+	}
+	defer func() { _ = body.Close() }() // what was read is verified
+	if isUnavailable(body.URL()) {
+		return fact{dead: reasonDeleted}, nil
+	}
+	in := readers.Get().(*bufio.Reader)
+	in.Reset(body)
+	defer func() {
+		in.Reset(nil)
+		readers.Put(in)
+	}()
+	head, err := in.Peek(in.Size())
+	if ended := errors.Is(err, io.EOF) || fetch.Definite(err); ended && len(head) == 0 {
+		return fact{dead: reasonEmpty}, nil
+	} else if stand := placeholder(head); ended && stand != "" {
+		return fact{dead: stand}, nil
+	}
+	suspect := ""
+	if len(head) > 0 {
+		suspect = notPhoto(head)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return judge(ctx, err, suspect)
+	}
+	if suspect != "" && c.want.MD5 == nil {
+		return fact{dead: suspect}, nil
+	}
+	d, err := r.Store.Put(ctx, in)
+	if err != nil {
+		return judge(ctx, err, suspect)
+	}
+	return fact{digest: d}, nil
+}
+
+// unreached says that a place could not be asked.
+type unreached struct{ err error }
+
+func (e *unreached) Error() string { return e.err.Error() }
+func (e *unreached) Unwrap() error { return e.err }
+
+// judge tells what an error says about a photo: that the place does not have it, that
+// the place could not be asked, or nothing because the trouble is on this machine.
+// suspect is what the content looked like, which explains a wrong sum better than the
+// sum does.
+func judge(ctx context.Context, err error, suspect string) (fact, error) {
+	if ended := context.Cause(ctx); ended != nil {
+		return fact{}, ended
+	}
+	if _, ok := errors.AsType[*fetch.Error](err); !ok {
+		return fact{}, err
+	}
+	if !fetch.Definite(err) {
+		return fact{}, &unreached{err}
+	}
+	if suspect != "" {
+		return fact{dead: suspect}, nil
+	}
+	return fact{dead: reason(err)}, nil
+}
+
+// reason is the short text for a definite error.
+func reason(err error) string {
+	if status, ok := errors.AsType[*fetch.StatusError](err); ok {
+		return status.Error()
+	}
+	if wrong, ok := errors.AsType[*fetch.MismatchError](err); ok {
+		return "other content: wrong " + wrong.What
+	}
+	switch {
+	case errors.Is(err, fetch.ErrTooLarge):
+		return "too large"
+	case errors.Is(err, fetch.ErrRedirects):
+		return "too many redirects"
+	case errors.Is(err, fs.ErrNotExist):
+		return "no such file"
+	}
+	return "unusable URL"
+}

@@ -1,0 +1,248 @@
+// Package download is the kind of stage that brings the pinned photos into a build.
+//
+// It reads the input "pins" (pins.csv, dead.csv; package pin makes them of a selection)
+// and writes
+//
+//	photos/<ImageID>    the bytes, as found
+//	photos.csv          ImageID, Place, URL, SHA256, Size
+//	dead.csv            ImageID, Reason
+//
+// What the world serves decides nothing here: a photo has the pinned bytes, or the
+// stage fails. A photo that the store has, from whichever build, is not fetched again.
+package download
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/internal/fetch"
+	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// Fetcher brings a blob into the store.
+type Fetcher interface {
+	// FetchBlob downloads url. When it returns nil, the store that the build uses has
+	// the blob want; other content is an error.
+	FetchBlob(ctx context.Context, url string, want cas.Digest) error
+}
+
+// Kind is the stage. Its one input is "pins".
+type Kind struct {
+	Fetcher  Fetcher // how to get what the store does not have
+	Parallel int     // photos fetched at once; at least 1
+}
+
+// Name returns "download".
+func (Kind) Name() string { return "download" }
+
+// Version returns the behaviour version.
+func (Kind) Version() int { return 1 }
+
+// Params returns nothing: the pins decide the output alone.
+func (Kind) Params() any { return struct{}{} }
+
+// Failure is a photo that could not be fetched.
+type Failure struct {
+	Photo pinfile.Photo
+	Err   error
+}
+
+// Gone reports whether the URL definitely does not have the pinned bytes any more.
+func (f Failure) Gone() bool { return fetch.Definite(f.Err) }
+
+// FailedError says which photos could not be fetched, sorted by id. All others are in
+// the store.
+type FailedError struct{ Failures []Failure }
+
+func (e *FailedError) Error() string {
+	first := e.Failures[0]
+	text := fmt.Sprintf("download: photo %s: %v", first.Photo.ImageID, first.Err)
+	if first.Gone() {
+		text = fmt.Sprintf("download: photo %s is not at %s any more as it was locked: %v", first.Photo.ImageID, first.Photo.URL, first.Err)
+	}
+	if others := len(e.Failures) - 1; others > 0 {
+		text += fmt.Sprintf(" (and %d more)", others)
+	}
+	return text
+}
+
+// Unwrap returns why the first photo could not be fetched.
+func (e *FailedError) Unwrap() error { return e.Failures[0].Err }
+
+// Gone returns how many of the photos the world does not have any more, so that only a
+// new pin helps.
+func (e *FailedError) Gone() int {
+	n := 0
+	for _, f := range e.Failures {
+		if f.Gone() {
+			n++
+		}
+	}
+	return n
+}
+
+// Run makes the output of the pins, fetching first what the store does not have.
+func (k Kind) Run(ctx context.Context, t *stages.Task) error {
+	photos, err := readAll(ctx, t.Input("pins"), pinfile.PinsFile, pinfile.Photos)
+	if err != nil {
+		return err
+	}
+	dead, err := readAll(ctx, t.Input("pins"), pinfile.DeadFile, pinfile.DeadPhotos)
+	if err != nil {
+		return err
+	}
+	if err := k.fetch(ctx, t, photos); err != nil {
+		return err
+	}
+	var size int64
+	for _, p := range photos {
+		size += p.Digest.Size()
+		if err := t.Out().Add("photos/"+string(p.ImageID), p.Digest); err != nil {
+			return fmt.Errorf("download: %w", err)
+		}
+	}
+	t.Count("images", int64(len(photos)))
+	t.Count("bytes", size)
+	t.Count("dead", int64(len(dead)))
+	if len(dead) > 0 {
+		t.Warnf("%d of %d photos are dead: no place has them", len(dead), len(photos)+len(dead))
+	}
+	return tables(ctx, t)
+}
+
+// tables makes the output's tables, which are those of the pins.
+func tables(ctx context.Context, t *stages.Task) error {
+	for _, table := range []struct{ from, to string }{
+		{pinfile.PinsFile, pinfile.PhotosFile},
+		{pinfile.DeadFile, pinfile.DeadFile},
+	} {
+		d, err := t.Input("pins").Lookup(ctx, table.from)
+		if err == nil {
+			err = t.Out().Add(table.to, d)
+		}
+		if err != nil {
+			return fmt.Errorf("download: %w", err)
+		}
+	}
+	return nil
+}
+
+func readAll[T any](
+	ctx context.Context, tree cas.Tree, file string, parse func(r io.Reader, file string) iter.Seq2[T, error],
+) (rows []T, err error) {
+	r, err := tree.Open(ctx, file)
+	if err != nil {
+		return nil, fmt.Errorf("download: %w", err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for row, err := range parse(r, file) {
+		if err != nil {
+			return nil, fmt.Errorf("download: %w", err)
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// maxUnreachable is after how many photos that cannot be reached the stage gives up:
+// more will hardly fare better, and each takes its time.
+const maxUnreachable = 64
+
+// fetch brings into the store what it does not have of the photos.
+func (k Kind) fetch(ctx context.Context, t *stages.Task, photos []pinfile.Photo) error {
+	missing, total, err := lacking(ctx, t.Store(), photos)
+	if err != nil {
+		return err
+	}
+	var (
+		mu       sync.Mutex // guards the rest
+		done     int64
+		failures []Failure
+	)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(max(k.Parallel, 1))
+	for _, p := range missing {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			err := k.Fetcher.FetchBlob(groupCtx, p.URL, p.Digest)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				done += p.Digest.Size()
+				t.Progress(done, total, "bytes")
+				return nil
+			}
+			if _, ok := errors.AsType[*fetch.Error](err); !ok || groupCtx.Err() != nil {
+				return err // the trouble is not the photo's
+			}
+			failures = append(failures, Failure{Photo: p, Err: err})
+			return enough(failures)
+		})
+	}
+	err = group.Wait()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil && !errors.Is(err, errUnreachable) {
+		return fmt.Errorf("download: %w", err)
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	slices.SortFunc(failures, func(a, b Failure) int { return cmp.Compare(a.Photo.ImageID, b.Photo.ImageID) })
+	return &FailedError{Failures: failures}
+}
+
+// enough returns errUnreachable when it is not worth going on.
+func enough(failures []Failure) error {
+	unreachable := 0
+	for _, f := range failures {
+		if !f.Gone() {
+			unreachable++
+		}
+	}
+	if unreachable >= maxUnreachable {
+		return errUnreachable
+	}
+	return nil
+}
+
+// errUnreachable ends a download that gets nowhere.
+var errUnreachable = errors.New("too many photos cannot be reached")
+
+// lacking returns the photos that the store does not have, one for each digest, and
+// how many bytes they are.
+func lacking(ctx context.Context, store cas.Store, photos []pinfile.Photo) (missing []pinfile.Photo, size int64, err error) {
+	digests := make([]cas.Digest, 0, len(photos))
+	for _, p := range photos {
+		digests = append(digests, p.Digest)
+	}
+	absent, err := store.Missing(ctx, digests)
+	if err != nil {
+		return nil, 0, fmt.Errorf("download: %w", err)
+	}
+	wanted := make(map[cas.Digest]bool, len(absent))
+	for _, d := range absent {
+		wanted[d] = true
+	}
+	for _, p := range photos {
+		if wanted[p.Digest] {
+			wanted[p.Digest] = false
+			missing = append(missing, p)
+			size += p.Digest.Size()
+		}
+	}
+	return missing, size, nil
+}
