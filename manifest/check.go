@@ -142,10 +142,6 @@ func (d *decoder) checkLayers(m *Manifest) {
 	shape := picture{side: m.Crop.Size, channels: 3}
 	parameters := 0
 	for i, l := range m.Model.Layers {
-		path := "model.layers"
-		if m.Model.LayersName == "" {
-			path = fmt.Sprintf("model.layers[%d]", i)
-		}
 		next, weights, problem := shape.through(l)
 		parameters += weights
 		switch {
@@ -156,13 +152,28 @@ func (d *decoder) checkLayers(m *Manifest) {
 			problem = fmt.Sprintf("a batch of %d makes %d values here, more than %d", m.Model.Batch, next.values()*m.Model.Batch, maxBatchCells)
 		}
 		if problem != "" {
-			d.faultAt(path, path, problem, "")
+			d.faultInLayer(m, i, problem)
 			return // what follows has no shape to be judged by
 		}
 		shape = next
 	}
 	if shape.side != 0 {
 		d.faultAt("model.layers", "model.layers", "the layers end with a picture, and the classification needs a vector", "add `- flatten` behind the last convolution")
+	}
+}
+
+// faultInLayer stands at the layer, or where a named network's fault comes from: its
+// name, or the size of the crops when even the name is a default.
+func (d *decoder) faultInLayer(m *Manifest, i int, problem string) {
+	name, path := m.Model.LayersName, "model.layers"
+	switch {
+	case name == "":
+		path = fmt.Sprintf("model.layers[%d]", i)
+		d.faultAt(path, path, problem, "")
+	case d.places[path] != nil:
+		d.faultAt(path, path, fmt.Sprintf("%s's layers[%d]: %s", name, i, problem), "")
+	default:
+		d.faultAt("crop.size", path, fmt.Sprintf("%s's layers[%d]: %s", name, i, problem), "")
 	}
 }
 

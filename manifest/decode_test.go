@@ -1,48 +1,446 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestQuick(t *testing.T) {
-	m, err := Decode("manifest.yaml", Template("quilt/open_images"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := Render(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println(string(out))
-	again, err := Decode("x", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(m, again); diff != "" {
-		t.Error(diff)
-	}
-	_, err = Decode("manifest.yaml", []byte(`version: 1
-nmae: a/b
+// minimal has the required keys only.
+const minimal = `version: 1
+name: quilt/open_images
 dataset:
-  source: open-images/v5
-  labels: [Sandwich, sandwich, 12, {name: Foo, except: [Foo], descendant: yes}]
-  limit: 0
-crop: {size: none}
-split: {train: 0.9}
-model:
-  epochs: ten
-  epochs: 5
-  layers:
-  - conv: {filters: 8}
-  - max_pol: 2
-  - max_pool
-  early_stopping: {monitor: vall_loss, restore_best: yes}
-<<: {a: b}
-environment: {image: foo}
-seed: 0x10
-`))
-	fmt.Println(err)
+  source: open-images/v4
+  labels: [Sandwich, Hamburger]
+`
+
+// everything is testdata/everything.yaml, decoded by hand.
+func everything() *Manifest {
+	return &Manifest{
+		Version: 1,
+		Name:    "team/burgers",
+		Message: "two\nlines: and a tab\t",
+		Dataset: Dataset{
+			Source: Source{
+				Classes:   "meta/classes.csv",
+				Hierarchy: "https://example.org/hierarchy.json",
+				Boxes:     "meta/{subset} boxes.csv",
+				Images:    "https://example.org/{subset}/images.csv",
+			},
+			Subsets: []string{"validation", "test"},
+			Labels: []Label{
+				{Name: "Bread"},
+				{Name: "/m/0cdn1"},
+				{Name: "Sandwich", As: "no", Descendants: true, Except: []string{"Hamburger", "12"}},
+			},
+			Images: []string{"cvdf"},
+			Boxes:  Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 32},
+			Limit:  2000,
+		},
+		Crop:  Crop{Pad: 0.25, Shape: "letterbox", Size: 96},
+		Split: Split{Train: 0.7, Validation: 0.2, Test: 0.1, By: "image"},
+		Model: Model{
+			Layers: []Layer{
+				{Conv: &Conv{Filters: 8, Kernel: 5, Padding: "same", Activation: "none"}},
+				{MaxPool: &MaxPool{Size: 3}},
+				{Dropout: &Dropout{Rate: 0.25}},
+				{Flatten: &Flatten{}},
+				{Dense: &Dense{Units: 16, Activation: "none"}},
+			},
+			Augment:       Augment{Rotation: 40, Shift: 0.2, Shear: 0.3, Zoom: 0.4, Flip: "horizontal"},
+			Optimizer:     Optimizer{Name: "rmsprop", LearningRate: 0.001, Rho: 0.8, Epsilon: 1e-6},
+			Batch:         32,
+			Epochs:        7,
+			EarlyStopping: &EarlyStopping{Monitor: "val_accuracy", Patience: 2, MinDelta: 0.01},
+		},
+		Seed:        9007199254740991,
+		Code:        &Code{Git: ".."},
+		Environment: Environment{Native: true},
+		Registry:    "s3://my-bucket/prefix",
+		Mirrors: map[string]string{
+			"https://storage.googleapis.com/openimages": "./mirror",
+			"http://example.org/":                       "http://localhost:8080/x",
+		},
+	}
+}
+
+func readTestdata(t testing.TB, name string) []byte {
+	t.Helper()
+	src, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func mustDecode(t testing.TB, src string) *Manifest {
+	t.Helper()
+	m, err := Decode("manifest.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestDecode(t *testing.T) {
+	if diff := cmp.Diff(everything(), mustDecode(t, string(readTestdata(t, "everything.yaml")))); diff != "" {
+		t.Errorf("everything.yaml (-want +got):\n%s", diff)
+	}
+	want := defaults()
+	want.Version, want.Name = 1, "quilt/open_images"
+	want.Dataset.Source.Name = "open-images/v4"
+	want.Dataset.Labels = []Label{{Name: "Sandwich"}, {Name: "Hamburger"}}
+	if diff := cmp.Diff(want, mustDecode(t, minimal)); diff != "" {
+		t.Errorf("minimal manifest (-want +got):\n%s", diff)
+	}
+}
+
+// TestEveryFieldHasAKey holds the Go types and the language together: a field that
+// the grammar forgets would keep its default in everything.yaml.
+func TestEveryFieldHasAKey(t *testing.T) {
+	sameAsDefault := []string{"Manifest.Dataset.Source.Name", "Manifest.Split.Test", "Manifest.Split.By", "Manifest.Model.Optimizer.Name", "Manifest.Environment.Native"}
+	got := mustDecode(t, string(readTestdata(t, "everything.yaml")))
+	var walk func(path string, got, standard reflect.Value)
+	walk = func(path string, got, standard reflect.Value) {
+		if got.Kind() == reflect.Struct {
+			for i := range got.NumField() {
+				walk(path+"."+got.Type().Field(i).Name, got.Field(i), standard.Field(i))
+			}
+			return
+		}
+		if reflect.DeepEqual(got.Interface(), standard.Interface()) && !slices.Contains(sameAsDefault, path) {
+			t.Errorf("%s = %v, as without a file: give it a key in grammar.go and a value in everything.yaml", path, got)
+		}
+	}
+	walk("Manifest", reflect.ValueOf(got).Elem(), reflect.ValueOf(defaults()).Elem())
+	for _, l := range []reflect.Value{reflect.ValueOf(got.Dataset.Labels[2]), reflect.ValueOf(mergedLayer(got.Model.Layers)), reflect.ValueOf(*got.Model.EarlyStopping)} {
+		for i := range l.NumField() {
+			if name := l.Type().Field(i).Name; l.Field(i).IsZero() && name != "RestoreBest" {
+				t.Errorf("%s.%s is not set by everything.yaml", l.Type().Name(), name)
+			}
+		}
+	}
+}
+
+// mergedLayer has every field that some layer has.
+func mergedLayer(layers []Layer) Layer {
+	var all Layer
+	to := reflect.ValueOf(&all).Elem()
+	for _, l := range layers {
+		from := reflect.ValueOf(l)
+		for i := range from.NumField() {
+			if !from.Field(i).IsNil() {
+				to.Field(i).Set(from.Field(i))
+			}
+		}
+	}
+	return all
+}
+
+// TestFaults has manifests with one fault each: text is put in place of, or behind,
+// a part of the minimal manifest.
+func TestFaults(t *testing.T) {
+	labels := func(s string) string { return strings.Replace(minimal, "[Sandwich, Hamburger]", s, 1) }
+	source := func(s string) string { return strings.Replace(minimal, "open-images/v4", s, 1) }
+	subsets := func(src, s string) string {
+		return strings.Replace(src, "dataset:\n", "dataset:\n  subsets: "+s+"\n", 1)
+	}
+	with := func(s string) string { return minimal + s + "\n" }
+	tests := []struct{ name, src, want string }{
+		// keys
+		{"unknown key", with("modle: {}"), "6:1: modle: unknown key (did you mean `model`?)"},
+		{"unknown far from all", with("colour: red"), "6:1: colour: unknown key"},
+		{"case", with("Seed: 1"), "6:1: Seed: unknown key (did you mean `seed`?)"},
+		{"unknown nested", with("model: {batch-size: 1, Epochs: 2}"), "6:9: model.batch-size: unknown key\n6:24: model.Epochs: unknown key (did you mean `epochs`?)"},
+		{"duplicate", with("seed: 1\nseed: 2"), "7:1: seed: set a second time; first on line 6"},
+		{"missing", "version: 1\nname: a/b\n", "1:1: dataset: missing"},
+		{"missing nested", "version: 1\nname: a/b\ndataset:\n  subsets: [train]\n", "3:1: dataset.source: missing\n3:1: dataset.labels: missing"},
+		{"misspelt is not missing", strings.Replace(minimal, "name", "nmae", 1), "2:1: nmae: unknown key (did you mean `name`?)"},
+		{"key that is a list", with("[a]: b"), "6:1: want a key, got a list"},
+		{"key that needs quotes", with(`"a\nb": c`), `6:1: ["a\nb"]: unknown key`},
+		{"reserved", with("environment: {image: python}"), "6:15: environment.image: OCI images are not supported yet: only native: true is"},
+		{"merge key", with("crop: &c {pad: 1}\nmodel: {<<: *c}"), "7:9: model: merge keys are not part of the language (write the keys themselves)"},
+
+		// types
+		{"word for integer", with("model:\n  epochs: ten"), `7:11: model.epochs: want a positive integer, got "ten"`},
+		{"quoted integer", with(`seed: "7"`), `6:7: seed: want an integer, got "7" (remove the quotes)`},
+		{"fraction for integer", with("seed: 1.5"), "6:7: seed: want an integer, got 1.5"},
+		{"null", with("seed:"), "6:6: seed: want an integer, got nothing"},
+		{"list", with("seed: [1]"), "6:7: seed: want an integer, got a list"},
+		{"mapping", with("seed: {a: 1}"), "6:7: seed: want an integer, got a mapping"},
+		{"number for text", with("message: 12"), "6:10: message: want a message, got 12 (put it in quotes)"},
+		{"boolean for text", labels("[Sandwich, true]"), "5:22: dataset.labels[1]: want a label's name or id, got true (put it in quotes)"},
+		{"text for list", with("model: {layers: [conv]}"), "6:18: model.layers[0]: conv needs a value (write `conv: …`)"},
+		{"scalar for list", labels("Sandwich"), `5:11: dataset.labels: want a list of labels, got "Sandwich" (write [Sandwich])`},
+		{"scalar for mapping", with("crop: 128"), "6:7: crop: want a mapping with pad, shape, size, got 128"},
+		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, mirrors, got a list"},
+		{"long text", with("seed: " + strings.Repeat("x", 100)), `6:7: seed: want an integer, got "` + strings.Repeat("x", 60) + `…"`},
+
+		// what YAML's versions read differently
+		{"yes", with("package: {originals: yes}"), "6:22: package.originals: want true or false, got \"yes\" (did you mean `true`?)"},
+		{"off", with("package: {originals: off}"), "6:22: package.originals: want true or false, got \"off\" (did you mean `false`?)"},
+		{"octal", with("seed: 010"), "6:7: seed: want an integer, got 010 (write a finite number in plain decimal digits: YAML's versions disagree about this spelling)"},
+		{"hexadecimal", with("seed: 0x10"), "6:7: seed: want an integer, got 0x10 (write a finite number in plain decimal digits: YAML's versions disagree about this spelling)"},
+		{"sexagesimal", with("seed: 1:30"), "6:7: seed: want an integer, got 1:30 (write a finite number in plain decimal digits: YAML's versions disagree about this spelling)"},
+		{"underscores", with("dataset_: 1_000"), "6:1: dataset_: unknown key (did you mean `dataset`?)"},
+		{"NaN", with("crop: {pad: .nan}"), "6:13: crop.pad: want a number from 0 to 10, got .nan (write a finite number in plain decimal digits: YAML's versions disagree about this spelling)"},
+		{"infinity", with("crop: {pad: .inf}"), "6:13: crop.pad: want a number from 0 to 10, got .inf (write a finite number in plain decimal digits: YAML's versions disagree about this spelling)"},
+		{"overflow", with("crop: {pad: 1e999}"), "6:13: crop.pad: want a number from 0 to 10, got 1e999"},
+		{"octal as text", with("message: 010"), "6:10: message: want a message, got 010 (put it in quotes)"},
+		{"tag", with(`seed: !!int "7"`), "6:7: seed: want an integer, got the tag !!int (aliases and tags are not part of the language: write the value itself)"},
+		{"alias", with("seed: &s 7\nmodel: {batch: *s}"), "7:16: model.batch: want a positive integer, got an alias (aliases and tags are not part of the language: write the value itself)"},
+
+		// ranges and forms
+		{"zero", with("model: {epochs: 0}"), "6:17: model.epochs: want an integer from 1 to 100000, got 0"},
+		{"too many", with("model: {batch: 1000000}"), "6:16: model.batch: want an integer from 1 to 4096, got 1000000"},
+		{"too large for any", with("seed: 123456789012345678901234567890"), "6:7: seed: want an integer from 0 to 9007199254740991, got 123456789012345678901234567890"},
+		{"open end", with("model: {optimizer: {rho: 1}}"), "6:26: model.optimizer.rho: want a number above 0 below 1, got 1"},
+		{"size or none", with("crop: {size: small}"), "6:14: crop.size: want a positive integer, got \"small\" (or `none`)"},
+		{"version", strings.Replace(with("sneed: 2"), "version: 1", "version: 2", 1), "1:10: version: want 1, got 2"},
+		{"name", strings.Replace(minimal, "quilt/open_images", "open_images", 1), `2:7: name: want a package name, namespace/name, of letters, digits, _ and -, got "open_images"`},
+		{"long name", strings.Replace(minimal, "quilt/", strings.Repeat("q", 200)+"/", 1), "2:7: name: want a package name, namespace/name, of letters, digits, _ and - of at most 128 characters, got 212"},
+		{"choice", with("crop: {shape: strech}"), "6:15: crop.shape: want one of keep, stretch, square, letterbox, got \"strech\" (did you mean `stretch`?)"},
+		{"only choice", with("model: {optimizer: {name: adam}}"), `6:27: model.optimizer.name: want rmsprop, got "adam"`},
+		{"registry", with("registry: gs://bucket"), `6:11: registry: want s3://bucket, file:///path or a folder, got "gs://bucket"`},
+		{"mirror", with("mirrors: {ftp://a: b}"), `6:11: mirrors["ftp://a"]: want an http or https URL prefix, got "ftp://a"`},
+		{"class that climbs", labels("[A, {name: B, as: ../B}]"), `5:29: dataset.labels[1].as: want the name of a class (no slash, no dot or space in front), got "../B"`},
+		{"one label", labels("[Sandwich]"), "5:11: dataset.labels: want 2 to 601 labels, got 1"},
+		{"listed twice", subsets(minimal, "[train, test, train]"), "4:26: dataset.subsets[2]: \"train\" is listed twice"},
+		{"source", source("open-images/v5"), "4:11: dataset.source: want one of open-images/v4, open-images/v7, got \"open-images/v5\" (did you mean `open-images/v4`?)"},
+
+		// layers
+		{"unknown layer", with("model: {layers: [max_pol: 2]}"), "6:18: model.layers[0].max_pol: unknown key (did you mean `max_pool`?)"},
+		{"two keys", with("model: {layers: [{max_pool: 2, dropout: 0.5}]}"), "6:18: model.layers[0]: want one key, got 2 (start each layer with its own `- `)"},
+		{"layer that is a number", with("model: {layers: [3]}"), "6:18: model.layers[0]: want a layer: one of conv, max_pool, dense, dropout, flatten, got 3"},
+		{"unknown network", with("model: {layers: vgg16}"), `6:17: model.layers: want article, got "vgg16"`},
+		{"conv without filters", with("model: {layers: [conv: {kernel: 3}, flatten]}"), "6:18: model.layers[0].conv.filters: missing"},
+
+		// contradictions
+		{"same label", labels("[Sandwich, Hamburger, sandwich]"), `5:33: dataset.labels[2]: "sandwich" is already labels[0]`},
+		{"one class", labels("[{name: A, as: x}, {name: B, as: x}]"), "5:3: dataset.labels: all labels become one class, and there is nothing to tell apart"},
+		{"shared folder", labels("[A b, {name: C, as: a_B}]"), "5:17: dataset.labels[1]: the classes \"A b\" and \"a_B\" would share a folder (give one of them another name with `as`)"},
+		{"except", labels("[A, {name: B, except: [C]}]"), "5:25: dataset.labels[1].except: there is nothing to leave out without descendants (add `descendants: true`)"},
+		{"except itself", labels("[A, {name: B, descendants: true, except: [b]}]"), "5:53: dataset.labels[1].except[0]: the label cannot leave out itself"},
+		{"no hierarchy", strings.Replace(labels("[A, {name: B, descendants: true}]"), "open-images/v4", "{classes: c, boxes: b, images: i}", 1), "5:38: dataset.labels[1].descendants: the source has no hierarchy (give dataset.source.hierarchy a path or URL)"},
+		{"one file for two subsets", subsets(source("{classes: c, boxes: b, images: 'i/{subset}'}"), "[train, test]"), "5:31: dataset.source.boxes: one file for 2 subsets (put {subset} where the subset's name belongs)"},
+		{"placeholder", source("{classes: c, boxes: 'b/{split}', images: 'i'}"), "4:31: dataset.source.boxes: unknown placeholder in \"b/{split}\" (did you mean `{subset}`?)"},
+		{"placeholder in classes", source("{classes: '{subset}', boxes: b, images: i}"), `4:21: dataset.source.classes: unknown placeholder in "{subset}"`},
+		{"fractions", with("split: {train: 0.9}"), "6:1: split: train 0.9 + validation 0.1 + test 0.1 add up to 1.1, want 1"},
+		{"early stopping", with("split: {train: 0.9, validation: 0}\nmodel: {early_stopping: {patience: 2}}"), "7:9: model.early_stopping: val_loss needs a validation set, and split.validation is 0 (write `early_stopping: none`, or give split.validation a fraction)"},
+		{"no size", with("crop: {size: none}"), "6:14: crop.size: the model needs pictures of one size (write `size: 128`, the article's)"},
+		{"keep", with("crop: {shape: keep}"), "6:15: crop.shape: the model needs pictures of one size, and keep leaves each its own proportions (use stretch, square or letterbox)"},
+		{"article on few pixels", with("crop: {size: 16}"), "6:14: model.layers: article's layers[4]: nothing is left of the picture, which is 2×2 pixels here"},
+		{"article on few pixels by name", with("crop: {size: 16}\nmodel:\n  layers: article"), "8:11: model.layers: article's layers[4]: nothing is left of the picture, which is 2×2 pixels here"},
+		{"pool eats the picture", with("crop: {size: 4}\nmodel:\n  layers:\n    - max_pool: 2\n    - max_pool: 3\n    - flatten"), "10:7: model.layers[1]: nothing is left of the picture, which is 2×2 pixels here"},
+		{"dense on a picture", with("model: {layers: [dense: {units: 2}]}"), "6:18: model.layers[0]: the layer reads a vector, and here is a picture: put `- flatten` before it"},
+		{"conv on a vector", with("model: {layers: [flatten, conv: {filters: 2}]}"), "6:27: model.layers[1]: the layer reads a picture, and here is a vector: an earlier layer is flatten"},
+		{"no flatten", with("model: {layers: [max_pool: 2]}"), "6:9: model.layers: the layers end with a picture, and the classification needs a vector (add `- flatten` behind the last convolution)"},
+		{"too many parameters", with("model: {layers: [flatten, dense: {units: 60000}]}"), "6:27: model.layers[1]: the network has 2949180000 parameters up to here, more than 268435456"},
+		{"too large a batch", with("crop: {size: 1024}\nmodel: {batch: 1024, layers: [conv: {filters: 1}, flatten]}"), "7:31: model.layers[0]: a batch of 1024 makes 1069551616 values here, more than 536870912"},
+		{"not native", with("environment: {native: false}"), "6:23: environment.native: want true: there is no other environment yet"},
+
+		// the file
+		{"empty", "", "1:1: the file is empty (`sandwich init` writes a manifest to start from)"},
+		{"only a comment", "# nothing\n", "1:1: the file is empty (`sandwich init` writes a manifest to start from)"},
+		{"not UTF-8", "version: 1\nname: caf\xe9\n", "2:10: the file is not UTF-8 text (save it as UTF-8)"},
+		{"UTF-16", "\xff\xfev\x00", "1:1: the file is not UTF-8 text (save it as UTF-8)"},
+		{"two documents", minimal + "---\nversion: 1\n", "6:1: a second document starts here (a manifest is one document: remove the `---`)"},
+		{"a second document that is not YAML", minimal + "---\na: [\n", "7:1: not YAML: did not find expected node content"},
+		{"tab", "version: 1\ndataset:\n\tsource: x\n", "3:1: not YAML: found character that cannot start any token (the line has a tab: YAML is indented with spaces)"},
+		{"unclosed", "version: [1\n", "1:1: not YAML: did not find expected ',' or ']'"},
+		{"unknown anchor", "version: *v\n", "1:1: not YAML: unknown anchor 'v' referenced"},
+		{"control character", "version: \x01\n", "1:1: not YAML: control characters are not allowed"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Decode("m.yaml", []byte(test.src))
+			var faults *Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("got %v, want *Faults", err)
+			}
+			want := "m.yaml:" + strings.ReplaceAll(test.want, "\n", "\nm.yaml:")
+			if diff := cmp.Diff(want, err.Error()); diff != "" {
+				t.Errorf("(-want +got):\n%s\nin:\n%s", diff, test.src)
+			}
+		})
+	}
+}
+
+func TestAllFaultsInTextOrder(t *testing.T) {
+	src := string(readTestdata(t, "faults.yaml"))
+	_, err := Decode("testdata/faults.yaml", []byte(src))
+	var want []string
+	for i, line := range strings.Split(src, "\n") {
+		if _, comment, ok := strings.Cut(line, "# FAULT "); ok {
+			for message := range strings.SplitSeq(comment, " ; ") {
+				want = append(want, fmt.Sprintf("testdata/faults.yaml:%d:%s", i+1, message))
+			}
+		}
+	}
+	if diff := cmp.Diff(strings.Join(want, "\n"), fmt.Sprint(err)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestHostile gives files that cost an unguarded reader its time or memory.
+func TestHostile(t *testing.T) {
+	laughs := "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n"
+	for i := range 20 {
+		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d, ", i), 9))
+	}
+	almost := MaxSize - len(minimal) - 16
+	tests := map[string]struct{ src, want string }{
+		"billion laughs":       {minimal + laughs + "message: *a20\n", "message: want a message, got an alias"},
+		"laughing labels":      {laughs + strings.Replace(minimal, "[Sandwich", "[*a20", 1), "labels[0]: want"},
+		"recursive alias":      {minimal + "crop: &c {size: *c}\n", "crop.size: want a positive integer, got an alias"},
+		"deep lists":           {minimal + "crop: " + strings.Repeat("[", almost), "not YAML: exceeded max depth"},
+		"deep mappings":        {minimal + "crop: " + strings.Repeat("{a: ", almost/4), "not YAML: exceeded max depth"},
+		"deep indent":          {minimal + strings.Repeat("- ", almost/2), "not YAML"},
+		"deep but legal":       {minimal + "crop: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "\n", "crop: want a mapping"},
+		"many keys":            {minimal + strings.Repeat("a: 1\n", almost/5), "more faults from here on"},
+		"many different keys":  {minimal + manyKeys(almost), "more faults from here on"},
+		"many labels":          {strings.Replace(minimal, "[", "["+strings.Repeat("A,", almost/2), 1), "want 2 to 601 labels, got"},
+		"a long key":           {minimal + strings.Repeat("m", almost) + ": 1\n", "not YAML"},
+		"a long quoted key":    {minimal + "? " + strings.Repeat("m", almost-8) + "\n: 1\n", "unknown key"},
+		"a long text":          {minimal + "message: " + strings.Repeat("m", almost) + "\n", "of at most 4096 characters"},
+		"a long number":        {minimal + "seed: " + strings.Repeat("9", almost) + "\n", "want an integer from 0"},
+		"a long fraction":      {minimal + "crop: {pad: 0." + strings.Repeat("9", almost-8) + "e99}\n", "want a number"},
+		"comments":             {minimal + strings.Repeat("#\n", almost/2) + "x: 1\n", "unknown key"},
+		"too large":            {minimal + strings.Repeat("#", MaxSize), "larger than a manifest may be"},
+		"too large, not UTF-8": {strings.Repeat("\xff", MaxSize+1), "larger than a manifest may be"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, err := Decode("m.yaml", []byte(test.src))
+			var faults *Faults
+			if !errors.As(err, &faults) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %.300v\nwant %s", err, test.want)
+			}
+			if faults != nil && len(*faults) > maxFaults+1 {
+				t.Errorf("%d faults are told", len(*faults))
+			}
+			t.Logf("%v", time.Since(start))
+		})
+	}
+}
+
+func manyKeys(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size-16; i++ {
+		fmt.Fprintf(&b, "k%d: 1\n", i)
+	}
+	return b.String()
+}
+
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "manifest.yaml")
+	if _, _, err := ReadFile(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v, want fs.ErrNotExist", err)
+	}
+	if _, _, err := ReadFile(dir); err == nil {
+		t.Error("a folder was read")
+	}
+	if err := os.WriteFile(path, []byte(minimal), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, src, err := ReadFile(path)
+	if err != nil || m.Name != "quilt/open_images" || string(src) != minimal {
+		t.Errorf("ReadFile = %v, %q, %v", m, src, err)
+	}
+	if err := os.Truncate(path, 100<<20); err != nil {
+		t.Fatal(err)
+	}
+	allocated := testing.AllocsPerRun(1, func() { _, _, err = ReadFile(path) })
+	want := path + ":1:1: the file is larger than a manifest may be, 256 KiB (is it another file?)"
+	if fmt.Sprint(err) != want {
+		t.Errorf("100 MB: %v, want %s", err, want)
+	}
+	if allocated > 100 {
+		t.Errorf("100 MB: %v allocations", allocated)
+	}
+}
+
+func TestTemplate(t *testing.T) {
+	m := mustDecode(t, string(Template("quilt/open_images")))
+	if m.Name != "quilt/open_images" || len(m.Dataset.Labels) != 2 || m.Seed != 42 {
+		t.Errorf("the template is not the article's build: %+v", m)
+	}
+}
+
+func TestArticleLayers(t *testing.T) {
+	shape, parameters := picture{articleSide, 3}, 0
+	for _, l := range ArticleLayers() {
+		next, weights, problem := shape.through(l)
+		if problem != "" {
+			t.Fatal(problem)
+		}
+		shape, parameters = next, parameters+weights
+	}
+	// The original's classification layer: one unit on 64 values.
+	if total := parameters + shape.channels + 1; total != 831_585 {
+		t.Errorf("%d parameters, want 831585", total)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add(Template("a/b"))
+	for _, name := range []string{"everything.yaml", "faults.yaml"} {
+		f.Add(readTestdata(f, name))
+	}
+	f.Add([]byte("? [a]\n: &x !!y {<<: *x}\n--- |\n"))
+	schema := compileSchema(f)
+	f.Fuzz(func(t *testing.T, src []byte) {
+		m, err := Decode("m.yaml", src)
+		if err != nil {
+			checkFaults(t, src, err)
+			return
+		}
+		text, err := Render(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Decode("rendered.yaml", text)
+		if err != nil {
+			t.Fatalf("render is refused: %v\n%s", err, text)
+		}
+		if diff := cmp.Diff(m, again); diff != "" {
+			t.Fatalf("render says something else (-file +render):\n%s\n%s", diff, text)
+		}
+		if err := schema.Validate(instance(t, text)); err != nil {
+			t.Fatalf("the schema refuses what the decoder accepts: %v", err)
+		}
+	})
+}
+
+// checkFaults holds what is true of every fault: one line, at a place in the file,
+// in order.
+func checkFaults(t *testing.T, src []byte, err error) {
+	t.Helper()
+	var faults *Faults
+	if !errors.As(err, &faults) || len(*faults) == 0 {
+		t.Fatalf("got %#v, want *Faults", err)
+	}
+	last := Fault{}
+	lines := strings.Count(strings.NewReplacer("\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(string(src)), "\n") + 1
+	for _, f := range *faults {
+		if f.Line < max(last.Line, 1) || f.Column < 1 || f.Line > lines+1 {
+			t.Errorf("%v is no place in a file of %d lines, or out of order", f, lines)
+		}
+		if strings.ContainsAny(f.String(), "\n\r") {
+			t.Errorf("%q is not one line", f)
+		}
+		last = f
+	}
 }

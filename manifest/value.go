@@ -3,6 +3,7 @@ package manifest
 import (
 	"regexp"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/invopop/jsonschema"
@@ -64,6 +65,8 @@ func kindOfPlain(s string) kind {
 		return isBool
 	}
 	switch {
+	case !strings.ContainsAny(s[:1], "+-.0123456789"):
+		return isText
 	case numberForm.MatchString(s):
 		return isNumber
 	case oddNumberForm.MatchString(s):

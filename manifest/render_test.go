@@ -1,0 +1,81 @@
+package manifest
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func mustRender(t testing.TB, m *Manifest) string {
+	t.Helper()
+	text, err := Render(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// golden compares got with a file of the project; SANDWICH_UPDATE=1 writes it.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if os.Getenv("SANDWICH_UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got), SANDWICH_UPDATE=1 accepts it:\n%s", path, diff)
+	}
+}
+
+func TestRender(t *testing.T) {
+	for name, m := range map[string]*Manifest{
+		"everything.rendered.yaml": everything(),
+		"minimal.rendered.yaml":    mustDecode(t, minimal),
+	} {
+		got := mustRender(t, m)
+		golden(t, filepath.Join("testdata", name), got)
+		if diff := cmp.Diff(m, mustDecode(t, got)); diff != "" {
+			t.Errorf("%s decodes to something else (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestRenderNumbers: every number reads back as itself.
+func TestRenderNumbers(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		m := everything()
+		m.Seed = r.Uint64N(maxExactInteger + 1)
+		m.Crop.Pad = r.Float64() * 10
+		m.Model.Optimizer.LearningRate = math.Ldexp(r.Float64()+0.5, -r.IntN(1000))
+		m.Model.Augment.Rotation = float64(r.IntN(181))
+		if diff := cmp.Diff(m, mustDecode(t, mustRender(t, m))); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestRenderText: every text reads back as itself, whatever it looks like.
+func TestRenderText(t *testing.T) {
+	texts := []string{
+		"", " ", "x ", "yes", "No", "on", "null", "~", "true", "12", "1e3", "0x1F", "010", "1:30", ".inf", ".5", "1_000", "2019-01-01",
+		"a: b", "a #b", "# a", "- a", "-", "--- a", "...", "a:", "&a", "*a", "!a", "|", ">", "@a", "`a", "%a", "{a}", "[a]", "a, b", "'a'", `"a"`, `a\b`,
+		"a\nb", "\n", "a\tb", "é", "\u0085", "\u2028", "\ufeff", "\u00a0", "💩", "=", "<<", "?", "? a",
+	}
+	for _, text := range texts {
+		m := everything()
+		m.Message = text
+		if diff := cmp.Diff(m, mustDecode(t, mustRender(t, m))); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	validator "github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+)
+
+func compileSchema(t testing.TB) *validator.Schema {
+	t.Helper()
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := validator.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := validator.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("manifest.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("manifest.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// instance reads YAML as editors do before they validate: without our decoder.
+func instance(t testing.TB, src []byte) any {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal(src, &v); err != nil {
+		t.Fatal(err)
+	}
+	return asJSON(t, v)
+}
+
+func asJSON(t testing.TB, v any) any {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := validator.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// structural decodes without the checks between positions, which no schema can make.
+func structural(t testing.TB, src []byte) []Fault {
+	t.Helper()
+	d := &decoder{file: "m.yaml", places: make(map[string]*yaml.Node)}
+	root := d.parse(src)
+	if root == nil {
+		t.Fatalf("not a document: %v\n%s", d.faults, src)
+	}
+	d.place("", root)
+	grammar(defaults()).decode(d, root, "")
+	return d.faults
+}
+
+// TestSchemaAgreesWithDecoder damages a manifest that has every key, at each of its
+// positions in turn and in many ways, and asks decoder and schema about it.
+func TestSchemaAgreesWithDecoder(t *testing.T) {
+	t.Parallel()
+	schema := compileSchema(t)
+	accepted, refused := 0, 0
+	compare := func(path string, doc any) {
+		src, err := yaml.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults, schemaErr := structural(t, src), schema.Validate(asJSON(t, doc))
+		if (len(faults) == 0) != (schemaErr == nil) {
+			t.Errorf("%s: decoder: %v\nschema: %v\n%s", path, faults, schemaErr, src)
+		}
+		if len(faults) == 0 {
+			accepted++
+		} else {
+			refused++
+		}
+	}
+	for _, base := range []string{minimal, string(readTestdata(t, "everything.yaml"))} {
+		var doc any
+		if err := yaml.Unmarshal([]byte(base), &doc); err != nil {
+			t.Fatal(err)
+		}
+		compare("as it is", doc)
+		mutate("", doc, func(damaged any) any { return damaged }, compare)
+	}
+	t.Logf("%d accepted, %d refused", accepted, refused)
+	if accepted < 500 || refused < 500 {
+		t.Errorf("%d manifests accepted and %d refused: too few of one sort to tell anything", accepted, refused)
+	}
+}
+
+// replacements are put at every position.
+func replacements() []any {
+	values := []any{
+		nil, true, false, "", "x", "none", "yes", "article", "flatten", "train", "a/b", "a b", "../x", "s3://bucket", "file:///x",
+		"https://example.org/x", "12", "2019-01-01", " x", ".x", "x\ny", "x\x00y", "é", "{subset}", "C:\\x",
+		-1, 0, 1, 2, 3, 63, 64, 89, 90, 180, 181, 2048, 2049, 4096, 4097, 65536, 65537, 100_000, 100_001, int64(1) << 53, uint64(1) << 63,
+		-0.1, 0.5, 0.999, 1.0, 1.5, 10.0, 10.1, 1e-300, 1e300,
+		[]any{}, []any{"train"}, []any{"train", "train"}, []any{"a", "b"}, []any{1, 2}, []any{nil}, []any{[]any{}},
+		[]any{"flatten"}, []any{map[string]any{"conv": map[string]any{"filters": 1}}}, []any{map[string]any{}},
+		map[string]any{}, map[string]any{"x": 1}, map[string]any{"name": "x"}, map[string]any{"https://a": "b"}, map[string]any{"git": "."},
+		map[string]any{"conv": map[string]any{"filters": 1}, "max_pool": 2},
+	}
+	for _, n := range []int{128, 129, 4096, 4097} {
+		values = append(values, string(bytes.Repeat([]byte("x"), n)))
+	}
+	return values
+}
+
+// mutate calls try with the document that around makes of each damaged form of doc.
+func mutate(path string, doc any, around func(any) any, try func(path string, doc any)) {
+	for i, r := range replacements() {
+		try(fmt.Sprintf("%s replaced by %d", path, i), around(r))
+	}
+	switch doc := doc.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(doc)) {
+			with := func(v any) any {
+				m := maps.Clone(doc)
+				m[key] = v
+				return around(m)
+			}
+			without := maps.Clone(doc)
+			delete(without, key)
+			try(path+"."+key+" removed", around(without))
+			renamed := maps.Clone(without)
+			renamed[key+"x"] = doc[key]
+			try(path+"."+key+" renamed", around(renamed))
+			mutate(path+"."+key, doc[key], with, try)
+		}
+	case []any:
+		for _, n := range []int{64, 65, 601, 602} {
+			try(fmt.Sprintf("%s of %d items", path, n), around(slices.Repeat([]any{"flatten"}, n)))
+		}
+		try(path+" doubled", around(append(slices.Clone(doc), doc...)))
+		for i := range doc {
+			with := func(v any) any {
+				l := slices.Clone(doc)
+				l[i] = v
+				return around(l)
+			}
+			mutate(fmt.Sprintf("%s[%d]", path, i), doc[i], with, try)
+		}
+	}
+}
+
+// TestDecoderIsStricter lists, in full, what the schema cannot refuse because it
+// sees values and not their spelling.
+func TestDecoderIsStricter(t *testing.T) {
+	schema := compileSchema(t)
+	for name, line := range map[string]string{
+		"octal to YAML 1.1": "seed: 010",
+		"hexadecimal":       "seed: 0x10",
+		"underscores":       "seed: 1_000",
+		"an explicit tag":   `seed: !!int "7"`,
+		"an alias":          "seed: &s 7\nmodel: {batch: *s}",
+		"a merge key":       "crop: &c {pad: 0}\nmodel: {<<: {batch: 7}}",
+		"octal to YAML 1.2": "seed: 0o7",
+	} {
+		src := []byte(minimal + line + "\n")
+		if err := schema.Validate(instance(t, src)); err != nil {
+			t.Errorf("%s: the schema refuses it too: move it to the other test: %v", name, err)
+		}
+		if len(structural(t, src)) == 0 {
+			t.Errorf("%s: the decoder accepts it", name)
+		}
+	}
+}
+
+func TestSchemaIsStable(t *testing.T) {
+	first, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		again, err := Schema()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(first), string(again)); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
