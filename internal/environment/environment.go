@@ -59,6 +59,17 @@ func Current() (Native, error) {
 	return n, nil
 }
 
+// Program returns what go install makes this binary of, such as
+// "github.com/sandwich-build/sandwich/cmd/sandwich@v1.2.3", or "" when it was built from
+// a work tree rather than from a released version.
+func Program() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return ""
+	}
+	return info.Path + "@" + info.Main.Version
+}
+
 // targetSetting names the build setting that chooses the instructions of an
 // architecture. It may decide whether the compiler fuses a multiplication and an
 // addition, and with that the last bit of a result.
