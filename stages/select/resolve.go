@@ -83,14 +83,17 @@ func (e LabelErrors) Unwrap() []error {
 	return errs
 }
 
-// Error returns the path of the label in the manifest and what is wrong.
-func (e *LabelError) Error() string {
+// Path returns where the fault is in the manifest, such as dataset.labels[1].except[0].
+func (e *LabelError) Path() string {
 	path := fmt.Sprintf("dataset.labels[%d]", e.Label)
 	if e.Except >= 0 {
 		path += fmt.Sprintf(".except[%d]", e.Except)
 	}
-	return path + ": " + e.Err.Error()
+	return path
 }
+
+// Error returns the path of the label in the manifest and what is wrong.
+func (e *LabelError) Error() string { return e.Path() + ": " + e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *LabelError) Unwrap() error { return e.Err }
