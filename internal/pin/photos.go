@@ -152,15 +152,19 @@ func sortedImages(images []openimages.Image) []openimages.Image {
 type outage struct {
 	limit    int        // questions in a row without an answer that end the pinning
 	mu       sync.Mutex // guards what follows
-	row      int
-	answered bool  // whether anybody is taken to be there
+	row      int   // of questions without an answer
 	first    error // of the row
+	answered bool  // whether anybody ever was there
+	over     bool  // the limit was reached
 }
 
 // note is told how each question ended, and passes err on unless the pinning must end.
 func (o *outage) note(err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.over {
+		return errOutage // what is being cancelled now is no answer
+	}
 	if _, silent := errors.AsType[*fetch.NoAnswerError](err); !silent {
 		o.row, o.answered = 0, true
 		return err
@@ -168,19 +172,18 @@ func (o *outage) note(err error) error {
 	if o.row++; o.row == 1 {
 		o.first = err
 	}
-	if o.row < o.limit {
-		return err
+	if o.over = o.row >= o.limit; o.over {
+		return errOutage
 	}
-	o.answered = false
-	return errOutage
+	return err
 }
 
 // silent returns why nobody answers, or nil when somebody does or nobody was asked.
 func (o *outage) silent() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.answered {
-		return nil
+	if o.over || !o.answered {
+		return o.first
 	}
-	return o.first
+	return nil
 }

@@ -165,9 +165,10 @@ func (k Kind) fetch(ctx context.Context, t *stages.Task, photos []pinfile.Photo)
 		return err
 	}
 	var (
-		mu       sync.Mutex // guards the rest
-		done     int64
-		failures []Failure
+		mu          sync.Mutex // guards the rest
+		done        int64
+		unreachable int
+		failures    []Failure
 	)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(max(k.Parallel, 1))
@@ -188,7 +189,13 @@ func (k Kind) fetch(ctx context.Context, t *stages.Task, photos []pinfile.Photo)
 				return err // the trouble is not the photo's
 			}
 			failures = append(failures, Failure{Photo: p, Err: err})
-			return enough(failures)
+			if !fetch.Definite(err) {
+				unreachable++
+			}
+			if unreachable >= maxUnreachable {
+				return errUnreachable
+			}
+			return nil
 		})
 	}
 	err = group.Wait()
@@ -203,20 +210,6 @@ func (k Kind) fetch(ctx context.Context, t *stages.Task, photos []pinfile.Photo)
 	}
 	slices.SortFunc(failures, func(a, b Failure) int { return cmp.Compare(a.Photo.ImageID, b.Photo.ImageID) })
 	return &FailedError{Failures: failures}
-}
-
-// enough returns errUnreachable when it is not worth going on.
-func enough(failures []Failure) error {
-	unreachable := 0
-	for _, f := range failures {
-		if !f.Gone() {
-			unreachable++
-		}
-	}
-	if unreachable >= maxUnreachable {
-		return errUnreachable
-	}
-	return nil
 }
 
 // errUnreachable ends a download that gets nowhere.
