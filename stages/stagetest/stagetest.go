@@ -51,3 +51,13 @@ func Read(t *testing.T, tree cas.Tree, name string) string {
 	}
 	return string(data)
 }
+
+// Fails runs a kind that must fail, and returns its error.
+func Fails(t *testing.T, store cas.Store, kind stages.Kind, inputs map[string]cas.Tree) error {
+	t.Helper()
+	if _, err := stages.RunKind(t.Context(), store, kind, inputs, 1, stages.Discard); err != nil {
+		return err
+	}
+	t.Fatalf("%s: want an error", kind.Name())
+	return nil
+}
