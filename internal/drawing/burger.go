@@ -129,7 +129,7 @@ func (p pen) crumbs(dough bread, height float64) {
 		tone = hex(0xf6e9c6)
 	}
 	for i := range n {
-		d := p.dice.Fork("seed", uint64(i))
+		d := p.dice.Fork("seed", i)
 		s, c := sincos(d.Between(0, 6.28))
 		r := float64(0.85 * math.Sqrt(d.Float()))
 		at := vec{x: float64(r * c), y: float64(r * s), z: float64(height * math.Sqrt(1-float64(r*r)))}

@@ -126,7 +126,7 @@ func (p pen) fries() {
 // than zero.
 func (p pen) stick(n int, reach, upright float64) {
 	for i := range n {
-		d := p.dice.Fork("stick", uint64(i))
+		d := p.dice.Fork("stick", i)
 		s, c := sincos(d.Between(0, 2*math.Pi))
 		r := float64(reach * math.Sqrt(d.Float()))
 		tone := hex(0xe8b84a).mix(hex(0xf7dc8a), d.Int(0, 256)).mix(hex(0xb5782c), d.Int(0, 70))
@@ -179,7 +179,7 @@ func (p pen) napkin() {
 func (p pen) herb() {
 	c := dice.Pick(p.dice, greens)
 	for i := range p.dice.Int(3, 5) {
-		d := p.dice.Fork("leaf", uint64(i))
+		d := p.dice.Fork("leaf", i)
 		angle := d.Between(0, 2*math.Pi)
 		s, cos := sincos(angle)
 		o := disc(0.5, 0.24).turn(angle).shift(float64(0.45*cos), float64(0.45*s))

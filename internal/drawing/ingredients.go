@@ -139,7 +139,7 @@ func (p pen) strip(length, width float64, c colour) {
 // sprigs strews short green strokes, dill or chives, over a disc.
 func (p pen) sprigs(radius float64, n int) {
 	for i := range n {
-		d := p.dice.Fork("sprig", uint64(i))
+		d := p.dice.Fork("sprig", i)
 		s, c := sincos(d.Between(0, 6.28))
 		r := float64(radius * d.Float())
 		o := rectangle(d.Between(0.12, 0.3), 0.035).turn(d.Between(0, math.Pi)).shift(float64(r*c), float64(r*s))

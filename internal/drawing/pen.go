@@ -16,7 +16,7 @@ type pen struct {
 
 // fork returns a pen for a part of the thing, with dice of its own.
 func (p pen) fork(name string, item int) pen {
-	p.dice = p.dice.Fork(name, uint64(item))
+	p.dice = p.dice.Fork(name, item)
 	return p
 }
 
@@ -53,12 +53,12 @@ func (p pen) slab(o outline, height float64, side, top paint) {
 // shadow darkens what lies under and beside a thing, softly: a stack of ever
 // larger, fainter copies of its outline, moved away from the light.
 func (p pen) shadow(o outline, height float64) {
-	const layers = 5
+	const layers = 8
 	for i := range layers {
-		grow := 1 + float64(0.05*float64(i))
-		away := float64(-p.sun * float64(height*(0.25+float64(0.1*float64(i)))))
+		grow := 1 + float64(0.03*float64(i))
+		away := float64(-p.sun * float64(height*(0.25+float64(0.06*float64(i)))))
 		q := p.beside(away, float64(0.1*height))
-		q.shade(q.flat(o.scale(grow), 0), 30, plain(colour{20, 14, 10}))
+		q.shade(q.flat(o.scale(grow), 0), 19, plain(colour{20, 14, 10}))
 	}
 }
 

@@ -68,7 +68,7 @@ func newScene(d *dice.Dice) *scene {
 // arrange draws lots for the foods and then for what stands around them.
 func (s *scene) arrange() {
 	d := s.dice.Fork("arrange", 0)
-	n := dice.Pick(d, []int{1, 1, 1, 2, 2, 2, 3})
+	n := dice.Pick(d, []int{1, 1, 2, 2, 2, 3, 3})
 	first := Kind(d.Below(2)) // Sandwich or Hamburger
 	mean := math.Sqrt(float64(s.img.Rect.Dx()*s.img.Rect.Dy())) * []float64{0.29, 0.21, 0.17}[n-1]
 	for i := range n {
@@ -83,10 +83,10 @@ func (s *scene) arrange() {
 		case luck < 0.07:
 			p.mode = depicted
 		}
-		s.place(d.Fork("food", uint64(i)), p)
+		s.place(d.Fork("food", i), p)
 	}
 	for i, kind := range []Kind{Plate, Drink, Fries, Tomato, Bowl, Tomato} {
-		e := d.Fork("clutter", uint64(i))
+		e := d.Fork("clutter", i)
 		if e.Chance([]float64{0.15, 0.4, 0.35, 0.3, 0.3, 0.2}[i]) {
 			s.place(e, placed{kind: kind, unit: float64(mean * clutterSize(kind) * e.Between(0.85, 1.15))})
 		}
@@ -113,13 +113,13 @@ func clutterSize(k Kind) float64 {
 func (s *scene) place(d *dice.Dice, p placed) {
 	const tries = 40
 	w, h := float64(s.img.Rect.Dx()), float64(s.img.Rect.Dy())
-	inside := float64(0.62 * p.unit)
-	top := float64(s.horizon) + float64(0.75*p.unit)
+	inside := float64(0.8 * p.unit)
+	top := float64(s.horizon) + float64(0.95*p.unit)
 	if float64(h)-inside <= top {
 		return
 	}
 	for range tries {
-		p.at = vec{x: d.Between(inside, w-inside), y: d.Between(top, h-float64(0.45*p.unit))}
+		p.at = vec{x: d.Between(inside, w-inside), y: d.Between(top, h-float64(0.55*p.unit))}
 		if s.free(p) {
 			s.placed = append(s.placed, p)
 			return
@@ -175,7 +175,7 @@ func (s *scene) lay() {
 		{0.25, 0.3, -1, pen.herb},
 	}
 	for i, f := range flats {
-		e := d.Fork("piece", uint64(i))
+		e := d.Fork("piece", i)
 		if !e.Chance(f.chance) {
 			continue
 		}
@@ -189,7 +189,7 @@ func (s *scene) lay() {
 	for i, p := range s.placed {
 		if p.plate && p.mode == real {
 			s.begin()
-			s.pen(d.Fork("plate", uint64(i)), p.at, float64(p.unit*1.35), 0).plate()
+			s.pen(d.Fork("plate", i), p.at, float64(p.unit*1.35), 0).plate()
 			s.note(Thing{Kind: Plate})
 		}
 	}
@@ -197,7 +197,7 @@ func (s *scene) lay() {
 
 // stand draws the i-th standing thing.
 func (s *scene) stand(i int, p placed) {
-	d := s.dice.Fork("thing", uint64(i))
+	d := s.dice.Fork("thing", i)
 	s.begin()
 	roll := d.Between(-0.1, 0.1)
 	q := s.pen(d, p.at, p.unit, roll)

@@ -122,7 +122,7 @@ func (c *canvas) wall(d *dice.Dice, horizon int) {
 		return dark.light(75 + smooth(key, x, y, 70)/5 + y*20/max(horizon, 1))
 	})
 	for i := range d.Int(4, 12) {
-		e := d.Fork("lamp", uint64(i))
+		e := d.Fork("lamp", i)
 		r := e.Between(4, 15)
 		lamp := path(disc(r, r).shift(e.Between(0, w), e.Between(-5, float64(horizon)-float64(0.8*r))))
 		glow := dice.Pick(e, []colour{hex(0xffdf9e), hex(0xffc37a), hex(0xfff2d8), hex(0xc8dcff)})

@@ -1,0 +1,9 @@
+// Package examples keeps the manifests that the documentation starts from; its tests
+// build them. It has no code of its own.
+//
+// The mirror of the quickstart is generated:
+//
+//	go generate ./examples/...
+package examples
+
+//go:generate go run ../internal/synthetic/writemirror quickstart/mirror

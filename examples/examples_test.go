@@ -1,0 +1,103 @@
+package examples
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sandwich-build/sandwich/internal/synthetic"
+	"github.com/sandwich-build/sandwich/manifest"
+)
+
+const mirror = "quickstart/mirror"
+
+// TestMirrorIsGenerated draws the quickstart's data again and compares it, byte by byte,
+// with what is checked in. It also fails when a Go release encodes JPEGs otherwise:
+// run go generate with that release then, and commit the mirror.
+func TestMirrorIsGenerated(t *testing.T) {
+	want := map[string]string{}
+	err := fs.WalkDir(os.DirFS(mirror), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(mirror, filepath.FromSlash(name)))
+		want[name] = digest(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	err = synthetic.Quickstart().Write(t.Context(), func(name string) (io.WriteCloser, error) {
+		return &file{done: func(data []byte) { got[name] = digest(data) }}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s is not what go generate ./examples/... makes (-checked in +generated):\n%s", mirror, diff)
+	}
+}
+
+// file keeps what is written until it is closed.
+type file struct {
+	bytes.Buffer
+	done func(data []byte)
+}
+
+func (f *file) Close() error {
+	f.done(f.Bytes())
+	return nil
+}
+
+func digest(data []byte) string {
+	return fmt.Sprintf("%d bytes, sha256 %x", len(data), sha256.Sum256(data))
+}
+
+func TestMirrorIsSmall(t *testing.T) {
+	const limit = 3 << 20 // a clone should not be slowed down by it
+	var total int64
+	err := filepath.WalkDir(mirror, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		total += info.Size()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if total > limit {
+		t.Errorf("the mirror has %d bytes, want at most %d", total, limit)
+	}
+}
+
+func TestManifestsAreSound(t *testing.T) {
+	files, err := filepath.Glob("*/manifest.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 2 {
+		t.Fatalf("found the manifests %q, want those of all examples", files)
+	}
+	for _, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := manifest.Decode(name, src); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+}
