@@ -152,10 +152,10 @@ func sortedImages(images []openimages.Image) []openimages.Image {
 type outage struct {
 	limit    int        // questions in a row without an answer that end the pinning
 	mu       sync.Mutex // guards what follows
-	row      int   // of questions without an answer
-	first    error // of the row
-	answered bool  // whether anybody ever was there
-	over     bool  // the limit was reached
+	row      int        // of questions without an answer
+	first    error      // of the row
+	answered bool       // whether anybody ever was there
+	over     bool       // the limit was reached
 }
 
 // note is told how each question ended, and passes err on unless the pinning must end.
