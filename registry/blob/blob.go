@@ -96,7 +96,10 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// ReadAll reads a whole blob of at most limit bytes.
+// ErrTooLarge says that a blob is larger than a reader takes.
+var ErrTooLarge = errors.New("blob is too large")
+
+// ReadAll reads a whole blob. One of more than limit bytes is ErrTooLarge.
 func ReadAll(ctx context.Context, s Store, key string, limit int64) (_ []byte, err error) {
 	r, err := s.Open(ctx, key, 0, limit+1)
 	if err != nil {
@@ -108,7 +111,7 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) (_ []byte, e
 		return nil, fmt.Errorf("read blob %s: %w", key, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("read blob %s: more than %d bytes", key, limit)
+		return nil, fmt.Errorf("read blob %s: %w: more than %d bytes", key, ErrTooLarge, limit)
 	}
 	return data, nil
 }

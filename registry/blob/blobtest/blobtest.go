@@ -326,8 +326,8 @@ func testConditional(t *testing.T, s blob.Conditional) {
 	}
 	wantBlob(t, s, "k", "2")
 	mustPut(t, s, "large", strings.Repeat("x", blob.MaxTagged+1))
-	if _, _, err := s.ReadTagged(ctx, "large"); err == nil {
-		t.Error("ReadTagged of a large blob succeeded")
+	if _, _, err := s.ReadTagged(ctx, "large"); !errors.Is(err, blob.ErrTooLarge) {
+		t.Errorf("ReadTagged of a large blob: %v, want %v", err, blob.ErrTooLarge)
 	}
 }
 

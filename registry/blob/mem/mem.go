@@ -98,7 +98,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 func (s *Store) ReadTagged(ctx context.Context, key string) ([]byte, blob.Tag, error) {
 	data, err := s.get(ctx, key)
 	if err == nil && len(data) > blob.MaxTagged {
-		err = fmt.Errorf("more than %d bytes", blob.MaxTagged)
+		err = fmt.Errorf("%w: more than %d bytes", blob.ErrTooLarge, blob.MaxTagged)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read blob %s: %w", key, err)

@@ -1,0 +1,88 @@
+package registry
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/sandwich-build/sandwich/registry/quilt"
+)
+
+// UnsupportedError says that registries of a scheme can not be opened.
+type UnsupportedError struct{ Scheme string }
+
+func (e *UnsupportedError) Error() string {
+	if e.Scheme == "s3" {
+		return "registries on S3 come with a later version; use a folder"
+	}
+	return fmt.Sprintf("registries at %s:// are not supported; use a folder", e.Scheme)
+}
+
+// NotFoundError says that a registry has no such package, tag or revision. It is
+// fs.ErrNotExist as well.
+type NotFoundError struct {
+	Ref      Ref
+	Registry string
+}
+
+func (e *NotFoundError) Error() string { return fmt.Sprintf("%s is not in %s", e.Ref, e.Registry) }
+
+func (e *NotFoundError) Unwrap() error { return fs.ErrNotExist }
+
+// AmbiguousError says that several revisions start with the digits of a reference.
+type AmbiguousError struct {
+	Ref     Ref
+	Matches []quilt.TopHash // some of them, at least two
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("%s may be %s or %s: give more digits", e.Ref, e.Matches[0], e.Matches[1])
+}
+
+// ConflictError says that another revision became the latest while, or before, a
+// revision was pushed on the understanding that Expected was. The revision pushed is
+// not the latest; its objects are kept, so that pushing again is cheap.
+type ConflictError struct {
+	Name     string
+	Expected quilt.TopHash // zero: no revision at all
+	Found    quilt.TopHash // zero: the package was removed
+	Pushed   quilt.TopHash
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("push %s@%s: latest is %s, not %s", e.Name, e.Pushed, orNone(e.Found), orNone(e.Expected))
+}
+
+func orNone(top quilt.TopHash) string {
+	if top.IsZero() {
+		return "no revision"
+	}
+	return top.String()
+}
+
+// DamageError says that something in a registry, or a file that was to go there, is not
+// what its hash says, or is missing though something refers to it.
+type DamageError struct {
+	Object string // its key
+	Err    error
+}
+
+func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Object, e.Err) }
+
+func (e *DamageError) Unwrap() error { return e.Err }
+
+// ForeignError says that a folder holds files that neither the package to install nor
+// another revision of it in the registry has, so that replacing them could lose them.
+type ForeignError struct {
+	Dest  string
+	Files []string // slash-separated, relative to Dest, sorted
+}
+
+func (e *ForeignError) Error() string {
+	const shown = 3
+	names, more := e.Files, ""
+	if len(names) > shown {
+		names, more = names[:shown], fmt.Sprintf(" and %d more", len(names)-shown)
+	}
+	return fmt.Sprintf("%s holds files that are not of this package: %s%s", e.Dest, strings.Join(names, ", "), more)
+}

@@ -1,0 +1,119 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/registry/blob"
+	"github.com/sandwich-build/sandwich/registry/quilt"
+)
+
+// localFile is a regular file of a folder. Its hashes are computed when asked for, and
+// kept.
+type localFile struct {
+	root *os.Root
+	key  string // slash-separated, relative to the root
+	size int64
+
+	mu     sync.Mutex            // guards hashes, and lets one goroutine compute them
+	hashes map[string]quilt.Hash // by hash type
+}
+
+// listing is what a folder holds.
+type listing struct {
+	files     map[string]*localFile // regular files by key
+	dirs      []string              // folders, each behind the one that it is in
+	irregular []string              // anything else, such as symbolic links, which are not followed
+}
+
+// scan lists a folder, but for the part folder of an unfinished install.
+func scan(ctx context.Context, root *os.Root) (listing, error) {
+	l := listing{files: map[string]*localFile{}}
+	err := fs.WalkDir(root.FS(), ".", func(key string, d fs.DirEntry, err error) error {
+		if err = errors.Join(err, context.Cause(ctx)); err != nil {
+			return err
+		}
+		switch {
+		case d.IsDir() && key == partName:
+			return fs.SkipDir
+		case d.IsDir():
+			l.dirs = append(l.dirs, key)
+			return nil
+		case !d.Type().IsRegular():
+			l.irregular = append(l.irregular, key)
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		l.files[key] = &localFile{root: root, key: key, size: info.Size()}
+		return nil
+	})
+	return l, err
+}
+
+// is reports whether the file has the size and the hash of an entry.
+func (f *localFile) is(ctx context.Context, e quilt.Entry) (bool, error) {
+	if f.size != e.Size() {
+		return false, nil
+	}
+	want := e.Hash()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	got, ok := f.hashes[want.Type]
+	if !ok {
+		var err error
+		if got, err = f.hash(ctx, want.Type); err != nil {
+			return false, fmt.Errorf("hash %s: %w", f.key, err)
+		}
+		if f.hashes == nil {
+			f.hashes = map[string]quilt.Hash{}
+		}
+		f.hashes[want.Type] = got
+	}
+	return got == want, nil
+}
+
+func (f *localFile) hash(ctx context.Context, kind string) (quilt.Hash, error) {
+	hasher, err := quilt.NewHasher(kind, f.size)
+	if err != nil {
+		return quilt.Hash{}, err
+	}
+	open := func(context.Context) (io.ReadCloser, error) { return f.root.Open(f.key) }
+	if err := blob.Copy(ctx, hasher, blob.Body{Size: f.size, Open: open}); err != nil {
+		return quilt.Hash{}, err
+	}
+	return hasher.Hash(), nil
+}
+
+// matching returns the keys of those entries that files holds as they should be.
+func matching(ctx context.Context, entries []quilt.Entry, files map[string]*localFile, workers int) (map[string]bool, error) {
+	var mu sync.Mutex // guards match
+	match := make(map[string]bool, len(entries))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for _, e := range entries {
+		file, ok := files[e.Key]
+		if !ok {
+			continue
+		}
+		group.Go(func() error {
+			same, err := file.is(ctx, e)
+			if same {
+				mu.Lock()
+				defer mu.Unlock()
+				match[e.Key] = true
+			}
+			return err
+		})
+	}
+	return match, group.Wait()
+}
