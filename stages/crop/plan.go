@@ -1,0 +1,96 @@
+package crop
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// plan is what is to be cut, photo by photo in the order of boxes.csv.
+type plan struct {
+	photos  []plannedPhoto
+	folders map[string]string // label -> its folder
+}
+
+// plannedPhoto is a photo with the boxes to cut out of it.
+type plannedPhoto struct {
+	id       openimages.ImageID
+	subset   string
+	rotation openimages.Rotation
+	boxes    []openimages.SelectedBox
+
+	// The bytes; found is false when the photo is dead.
+	found  bool
+	place  pinfile.Place
+	digest cas.Digest
+}
+
+func readPlan(ctx context.Context, t *stages.Task) (*plan, error) {
+	p := &plan{folders: map[string]string{}}
+	var labels []string
+	at := map[openimages.ImageID]int{}
+	selection, photos := t.Input(Selection), t.Input(Photos)
+	for box, err := range rows(ctx, selection, openimages.SelectedBoxesFile, openimages.SelectedBoxes) {
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := p.folders[box.Label]; !ok {
+			p.folders[box.Label] = ""
+			labels = append(labels, box.Label)
+		}
+		i, ok := at[box.ImageID]
+		if !ok {
+			i = len(p.photos)
+			at[box.ImageID] = i
+			p.photos = append(p.photos, plannedPhoto{id: box.ImageID, subset: box.Subset, rotation: openimages.RotationUnknown})
+		}
+		p.photos[i].boxes = append(p.photos[i].boxes, box)
+	}
+	for row, err := range rows(ctx, selection, openimages.SelectedImagesFile, openimages.Images) {
+		if err != nil {
+			return nil, err
+		}
+		image, err := row.Image()
+		if err != nil {
+			return nil, err
+		}
+		if i, ok := at[image.ImageID]; ok {
+			p.photos[i].rotation = image.Rotation
+		}
+	}
+	for photo, err := range rows(ctx, photos, pinfile.PhotosFile, pinfile.Photos) {
+		if err != nil {
+			return nil, err
+		}
+		if i, ok := at[photo.ImageID]; ok {
+			p.photos[i].found, p.photos[i].place, p.photos[i].digest = true, photo.Place, photo.Digest
+		}
+	}
+	var err error
+	p.folders, err = folders(labels)
+	return p, err
+}
+
+// rows reads a table of an input.
+func rows[T any](ctx context.Context, tree cas.Tree, name string, read func(io.Reader, string) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		r, err := tree.Open(ctx, name)
+		if err != nil {
+			yield(none, fmt.Errorf("open %s: %w", name, err))
+			return
+		}
+		defer func() { _ = r.Close() }() // reading to the end verifies; closing tells nothing
+		for row, err := range read(r, name) {
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
