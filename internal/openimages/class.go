@@ -72,7 +72,7 @@ func ReadClasses(src io.Reader, file string) (*Classes, error) {
 // classHeader recognises a header in the current row. When it is a row like the
 // others it returns two columns without names.
 func classHeader(t *table) (header []string, id, name int) {
-	for i := range min(t.width, len(t.fields)) {
+	for i := range t.fields {
 		header = append(header, string(bytes.TrimSpace(t.field(i))))
 	}
 	for _, known := range classHeaders {
@@ -85,7 +85,7 @@ func classHeader(t *table) (header []string, id, name int) {
 }
 
 func (c *Classes) addRow(t *table, id, name int) error {
-	if t.width != len(t.header) {
+	if len(t.fields) != len(t.header) {
 		return t.fault("", "want a label id and a name, got %s", excerpt(t.row))
 	}
 	class := Class{

@@ -42,23 +42,32 @@ func fractionValue[T ~string | ~[]byte](text T) float64 {
 }
 
 // checkFraction is on the path of every row, wanted or not: it decides the usual
-// form, "0." and digits, without working out the number.
+// forms, "0." and digits, "1." and zeros, without working out the number.
 func checkFraction(b []byte) error {
-	if len(b) > 2 && b[0] == '0' && b[1] == '.' {
-		for _, c := range b[2:] {
-			if c < '0' || c > '9' {
-				return checkUnusualFraction(b)
-			}
-		}
+	highest := byte('9') // digit behind the point
+	switch {
+	case len(b) == 0:
+		return errMissing
+	case b[0] == '1':
+		highest = '0'
+	case b[0] != '0':
+		return checkUnusualFraction(b)
+	}
+	if len(b) == 1 {
 		return nil
 	}
-	return checkUnusualFraction(b)
+	if b[1] != '.' {
+		return checkUnusualFraction(b)
+	}
+	for _, c := range b[2:] {
+		if c < '0' || c > highest {
+			return checkUnusualFraction(b)
+		}
+	}
+	return nil
 }
 
 func checkUnusualFraction(b []byte) error {
-	if len(b) == 0 {
-		return errMissing
-	}
 	for _, c := range b {
 		// ParseFloat also reads hexadecimal, underscores, "inf" and "nan".
 		if !(c >= '0' && c <= '9' || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E') {

@@ -80,7 +80,7 @@ func jsonFault(file string, text []byte, err error) error {
 	case errors.As(err, &kind):
 		offset = kind.Offset
 		fault.Column = kind.Field
-		fault.Problem = fmt.Sprintf("want a label with LabelName, Subcategory and Part, got a %s", kind.Value)
+		fault.Problem = fmt.Sprintf("want a label with LabelName, Subcategory and Part, not a JSON %s", kind.Value)
 	}
 	offset = min(max(offset, 0), int64(len(text)))
 	fault.Line = 1 + bytes.Count(text[:offset], []byte{'\n'})

@@ -31,12 +31,21 @@ func checkImageID(id []byte) error {
 		return errImageChar
 	}
 	for _, c := range id {
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '-' || c == '_') {
+		if !imageChars[c] {
 			return errImageChar
 		}
 	}
 	return nil
 }
+
+// imageChars are the bytes of an image id, as a table because every byte of every
+// row's id is looked up in it.
+var imageChars = func() (table [256]bool) {
+	for _, c := range "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_" {
+		table[c] = true
+	}
+	return table
+}()
 
 func checkLabelID(id []byte) error {
 	if len(id) == 0 {
