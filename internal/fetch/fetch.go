@@ -231,7 +231,7 @@ func (c *Client) request(ctx context.Context, u *url.URL, address string, a ask)
 		cancel(nil)
 		release()
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:bodyclose // the stream does
 	if err != nil {
 		err = cause(ctx, err)
 		end()

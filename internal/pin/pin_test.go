@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -253,7 +254,6 @@ func TestUnreachable(t *testing.T) {
 	if !strings.Contains(err.Error(), string(w.images[2].ImageID)) || !strings.Contains(err.Error(), "run again") {
 		t.Errorf("message does not help: %v", err)
 	}
-	before := w.Total()
 
 	r.GiveUp = true
 	pins, err := r.Photos(t.Context(), w.images, allPlaces, nil, nil)
@@ -270,7 +270,7 @@ func TestUnreachable(t *testing.T) {
 
 	r.GiveUp = false
 	w.Repair(broken)
-	before = w.Total() + 1 // for the one that is left
+	before := w.Total() + 1 // for the one that is left
 	pins, err = r.Photos(t.Context(), w.images, allPlaces, nil, nil)
 	if p := find(t, pins, w.images[2].ImageID); err != nil || p.Place != "original" || w.Total() != before {
 		t.Errorf("repaired: got %+v, %v after %d requests, want %d", p, err, w.Total(), before)
@@ -525,16 +525,18 @@ func TestBoundsAndNoLeaks(t *testing.T) {
 	}
 	r := w.resolver(t)
 	r.Client = client
-	var most atomic.Int64
+	var mu sync.Mutex // guards most
+	most := 0
 	pins, err := r.Photos(t.Context(), w.images, allPlaces, nil, func(done, total int) {
 		if total != 60 {
 			t.Errorf("got a total of %d", total)
 		}
-		for old := most.Load(); int64(done) > old && !most.CompareAndSwap(old, int64(done)); old = most.Load() {
-		}
+		mu.Lock()
+		defer mu.Unlock()
+		most = max(most, done)
 	})
-	if err != nil || len(pins) != 60 || most.Load() != 60 {
-		t.Errorf("got %d pins, %d told, %v", len(pins), most.Load(), err)
+	if err != nil || len(pins) != 60 || most != 60 {
+		t.Errorf("got %d pins, %d told, %v", len(pins), most, err)
 	}
 	if w.MaxOpen() > 5 {
 		t.Errorf("got %d open requests, want at most 5", w.MaxOpen())

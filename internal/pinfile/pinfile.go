@@ -109,7 +109,7 @@ func Photos(src io.Reader, file string) iter.Seq2[Photo, error] {
 	return read(src, file, photoColumns, func(row []string) (Photo, error) {
 		size, err := strconv.ParseInt(row[4], 10, 64)
 		if err != nil {
-			return Photo{}, fmt.Errorf("Size: want a number of bytes, got %q", row[4])
+			return Photo{}, fmt.Errorf("want a Size in bytes, got %q", row[4])
 		}
 		digest, err := cas.NewDigest(row[3], size)
 		return Photo{ImageID: openimages.ImageID(row[0]), Place: Place(row[1]), URL: row[2], Digest: digest}, err

@@ -68,7 +68,7 @@ func TestFaultsNameTheLine(t *testing.T) {
 		{header + row + row, `pins.csv:3: want rows sorted by ImageID, each once: "000a1249af2bc5f0" after "000a1249af2bc5f0"`},
 		{header + "../x,original,u,00,1\n", `pins.csv:2: want an ImageID that can be a file name, got "../x"`},
 		{header + "x,original,u,00,1\n", `pins.csv:2: digest "00": invalid checksum digest length`},
-		{header + "x,original,u,00,one\n", `pins.csv:2: Size: want a number of bytes, got "one"`},
+		{header + "x,original,u,00,one\n", `pins.csv:2: want a Size in bytes, got "one"`},
 	} {
 		var got error
 		for _, err := range pinfile.Photos(strings.NewReader(tt.text), "pins.csv") {

@@ -268,9 +268,32 @@ func TestCancelledAtEveryRequest(t *testing.T) {
 	}
 }
 
-// BenchmarkLoopback downloads real photos of some 270 kB into a disk store.
+// BenchmarkLoopback downloads real photos of some 270 kB, where the cost is that of
+// bytes, and pictures of 4 kB, where it is that of requests and files.
 func BenchmarkLoopback(b *testing.B) {
-	w := newWorld(b, 107)
+	small := newWorld(b, 0)
+	for i := range 2000 {
+		id := fmt.Sprintf("%04d", i)
+		small.add(pinfile.Photo{
+			ImageID: openimages.ImageID(id), Place: pinfile.CVDF, URL: "https://a.com/" + id,
+		}, bytes.Repeat([]byte(id), 1000))
+	}
+	disk := func(b *testing.B) cas.Store {
+		store, err := cas.OpenDisk(b.TempDir())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return store
+	}
+	memory := func(*testing.B) cas.Store { return cas.NewMemory() }
+	photos := newWorld(b, 107)
+	b.Run("real/disk", func(b *testing.B) { benchmark(b, photos, disk) })
+	b.Run("real/memory", func(b *testing.B) { benchmark(b, photos, memory) })
+	b.Run("small/disk", func(b *testing.B) { benchmark(b, small, disk) })
+	b.Run("small/memory", func(b *testing.B) { benchmark(b, small, memory) })
+}
+
+func benchmark(b *testing.B, w *world, newStore func(*testing.B) cas.Store) {
 	var size int64
 	for _, p := range w.photos {
 		size += p.Digest.Size()
@@ -279,37 +302,7 @@ func BenchmarkLoopback(b *testing.B) {
 	photos := 0
 	for b.Loop() {
 		b.StopTimer()
-		store, err := cas.OpenDisk(b.TempDir())
-		if err != nil {
-			b.Fatal(err)
-		}
-		k, pins := w.kind(b, store, fetch.Options{}), w.pins(b, store)
-		b.StartTimer()
-		if err := runWith(b.Context(), k, store, pins); err != nil {
-			b.Fatal(err)
-		}
-		photos += len(w.photos)
-	}
-	b.ReportMetric(float64(photos)/b.Elapsed().Seconds(), "photos/s")
-}
-
-// BenchmarkLoopbackSmall downloads pictures of 4 kB, where the cost is that of requests
-// and files.
-func BenchmarkLoopbackSmall(b *testing.B) {
-	w := newWorld(b, 0)
-	for i := range 2000 {
-		id := fmt.Sprintf("%04d", i)
-		w.add(pinfile.Photo{
-			ImageID: openimages.ImageID(id), Place: pinfile.CVDF, URL: "https://a.com/" + id,
-		}, bytes.Repeat([]byte(id), 1000))
-	}
-	photos := 0
-	for b.Loop() {
-		b.StopTimer()
-		store, err := cas.OpenDisk(b.TempDir())
-		if err != nil {
-			b.Fatal(err)
-		}
+		store := newStore(b)
 		k, pins := w.kind(b, store, fetch.Options{}), w.pins(b, store)
 		b.StartTimer()
 		if err := runWith(b.Context(), k, store, pins); err != nil {
