@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,6 +24,9 @@ const mirror = "quickstart/mirror"
 // with what is checked in. It also fails when a Go release encodes JPEGs otherwise:
 // run go generate with that release then, and commit the mirror.
 func TestMirrorIsGenerated(t *testing.T) {
+	if testing.Short() {
+		t.Skip("draws 240 photos")
+	}
 	want := map[string]string{}
 	err := fs.WalkDir(os.DirFS(mirror), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -80,6 +85,34 @@ func TestMirrorIsSmall(t *testing.T) {
 	}
 	if total > limit {
 		t.Errorf("the mirror has %d bytes, want at most %d", total, limit)
+	}
+}
+
+// Every picture and folder that a README shows must be there.
+func TestReadmeLinks(t *testing.T) {
+	files, err := filepath.Glob("*/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := 0
+	for _, name := range append(files, "README.md") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllSubmatch(text, -1) {
+			target := string(link[1])
+			if strings.Contains(target, "://") {
+				continue
+			}
+			links++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), target)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if links < 5 {
+		t.Errorf("found %d links, want those of all READMEs", links)
 	}
 }
 
