@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -59,10 +60,11 @@ func closeText(out, err io.Writer, s style, end End) error {
 	if end.Summary != "" {
 		fmt.Fprintln(err, Printable(end.Summary))
 	}
-	var failure error
+	answer := bufio.NewWriter(out) // keeps the first error
 	if end.Answer != nil {
-		failure = end.Answer.Text(out)
+		end.Answer.Text(answer)
 	}
+	failure := answer.Flush()
 	writeProblem(err, s, end.Problem)
 	return failure
 }

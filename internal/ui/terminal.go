@@ -168,7 +168,7 @@ func tally(s decor.Statistics, unit string) string {
 }
 
 func suffixed(text, unit string) string {
-	if unit == unitBytes {
+	if unit == UnitBytes {
 		return text
 	}
 	return text + " " + Printable(unit)
@@ -198,7 +198,7 @@ func (r rate) at(elapsed time.Duration, done, total int64) string {
 	}
 	perSecond := float64(done-r.first) / elapsed.Seconds()
 	text := fmt.Sprintf("%.1f/s", perSecond)
-	if perSecond >= 10 || r.unit == unitBytes {
+	if perSecond >= 10 || r.unit == UnitBytes {
 		text = amount(int64(perSecond), r.unit) + "/s"
 	}
 	if total > done {

@@ -68,12 +68,12 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %cB", size, units[0])
 }
 
-// unitBytes is the unit of progress that is counted in bytes.
-const unitBytes = "bytes"
+// UnitBytes is the unit of progress that is counted in bytes.
+const UnitBytes = "bytes"
 
 // amount is n of a unit.
 func amount(n int64, unit string) string {
-	if unit == unitBytes {
+	if unit == UnitBytes {
 		return Bytes(n)
 	}
 	return Count(n)
@@ -83,7 +83,7 @@ func amount(n int64, unit string) string {
 func counters(counted map[string]int64) string {
 	parts := make([]string, 0, len(counted))
 	for _, name := range slices.Sorted(maps.Keys(counted)) {
-		if name == unitBytes {
+		if name == UnitBytes {
 			parts = append(parts, Bytes(counted[name]))
 			continue
 		}

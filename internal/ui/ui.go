@@ -38,8 +38,9 @@ type End struct {
 
 // Answer is what a command was asked for. It also marshals to JSON.
 type Answer interface {
-	// Text writes the answer as a person or a script reads it.
-	Text(w io.Writer) error
+	// Text writes the answer as a person or a script reads it. The view takes care of
+	// errors of w.
+	Text(w io.Writer)
 }
 
 // Problem is an error as it is told.

@@ -52,10 +52,7 @@ type answer struct {
 	Package string `json:"package"`
 }
 
-func (a answer) Text(w io.Writer) error {
-	_, err := fmt.Fprintln(w, a.Package)
-	return err
-}
+func (a answer) Text(w io.Writer) { fmt.Fprintln(w, a.Package) }
 
 var problem = &Problem{
 	Message: "manifest.yaml: 2 faults",

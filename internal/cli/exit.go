@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/fetch"
+	"github.com/sandwich-build/sandwich/internal/gitcode"
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/crop"
+	selection "github.com/sandwich-build/sandwich/stages/select"
+)
+
+// The exit codes are an interface: scripts branch on them. exitTopic documents them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitManifest    = 3
+	exitLock        = 4
+	exitRegistry    = 5
+	exitDiffers     = 6 // what `reproduce` will say of a package that cannot be rebuilt
+	exitIncomplete  = 7
+	exitInterrupted = 130
+)
+
+// diagnose says what an error means: the exit code, and what a person is told. It is
+// the only place that decides either.
+func diagnose(ctx context.Context, err error) (int, *ui.Problem) {
+	if err == nil {
+		return exitOK, nil
+	}
+	if ctx.Err() != nil {
+		return exitInterrupted, &ui.Problem{Message: interrupted(err), Hint: "the same command goes on from there"}
+	}
+	p := &ui.Problem{Message: err.Error()}
+	for _, rule := range []func(error, *ui.Problem) (int, bool){
+		ofUsage, ofManifest, ofLabels, ofLock, ofRegistry, ofImages, ofStage,
+	} {
+		if code, ok := rule(err, p); ok {
+			return code, p
+		}
+	}
+	return exitFailed, p
+}
+
+// interrupted tells where a command was when it was interrupted.
+func interrupted(err error) string {
+	if stage, ok := errors.AsType[*stages.StageError](err); ok {
+		return "interrupted in " + stage.Stage
+	}
+	return "interrupted"
+}
+
+func ofUsage(err error, p *ui.Problem) (int, bool) {
+	usage, ok := errors.AsType[*usageError](err)
+	if ok {
+		p.Hint = usage.hint
+	}
+	return exitUsage, ok
+}
+
+// manifestError is a manifest that cannot be read at all.
+type manifestError struct{ err error }
+
+// unreadable tells errors about the manifest at path from those about other files.
+func unreadable(path string, err error) error {
+	if about, ok := errors.AsType[*fs.PathError](err); ok && about.Path == path {
+		return &manifestError{err}
+	}
+	return err
+}
+
+func (e *manifestError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *manifestError) Unwrap() error { return e.err }
+
+func ofManifest(err error, p *ui.Problem) (int, bool) {
+	if faults, ok := errors.AsType[*manifest.Faults](err); ok {
+		p.Message = "the manifest has a fault"
+		if len(*faults) > 1 {
+			p.Message = fmt.Sprintf("the manifest has %d faults", len(*faults))
+		}
+		for _, f := range *faults {
+			p.Faults = append(p.Faults, ui.Fault(f))
+		}
+		return exitManifest, true
+	}
+	_, ok := errors.AsType[*manifestError](err)
+	if ok && errors.Is(err, fs.ErrNotExist) {
+		p.Hint = "`sandwich init` writes a manifest to start from"
+	}
+	return exitManifest, ok
+}
+
+func ofLabels(err error, p *ui.Problem) (int, bool) {
+	if labels, ok := errors.AsType[selection.LabelErrors](err); ok {
+		p.Message = "the manifest asks for labels that cannot be used"
+		for _, l := range labels {
+			p.Items = append(p.Items, labelItem(l))
+		}
+		return exitManifest, true
+	}
+	_, ok := errors.AsType[*selection.NoBoxesError](err)
+	if ok {
+		p.Hint = "the rules in dataset.boxes are too strict for these labels, or the subsets too small"
+	}
+	return exitManifest, ok
+}
+
+// labelItem adds what was probably meant to the fault of a label.
+func labelItem(l *selection.LabelError) string {
+	unknown, ok := errors.AsType[*openimages.UnknownLabelError](l)
+	if !ok || len(unknown.Nearest) == 0 {
+		return l.Error()
+	}
+	return l.Error() + "; the nearest are " + strings.Join(unknown.Nearest, ", ")
+}
+
+func ofLock(err error, p *ui.Problem) (int, bool) {
+	if open, ok := errors.AsType[*stages.NotPinnedError](err); ok {
+		p.Message, p.Items = "the lock is out of date", open.What
+		p.Hint = "`sandwich lock` brings it up to date"
+		return exitLock, true
+	}
+	format, ok := errors.AsType[*lock.FormatError](err)
+	if ok {
+		p.Message, p.Hint = fmt.Sprintf("%s:%d: %s", format.File, format.Line, format.Message), format.Hint
+	}
+	return exitLock, ok
+}
+
+// registryError is whatever went wrong with a registry.
+type registryError struct{ err error }
+
+func (e *registryError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *registryError) Unwrap() error { return e.err }
+
+func ofRegistry(err error, p *ui.Problem) (int, bool) {
+	_, ok := errors.AsType[*registryError](err)
+	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
+		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
+	}
+	if _, lost := errors.AsType[*registry.ConflictError](err); lost {
+		p.Hint, ok = "somebody else pushed: build again to push on top of that", true
+	}
+	if _, unsupported := errors.AsType[*registry.UnsupportedError](err); unsupported {
+		ok = true
+	}
+	if differs, found := errors.AsType[*differsError](err); found {
+		p.Hint, ok = "pushing the package again from where it was built repairs it", true
+		if differs.dir != "" {
+			p.Hint = "move what is changed or extra away, then `sandwich install` fetches what is missing"
+		}
+	}
+	if _, foreign := errors.AsType[*registry.ForeignError](err); foreign {
+		p.Hint, ok = "move them away, or install into another folder", true
+	}
+	if _, damaged := errors.AsType[*registry.DamageError](err); damaged {
+		p.Hint, ok = "push the package again from where it was built, which repairs it", true
+	}
+	return exitRegistry, ok
+}
+
+// incompleteError says that a build is finished without some of its photos.
+type incompleteError struct{ dead, quarantined int64 }
+
+func (e *incompleteError) Error() string {
+	return fmt.Sprintf("the package lacks %s dead and %s unusable photos", ui.Count(e.dead), ui.Count(e.quarantined))
+}
+
+func ofImages(err error, p *ui.Problem) (int, bool) {
+	if _, ok := errors.AsType[*incompleteError](err); ok {
+		p.Hint = "`sandwich lock --retry` asks again for the dead; dead.csv and quarantine.csv in the package name them"
+		return exitIncomplete, true
+	}
+	_, ok := errors.AsType[*crop.LostLabelsError](err)
+	return exitIncomplete, ok
+}
+
+// ofStage gives hints for what stages fail of; their exit code is that of any failure.
+func ofStage(err error, p *ui.Problem) (int, bool) {
+	if _, ok := errors.AsType[*gitcode.DirtyError](err); ok {
+		p.Hint = "commit them, or build with --allow-dirty, which the package will say"
+		return exitFailed, true
+	}
+	if errors.Is(err, gitcode.ErrNoRepository) {
+		p.Hint = "make a commit of your sources, or leave `code` out of the manifest"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*pin.UnreachableError](err); ok {
+		p.Hint = "what was found is kept: run the command again when the network is back"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*fetch.NoAnswerError](err); ok {
+		p.Hint = "is there a network? `mirrors` in the manifest reads URLs from a folder or another server"
+		return exitFailed, true
+	}
+	return exitFailed, false
+}

@@ -1,0 +1,70 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// topics are the texts of `sandwich help` that belong to no command.
+func topics() []*cobra.Command {
+	return []*cobra.Command{
+		{Use: "environment", Short: "Environment variables", Long: environmentTopic},
+		{Use: "exit-codes", Short: "Exit codes", Long: exitTopic},
+		{Use: "json", Short: "The answers of --json", Long: jsonTopic},
+	}
+}
+
+const environmentTopic = `Environment variables:
+
+  SANDWICH_CACHE     the folder for what builds produce and download; --cache goes
+                     before it. The default is "sandwich" in the user's cache folder
+                     ($XDG_CACHE_HOME or ~/.cache on Linux). It can be deleted at any
+                     time, which costs time only.
+  SANDWICH_REGISTRY  the registry of install, log, show, verify and predict, such as
+                     s3://bucket, file:///path or a folder; --registry goes before it.
+  NO_COLOR           when not empty, output has no colours.
+  TERM, CI           progress is drawn only where TERM is set and not "dumb", and CI
+                     is empty; --progress goes before them.`
+
+const exitTopic = `Exit codes:
+
+    0  all is well
+    1  a stage of a build, or another step, failed
+    2  the command line cannot be understood
+    3  the manifest has faults, or asks for labels that do not exist
+    4  the lock is out of date (build --locked), or not a lock
+    5  the registry: no such package, damaged objects, a lost race, no access
+    6  a package could not be reproduced
+    7  the build is finished but incomplete: photos are missing and --strict was
+       given, or a label has lost all of them
+  130  interrupted (Ctrl-C, SIGTERM); the same command goes on from there
+
+The codes do not change; others may be added.`
+
+const jsonTopic = `With --json a command writes JSON lines to standard output and nothing anywhere else.
+The last line is the result:
+
+  {"event":"result","command":"check","exit":0,"answer":{...},"error":{...}}
+
+exit is the exit code. error is there unless exit is 0: message, hint, items, and faults
+of a manifest (file, line, column, path, message, hint). The lines before it are the
+events of a build: started, progress, message, waiting and finished, of which
+internal/ui/README.md in the sources documents every field.
+
+answer depends on the command. Fields are added, never renamed or removed. A field with
+a question mark is left out when it does not apply.
+
+  build    package created ran stages dead quarantined lock_changed metrics?
+  check    manifest name
+  init     manifest
+  install  package dest fetched bytes kept removed
+  lock     lock changed photos dead
+  log      name revisions[hash time? latest message files bytes error?]
+  plan     stages[stage action? cached why?] boxes images moved unpinned bytes drift[]
+           moves[from to boxes] rules[rule boxes images dropped_boxes dropped_images]
+  predict  labels[] predictions[image label? probability? probabilities[]? error?]
+  render   manifest, as an object
+  schema   schema
+  show     name hash message meta? count bytes folders[name count bytes]
+           files[key bytes hash]?
+  verify   package files bytes missing[] changed[] extra[]
+  version  version revision? modified? go platform
+
+Digests are sha256:<hex>; the hashes of packages are 64 digits. Sizes are bytes.`

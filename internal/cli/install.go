@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/registry"
+)
+
+func (a *app) install() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "install NAME[@HASH]",
+		Short: "Fetch a package from a registry",
+		Long: `Install makes a folder with exactly the files of a package: the latest revision,
+unless the first digits of another one's hash are given. Every file is verified
+while it is read, and the folder is there complete or not at all. Installing
+again fetches what differs; files that are not of the package are never touched.`,
+		Example: `  sandwich install quilt/open_images --registry ./registry --dest burgers
+  sandwich install quilt/open_images@4d1f02 --dest burgers`,
+		Args:              between(1, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	location := registryFlag(cmd)
+	dest := cmd.Flags().String("dest", "", "folder to make (default the package's name without its namespace)")
+	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+		r, pkg, err := a.load(ctx, *location, args[0])
+		if err != nil {
+			return nil, err
+		}
+		folder := *dest
+		if folder == "" {
+			folder = path.Base(pkg.Name)
+		}
+		done, err := r.Install(ctx, pkg, folder, registry.InstallOptions{Progress: a.transferred("install")})
+		if err != nil {
+			return nil, &registryError{err}
+		}
+		a.summary = fmt.Sprintf("%s files fetched (%s), %s there already, in %s",
+			ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Kept)), folder)
+		return installAnswer{
+			Package: pkg.Ref().String(), Dest: folder,
+			Fetched: done.Fetched, Bytes: done.Bytes, Kept: done.Kept, Removed: done.Removed,
+		}, nil
+	})
+	return cmd
+}
+
+type installAnswer struct {
+	Package string `json:"package"`
+	Dest    string `json:"dest"`
+	Fetched int    `json:"fetched"`
+	Bytes   int64  `json:"bytes"`
+	Kept    int    `json:"kept"`
+	Removed int    `json:"removed"`
+}
+
+func (i installAnswer) Text(w io.Writer) { fmt.Fprintln(w, i.Package) }
