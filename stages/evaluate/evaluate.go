@@ -1,0 +1,205 @@
+// Package evaluate is the stage that measures a trained model on the test crops, and on
+// nothing else: no training or validation picture is read.
+package evaluate
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"image"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/internal/crops"
+	"github.com/sandwich-build/sandwich/internal/model"
+	"github.com/sandwich-build/sandwich/internal/photo"
+	"github.com/sandwich-build/sandwich/stages"
+)
+
+// The inputs of the stage.
+const (
+	InputCrops = "crops" // the tree of the crop stage
+	InputSplit = "split" // the tree of the split stage
+	InputModel = "model" // the tree of the train stage
+)
+
+// The files of its output.
+const (
+	ReportFile      = "report.txt"      // for people
+	MetricsFile     = "metrics.json"    // the same numbers, see Metrics
+	PredictionsFile = "predictions.csv" // a row for each test crop
+)
+
+// ErrNoTest says that there is no test crop.
+var ErrNoTest = errors.New("no crop to test on; raise split.test")
+
+// block is how many pictures are in memory at a time.
+const block = 64
+
+// Kind is the stage kind. It has no parameters.
+type Kind struct{}
+
+// New returns the kind.
+func New() *Kind { return &Kind{} }
+
+// Name implements stages.Kind.
+func (*Kind) Name() string { return "evaluate" }
+
+// Version implements stages.Kind.
+func (*Kind) Version() int { return 1 }
+
+// Params implements stages.Kind.
+func (*Kind) Params() any { return struct{}{} }
+
+// Run implements stages.Kind. Without a test crop it fails with ErrNoTest: a model of
+// which nobody knows how good it is should not look like one that was measured.
+func (*Kind) Run(ctx context.Context, t *stages.Task) error {
+	m, err := loadModel(ctx, t)
+	if err != nil {
+		return err
+	}
+	rows, err := testRows(ctx, t)
+	if err != nil {
+		return err
+	}
+	labels := m.Network.Labels()
+	for _, row := range rows {
+		if !slices.Contains(labels, row.Label) {
+			return fmt.Errorf("crop %s: the label %q is none of the model's %q", row.Path, row.Label, labels)
+		}
+	}
+	probabilities, err := predict(ctx, t, m, rows)
+	if err != nil {
+		return err
+	}
+	return write(ctx, t, labels, rows, probabilities)
+}
+
+func loadModel(ctx context.Context, t *stages.Task) (*model.Model, error) {
+	tree := t.Input(InputModel)
+	desc, err := tree.ReadFile(ctx, model.DescriptionFile)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := tree.ReadFile(ctx, model.WeightsFile)
+	if err != nil {
+		return nil, err
+	}
+	return model.Decode(desc, weights)
+}
+
+func testRows(ctx context.Context, t *stages.Task) ([]crops.Crop, error) {
+	split, err := t.Input(InputSplit).Open(ctx, crops.SplitFile)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := crops.Read(split)
+	if err := errors.Join(err, split.Close()); err != nil {
+		return nil, err
+	}
+	rows = crops.In(rows, crops.Test)
+	if len(rows) == 0 {
+		return nil, ErrNoTest
+	}
+	return rows, nil
+}
+
+// predict returns the probabilities of each row's crop.
+func predict(ctx context.Context, t *stages.Task, m *model.Model, rows []crops.Crop) ([][]float32, error) {
+	predictor, err := m.Predictor(t.Workers())
+	if err != nil {
+		return nil, err
+	}
+	defer predictor.Close()
+	var all [][]float32
+	for part := range slices.Chunk(rows, block) {
+		pictures, err := decode(ctx, t, part)
+		if err != nil {
+			return nil, err
+		}
+		probabilities, err := predictor.Predict(ctx, pictures)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, probabilities...)
+		t.Progress(int64(len(all)), int64(len(rows)), "crops")
+	}
+	return all, nil
+}
+
+func decode(ctx context.Context, t *stages.Task, rows []crops.Crop) ([]image.Image, error) {
+	pictures := make([]image.Image, len(rows))
+	tree := t.Input(InputCrops)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(t.Workers())
+	for i, row := range rows {
+		group.Go(func() error {
+			file, err := tree.ReadFile(ctx, row.Path)
+			if err != nil {
+				return fmt.Errorf("crop %s: %w", row.Path, err)
+			}
+			pictures[i], err = photo.Decode(ctx, file, photo.DefaultLimits())
+			if err != nil {
+				return fmt.Errorf("crop %s: %w", row.Path, err)
+			}
+			return nil
+		})
+	}
+	return pictures, group.Wait()
+}
+
+func write(ctx context.Context, t *stages.Task, labels []string, rows []crops.Crop, probabilities [][]float32) error {
+	confusion := make([][]int, len(labels))
+	for i := range confusion {
+		confusion[i] = make([]int, len(labels))
+	}
+	for i, row := range rows {
+		confusion[slices.Index(labels, row.Label)][model.Largest(probabilities[i])]++
+	}
+	m := measure(labels, confusion)
+	metrics, err := m.encode()
+	if err != nil {
+		return err
+	}
+	predictions, err := encodePredictions(labels, rows, probabilities)
+	if err != nil {
+		return err
+	}
+	t.Infof("accuracy %.3f on %d test pictures (95 %% interval %.3f to %.3f)",
+		m.Accuracy.Value, m.Pictures, m.Accuracy.Low, m.Accuracy.High)
+	t.Count("correct", int64(m.Accuracy.Correct))
+	t.Count("tested", int64(m.Pictures))
+	out := t.Out()
+	return errors.Join(
+		out.PutBytes(ctx, ReportFile, []byte(m.report())),
+		out.PutBytes(ctx, MetricsFile, metrics),
+		out.PutBytes(ctx, PredictionsFile, predictions),
+	)
+}
+
+// encodePredictions writes predictions.csv: the crop, its label, the predicted one, and
+// a column P(label) for the probability of each.
+func encodePredictions(labels []string, rows []crops.Crop, probabilities [][]float32) ([]byte, error) {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	header := []string{"Crop", "Label", "Predicted"}
+	for _, label := range labels {
+		header = append(header, "P("+label+")")
+	}
+	records := [][]string{header}
+	for i, row := range rows {
+		record := []string{row.Path, row.Label, labels[model.Largest(probabilities[i])]}
+		for _, p := range probabilities[i] {
+			record = append(record, strconv.FormatFloat(float64(p), 'g', -1, 32))
+		}
+		records = append(records, record)
+	}
+	if err := w.WriteAll(records); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", PredictionsFile, err)
+	}
+	return b.Bytes(), nil
+}
