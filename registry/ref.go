@@ -44,7 +44,7 @@ func ParseRef(s string) (Ref, error) {
 		}
 		ref.Hash = rest
 	case !isTag(rest):
-		return Ref{}, fmt.Errorf("parse reference %+q: want a tag of letters, digits, _, - and . after :", s)
+		return Ref{}, fmt.Errorf("parse reference %+q: want letters, digits, _, - and . as the tag behind the colon", s)
 	default:
 		ref.Tag = rest
 	}

@@ -292,6 +292,9 @@ func TestExpect(t *testing.T) {
 			t.Errorf("conflict = %+v, want %+v", *conflict, want)
 		}
 	}
+	if _, err = pushExpecting("3", none); !strings.Contains(err.Error(), "latest is "+two.String()+", not no revision") {
+		t.Errorf("the conflict does not name the other revision: %v", err)
+	}
 	if _, err := pushExpecting("2", none); err != nil {
 		t.Errorf("push of what is the latest already: %v", err)
 	}

@@ -2,6 +2,7 @@ package quilt
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -78,6 +79,46 @@ func TestValueOf(t *testing.T) {
 	}
 	if _, err := ValueOf(func() {}); err == nil {
 		t.Error("ValueOf of a function succeeded")
+	}
+}
+
+func TestTruthy(t *testing.T) {
+	for text, want := range map[string]bool{
+		"null": false, "false": false, "0": false, "-0.0": false, `""`: false, "[]": false, "{}": false,
+		"true": true, "1": true, "0.5": true, `"0"`: true, "[0]": true, `{"a": 0}`: true, strings.Repeat("9", 400): true,
+	} {
+		v, err := ParseValue([]byte(text))
+		if err != nil || v.Truthy() != want {
+			t.Errorf("%.10s is %v, %v, want %v", text, v.Truthy(), err, want)
+		}
+	}
+	if (Value{}).Truthy() {
+		t.Error("an absent value is true")
+	}
+}
+
+func TestAccessors(t *testing.T) {
+	meta, err := ParseValue([]byte(`{"b": [1, 2.0, 2.5], "a": "x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Package{Header: NewHeader(meta, NullValue(), "m"), Entries: []Entry{NewEntry("a", "file:///a", 3, Hash{}, Value{}), NewEntry("b", "file:///b", 4, Hash{}, Value{})}}
+	if p.Message() != "m" || p.Size() != 7 || !p.Meta().Equal(meta) || p.Header.Get("workflow").Kind() != Null {
+		t.Errorf("header reads back as %q, %d bytes, %v", p.Message(), p.Size(), p.Meta())
+	}
+	if members := meta.Members(); len(members) != 2 || members[0].Key != "b" || members[1].Value.Text() != "x" {
+		t.Errorf("members are %v", members)
+	}
+	for i, want := range []struct {
+		n  int64
+		ok bool
+	}{{1, true}, {2, true}, {0, false}} {
+		if n, ok := meta.Get("b").Items()[i].Int64(); n != want.n || ok != want.ok {
+			t.Errorf("item %d is %d, %v", i, n, ok)
+		}
+	}
+	if data, err := json.Marshal([]Value{{}, meta}); err != nil || string(data) != `[null,{"b":[1,2.0,2.5],"a":"x"}]` {
+		t.Errorf("as JSON: %s, %v", data, err)
 	}
 }
 

@@ -215,8 +215,11 @@ func testList(t *testing.T, s blob.Store) {
 			t.Errorf("List(%q) (-want +got):\n%s", prefix, diff)
 		}
 	}
-	for range s.List(t.Context(), "") {
-		break // must not go on
+	for info, err := range s.List(t.Context(), "") {
+		if err != nil || info.Key != all[0] {
+			t.Errorf("List yields %v, %v first", info, err)
+		}
+		break // after which nothing more may be yielded
 	}
 }
 
