@@ -202,7 +202,7 @@ func decodeDescription(data []byte) (*Model, error) {
 		return nil, fmt.Errorf("version %d, this program reads version %d", doc.Version, version)
 	case in.Height != in.Width || in.Channels != channels:
 		return nil, fmt.Errorf("input: want a square with %d channels, got %d × %d with %d", channels, in.Width, in.Height, in.Channels)
-	case in.Shape != Stretch && in.Shape != Square && in.Shape != Letterbox:
+	case in.Shape != Stretch && in.Shape != Letterbox:
 		return nil, fmt.Errorf("input: unknown shape %q", in.Shape)
 	case in.Resize != resampling || in.Scale != 1.0/255:
 		return nil, fmt.Errorf("input: want %s resizing and a scale of 1/255, got %q and %v", resampling, in.Resize, in.Scale)

@@ -44,7 +44,7 @@ const tinyDescription = `{
     "width": 4,
     "channels": 3,
     "shape": "stretch",
-    "resize": "bilinear",
+    "resize": "catmull-rom",
     "scale": 0.00392156862745098
   },
   "layers": [
@@ -164,7 +164,7 @@ func TestLoadRefuses(t *testing.T) {
 		"long":               {append(bytes.Clone(desc), make([]byte, maxDescription)...), weights, "longer than"},
 		"not square":         {replace(`"width": 4`, `"width": 5`), weights, "want a square"},
 		"shape":              {replace(`"stretch"`, `"wide"`), weights, `unknown shape "wide"`},
-		"filter":             {replace(`"bilinear"`, `"nearest"`), weights, "want bilinear"},
+		"filter":             {replace(`"catmull-rom"`, `"nearest"`), weights, "want catmull-rom"},
 		"layer":              {replace(`"units": 3`, `"units": 0`), weights, "layer 5: dense"},
 		"output":             {replace(`"sigmoid"`, `"softmax"`), weights, "want output sigmoid"},
 		"parameters":         {replace(`"parameters": 87`, `"parameters": 86`), weights, "87 parameters"},
@@ -234,7 +234,6 @@ func TestPixels(t *testing.T) {
 	}
 	for shape, want := range map[Shape]string{
 		Stretch:   ".##.\n.##.\n.##.\n.##.\n",
-		Square:    "####\n####\n####\n####\n",
 		Letterbox: "....\n.##.\n.##.\n....\n",
 	} {
 		pixels, err := shape.Pixels(wide, 4)

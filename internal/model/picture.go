@@ -14,13 +14,15 @@ type Shape string
 // The shapes.
 const (
 	Stretch   Shape = "stretch"   // each side is scaled on its own
-	Square    Shape = "square"    // the centre is cut out
 	Letterbox Shape = "letterbox" // black is added on both sides
 )
 
-// resampling is the one filter that pictures are resized with, under the name that
-// model.json has for it: a triangle as wide as the scale, so that all pixels count.
-const resampling = "bilinear"
+// resampling is the filter that pictures are resized with, under the name that
+// model.json has for it. It is the one that crops are made with, so that a model sees
+// later what it was trained on.
+const resampling = "catmull-rom"
+
+var filter = imaging.CatmullRom
 
 // maxPicture is the longest side of a picture that is prepared.
 const maxPicture = 1 << 16
@@ -36,9 +38,7 @@ func (s Shape) Pixels(img image.Image, side int) ([]byte, error) {
 	if size.X != side || size.Y != side {
 		switch s {
 		case Stretch:
-			img = imaging.Resize(img, side, side, imaging.Linear)
-		case Square:
-			img = imaging.Fill(img, side, side, imaging.Center, imaging.Linear)
+			img = imaging.Resize(img, side, side, filter)
 		case Letterbox:
 			img = letterbox(img, side)
 		default:
@@ -53,7 +53,7 @@ func letterbox(img image.Image, side int) image.Image {
 	size := img.Bounds().Size()
 	scaled := func(length, longest int) int { return max(1, (length*side+longest/2)/longest) }
 	longest := max(size.X, size.Y)
-	fitted := imaging.Resize(img, scaled(size.X, longest), scaled(size.Y, longest), imaging.Linear)
+	fitted := imaging.Resize(img, scaled(size.X, longest), scaled(size.Y, longest), filter)
 	return imaging.PasteCenter(imaging.New(side, side, color.Black), fitted)
 }
 

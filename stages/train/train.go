@@ -68,15 +68,14 @@ func New(p Params) (*Kind, error) {
 	return &Kind{params: p, network: n, shape: shape}, nil
 }
 
-// modelShape is what happens to a picture that is to look like the crops of a shape.
-// Crops that keep their proportions are stretched to the input.
+// modelShape is what becomes of a picture that is to look like crops of a shape: what
+// the crop stage would make of a box around all of it. Crops that keep their
+// proportions are stretched to the input.
 func modelShape(shape string) (model.Shape, error) {
 	switch shape {
 	case "keep", "stretch":
 		return model.Stretch, nil
-	case "square":
-		return model.Square, nil
-	case "letterbox":
+	case "square", "letterbox":
 		return model.Letterbox, nil
 	}
 	return "", fmt.Errorf("crop: unknown shape %q", shape)
