@@ -1,0 +1,128 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/evaluate"
+)
+
+// Outcome is what a build came to.
+type Outcome struct {
+	Package     string // namespace/name@tophash; empty when the build was to end earlier
+	Created     bool   // whether the registry did not have this revision as its latest
+	Ran         int    // stages that had to run
+	Stages      int    // all stages
+	Dead        int64  // photos that no place has
+	Quarantined int64  // photos that cannot be cropped
+	LockChanged bool   // whether the lock file was written
+	Metrics     *evaluate.Metrics
+	Build       *stages.Build
+}
+
+// Build runs the stages of a project that have no result yet and puts the package into
+// the registry. It writes the lock as soon as every photo is pinned.
+func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
+	var outcome *Outcome
+	err := withSession(ctx, p, o, func(s *session) (err error) {
+		outcome, err = s.build(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return outcome, nil
+}
+
+func (s *session) build(ctx context.Context) (*Outcome, error) {
+	// The registry is opened first: that it cannot be used should not be learned after
+	// an hour of training.
+	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir})
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.prepare(ctx, s.photoPinner)
+	if err != nil {
+		return nil, err
+	}
+	if s.options.Until != "" {
+		if plan, err = plan.Until(s.options.Until); err != nil {
+			return nil, err
+		}
+	}
+	outcome, err := s.run(ctx, plan, reg)
+	var lost *cas.BlobError
+	if outcome != nil && errors.As(err, &lost) && ctx.Err() == nil {
+		// The engine brings back what its stages miss. A blob of the finished package is
+		// missed by nobody but the push, so its stages are run again here.
+		if err := s.engine.Forget(ctx, outcome.Build); err != nil {
+			return nil, err
+		}
+		outcome, err = s.run(ctx, plan, reg)
+	}
+	return outcome, s.asDrift(err)
+}
+
+// run runs the plan and, if it ends with a package, publishes that.
+func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Registry) (*Outcome, error) {
+	build, err := s.engine.Build(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	o := &Outcome{Ran: build.Ran(), Stages: len(build.Steps), LockChanged: s.lockChanged, Build: build}
+	if step, ok := build.Step(Download); ok {
+		o.Dead = step.Result.Counters["dead"]
+	}
+	if step, ok := build.Step(Crop); ok {
+		o.Quarantined = step.Result.Counters["quarantined"]
+	}
+	if o.Metrics, err = readMetrics(ctx, build); err != nil {
+		return o, err
+	}
+	if _, ok := build.Step(Pack); !ok {
+		return o, nil
+	}
+	return o, s.publish(ctx, o, reg)
+}
+
+// pushStage is the name under which events tell of the push.
+const pushStage = "push"
+
+// publish makes the package the latest revision in the registry.
+func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registry) error {
+	rev, err := s.revision(ctx, o)
+	if err != nil {
+		return err
+	}
+	top, created, err := reg.Push(ctx, s.Manifest.Name, rev, registry.PushOptions{
+		Progress: func(done, total int64) {
+			s.options.Observer.Observe(stages.Progress{Stage: pushStage, Done: done, Total: total, Unit: "bytes"})
+		},
+	})
+	o.Package, o.Created = s.Manifest.Name+"@"+top.String(), created
+	return err
+}
+
+// revision describes the package to the registry. Nothing is read or hashed: the store
+// knows the digest of every file.
+func (s *session) revision(ctx context.Context, o *Outcome) (registry.Revision, error) {
+	meta, err := s.meta(o)
+	if err != nil {
+		return registry.Revision{}, err
+	}
+	rev := registry.Revision{Message: s.Manifest.Message, Meta: meta}
+	for f, err := range o.Build.Tree(Pack).Files(ctx) {
+		if err != nil {
+			return registry.Revision{}, err
+		}
+		rev.Files = append(rev.Files, registry.File{
+			Key: f.Path, Size: f.Digest.Size(), SHA256: f.Digest.SHA256(),
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.options.Store.Open(ctx, f.Digest) },
+		})
+	}
+	return rev, nil
+}

@@ -1,0 +1,119 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// Forecast says what a build would do.
+type Forecast struct {
+	Stages []stages.Forecast
+	Boxes  int64 // selected
+	Images int64 // selected
+	Moved  int64 // boxes that went to a more specific label than one that was asked for
+	Funnel openimages.Funnel
+
+	Unpinned int64    // selected photos that the lock does not pin yet
+	Bytes    int64    // to download for them, as far as the metadata tell
+	Drift    []string // how the lock would change, a line each
+}
+
+// Plan says what Build would do. It fetches the metadata files that are not here yet
+// and selects boxes, since nothing else can tell how many there are; it downloads no
+// photo, runs no other stage and writes no lock.
+func Plan(ctx context.Context, p *Project, o Options) (*Forecast, error) {
+	var forecast *Forecast
+	err := withSession(ctx, p, o, func(s *session) (err error) {
+		forecast, err = s.forecast(ctx)
+		return err
+	})
+	return forecast, err
+}
+
+func (s *session) forecast(ctx context.Context) (*Forecast, error) {
+	plan, err := s.prepare(ctx, func() stages.Pinner { return unpinned{s.lockedPinner()} })
+	if err != nil {
+		return nil, err
+	}
+	// What would run is asked before the selection is made, and again with it.
+	before, _, err := s.engine.Preview(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	selecting, err := plan.Until(Select)
+	if err != nil {
+		return nil, err
+	}
+	build, err := s.engine.Build(ctx, selecting)
+	if err != nil {
+		return nil, err
+	}
+	after, _, err := s.engine.Preview(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	return s.describe(ctx, build, append(before[:len(build.Steps)], after[len(build.Steps):]...))
+}
+
+// describe counts what was selected and what of it is not pinned yet.
+func (s *session) describe(ctx context.Context, build *stages.Build, forecasts []stages.Forecast) (*Forecast, error) {
+	step, _ := build.Step(Select)
+	f := &Forecast{Stages: forecasts, Boxes: step.Result.Counters["boxes"], Images: step.Result.Counters["images"]}
+	funnel, err := build.Tree(Select).Open(ctx, openimages.FunnelFile)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = funnel.Close() }() // nothing was written
+	if f.Funnel, err = openimages.ReadFunnel(funnel, openimages.FunnelFile); err != nil {
+		return nil, err
+	}
+	for _, move := range f.Funnel.Moved {
+		f.Moved += move.Boxes
+	}
+	images, err := build.Tree(Select).Open(ctx, openimages.SelectedImagesFile)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = images.Close() }()
+	need := lock.Need{Code: s.lock.Code, Photos: &lock.Photos{Places: s.Manifest.Dataset.Images}}
+	for image, err := range openimages.SelectedImages(images, openimages.SelectedImagesFile) {
+		if err != nil {
+			return nil, err
+		}
+		need.Photos.IDs = append(need.Photos.IDs, string(image.ImageID))
+		if _, pinned := s.lock.Photo(string(image.ImageID)); !pinned {
+			f.Unpinned++
+			f.Bytes += image.OriginalSize
+		}
+	}
+	for _, source := range s.lock.Sources {
+		need.Sources = append(need.Sources, source.URL)
+	}
+	for _, change := range lock.Drift(s.Lock, need) {
+		f.Drift = append(f.Drift, change.String())
+	}
+	return f, nil
+}
+
+// unpinned is a pinner that never touches the world. What the lock lacks is the reason
+// why a stage would run, not an error.
+type unpinned struct{ locked stages.Pinner }
+
+func (u unpinned) Pin(ctx context.Context, t *stages.Task, upstream cas.Tree) (cas.Tree, error) {
+	tree, err := u.locked.Pin(ctx, t, upstream)
+	var drift *pin.DriftError
+	if !errors.As(err, &drift) {
+		return tree, err
+	}
+	open := &stages.NotPinnedError{}
+	for _, c := range drift.Changes {
+		open.What = append(open.What, c.String())
+	}
+	return cas.Tree{}, open
+}

@@ -1,0 +1,174 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/crop"
+	"github.com/sandwich-build/sandwich/stages/download"
+	"github.com/sandwich-build/sandwich/stages/evaluate"
+	"github.com/sandwich-build/sandwich/stages/metadata"
+	"github.com/sandwich-build/sandwich/stages/pack"
+	selection "github.com/sandwich-build/sandwich/stages/select"
+	"github.com/sandwich-build/sandwich/stages/split"
+	"github.com/sandwich-build/sandwich/stages/train"
+)
+
+// The names of the stages, in the order in which they run.
+const (
+	Metadata = "metadata"
+	Select   = "select"
+	Download = "download"
+	Crop     = "crop"
+	Split    = "split"
+	Train    = "train"
+	Evaluate = "evaluate"
+	Pack     = "pack"
+)
+
+// plan returns the stages of the build. The session's sources are pinned; photos are
+// the pinner of the photos that the selection will name.
+func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
+	files, err := s.metadataFiles()
+	if err != nil {
+		return nil, err
+	}
+	m := s.Manifest
+	training, err := train.New(train.Params{
+		Model: m.Model, Shape: m.Crop.Shape, Side: m.Crop.Size, Labels: s.classes, Seed: m.Seed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return stages.NewPlan(m.Name, []stages.Stage{
+		{Name: Metadata, Kind: metadata.Kind{Files: files, Fetcher: s.resolver}},
+		{
+			Name: Select,
+			Kind: selection.Kind{
+				Labels: m.Dataset.Labels, Subsets: m.Dataset.Subsets, Exclude: m.Dataset.Boxes.Exclude, Limit: m.Dataset.Limit,
+			},
+			Inputs: []stages.Input{{Name: "metadata", From: Metadata}},
+		},
+		{
+			Name:   Download,
+			Kind:   download.Kind{Fetcher: s.resolver, Parallel: s.client.Parallel()},
+			Inputs: []stages.Input{{Name: "pins", From: Select, Pin: photos}},
+		},
+		{
+			Name:   Crop,
+			Kind:   crop.New(m.Crop, m.Dataset.Boxes.MinSide),
+			Inputs: []stages.Input{{Name: crop.Selection, From: Select}, {Name: crop.Photos, From: Download}},
+		},
+		{
+			Name:   Split,
+			Kind:   split.New(m.Split, m.Seed),
+			Inputs: []stages.Input{{Name: split.Crops, From: Crop}},
+		},
+		{
+			Name:   Train,
+			Kind:   training,
+			Inputs: []stages.Input{{Name: train.InputCrops, From: Crop}, {Name: train.InputSplit, From: Split}},
+		},
+		{
+			Name: Evaluate,
+			Kind: evaluate.New(),
+			Inputs: []stages.Input{
+				{Name: evaluate.InputCrops, From: Crop}, {Name: evaluate.InputSplit, From: Split}, {Name: evaluate.InputModel, From: Train},
+			},
+		},
+		{
+			Name: Pack,
+			Kind: pack.New(pack.Params{Package: m.Name, Message: m.Message, Originals: m.Package.Originals}),
+			Inputs: []stages.Input{
+				{Name: pack.Selection, From: Select},
+				{Name: pack.Photos, From: Download},
+				{Name: pack.Crops, From: Crop},
+				{Name: pack.Split, From: Split},
+				{Name: pack.Model, From: Train},
+				{Name: pack.Evaluation, From: Evaluate},
+				{Name: pack.Project, Pin: bundle{s}},
+			},
+		},
+	})
+}
+
+// metadataFiles are the pinned metadata files, with their places in the tree that the
+// stage select reads.
+func (s *session) metadataFiles() ([]metadata.File, error) {
+	var files []metadata.File
+	for _, f := range manifest.Files(s.Manifest.Dataset) {
+		pinned, ok := s.lock.Source(f.URL)
+		if !ok {
+			return nil, fmt.Errorf("lock: no pin of %s", f.URL)
+		}
+		d, err := blobDigest(pinned)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, metadata.File{Path: metadataPath(f), URL: f.URL, Digest: d})
+	}
+	return files, nil
+}
+
+func metadataPath(f manifest.SourceFile) string {
+	switch f.Role {
+	case manifest.Classes:
+		return openimages.ClassesFile
+	case manifest.Hierarchy:
+		return openimages.HierarchyFile
+	case manifest.BoxRows:
+		return openimages.BoxesFile(f.Subset)
+	case manifest.ImageRows:
+		return openimages.ImagesFile(f.Subset)
+	}
+	return string(f.Role)
+}
+
+// photoPinner returns what pins the photos: from the lock alone, or with the world's
+// help, writing the lock when it is complete.
+func (s *session) photoPinner() stages.Pinner {
+	if s.options.Locked {
+		return s.lockedPinner()
+	}
+	return saving{s, &pin.Pinner{
+		Resolver: &s.resolver, Places: s.Manifest.Dataset.Images, Have: s.lock.Photos,
+		Save: func(photos []lock.Photo) error {
+			s.lock.Photos = photos
+			return nil
+		},
+	}}
+}
+
+// saving is a pinner after which the lock is complete, and is written.
+type saving struct {
+	*session
+	photos stages.Pinner
+}
+
+func (s saving) Pin(ctx context.Context, t *stages.Task, selection cas.Tree) (cas.Tree, error) {
+	tree, err := s.photos.Pin(ctx, t, selection)
+	if err != nil {
+		return cas.Tree{}, err
+	}
+	return tree, s.saveLock()
+}
+
+func (s *session) lockedPinner() stages.Pinner {
+	return &pin.Locked{Places: s.Manifest.Dataset.Images, Have: s.lock.Photos}
+}
+
+// asDrift turns the photo pinner's complaint about the lock into the session's.
+func (s *session) asDrift(err error) error {
+	var photos *pin.DriftError
+	if errors.As(err, &photos) {
+		return s.drift(photos.Changes)
+	}
+	return err
+}

@@ -1,0 +1,268 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/sandwich-build/sandwich/internal/environment"
+	"github.com/sandwich-build/sandwich/internal/fetch"
+	"github.com/sandwich-build/sandwich/internal/gitcode"
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	selection "github.com/sandwich-build/sandwich/stages/select"
+)
+
+// Options say how to build, as far as that does not change what is built.
+type Options struct {
+	Store      *cas.Disk       // where blobs, trees and results are kept
+	Workers    int             // goroutines that a stage may keep busy
+	Observer   stages.Observer // nil observes nothing
+	Locked     bool            // never change the lock: what it lacks is a *DriftError
+	AllowDirty bool            // build although the user's sources have uncommitted changes
+	Retry      bool            // try the dead photos of the lock again
+	Until      string          // the last stage to run; empty runs all and publishes
+}
+
+// DriftError says in what the lock differs from what the manifest needs.
+type DriftError struct {
+	Path    string // of the lock
+	Changes []string
+}
+
+func (e *DriftError) Error() string {
+	return fmt.Sprintf("%s is out of date:\n  %s", e.Path, strings.Join(e.Changes, "\n  "))
+}
+
+// session is one run of a command on a project.
+type session struct {
+	*Project
+	options     Options
+	environment environment.Native
+	engine      stages.Engine
+	client      *fetch.Client
+	resolver    pin.Resolver
+	lock        *lock.Lock // the project's, completed as the session goes on
+	code        cas.Tree   // the user's sources; the zero Tree when lock.Code is nil
+	classes     []string   // what the labels become, sorted
+	lockChanged bool       // whether the lock file was written
+}
+
+// withSession prepares a session, lets run use it and cleans up after it.
+func withSession(ctx context.Context, p *Project, o Options, run func(*session) error) (err error) {
+	s := &session{Project: p, options: o, lock: new(lock.Lock)}
+	if p.Lock != nil {
+		*s.lock = *p.Lock
+	}
+	if s.options.Observer == nil {
+		s.options.Observer = stages.Discard
+	}
+	if s.environment, err = environment.Current(); err != nil {
+		return err
+	}
+	name, err := s.environment.Digest()
+	if err != nil {
+		return err
+	}
+	s.engine = stages.Engine{
+		Store: o.Store, Cache: o.Store, Environment: name.String(), Workers: o.Workers, Observer: s.options.Observer,
+	}
+	if s.client, err = fetch.New(fetch.Options{Mirrors: p.Manifest.Mirrors, Dir: p.Dir}); err != nil {
+		return err
+	}
+	defer s.client.Close()
+	journal, err := pin.OpenJournal(s.journalPath())
+	if err != nil {
+		return err
+	}
+	s.resolver = pin.Resolver{
+		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Retry: o.Retry,
+	}
+	defer func() { err = errors.Join(err, s.resolver.Journal.Close()) }()
+	return run(s)
+}
+
+// journalPath is where the progress of an unfinished pinning is kept: in the cache,
+// under the name of the lock that it is for.
+func (s *session) journalPath() string {
+	name := filepath.Join(s.Dir, filepath.Base(s.LockPath))
+	return filepath.Join(s.options.Store.Root(), "pinning", digest.FromString(name).Encoded()+".jsonl")
+}
+
+// prepare pins everything that decides the plan, and returns the plan. photos makes the
+// pinner of the photos, once the lock holds the sources.
+func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*stages.Plan, error) {
+	if err := s.readCode(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.pinSources(ctx); err != nil {
+		return nil, err
+	}
+	return s.plan(photos())
+}
+
+// readCode reads the user's sources, and completes the lock with them.
+func (s *session) readCode(ctx context.Context) error {
+	var now *lock.Code
+	if s.Manifest.Code != nil {
+		commit, dirty, err := gitcode.Read(ctx, s.options.Store, filepath.Join(s.Dir, s.Manifest.Code.Git),
+			s.written(), s.options.AllowDirty)
+		switch {
+		case errors.Is(err, gitcode.ErrNoRepository):
+			s.warn("%v; the package will list this program's modules instead of your sources", err)
+		case err != nil:
+			return err
+		default:
+			s.code = commit.Tree
+			now = &lock.Code{Commit: commit.ID, Tree: digest.Digest(commit.Tree.ID().String()), Dirty: dirty}
+		}
+	}
+	if drift := lock.Drift(&lock.Lock{Code: s.lock.Code}, lock.Need{Code: now}); len(drift) > 0 {
+		if s.options.Locked {
+			return s.drift(drift)
+		}
+		s.lock.Code = now
+	}
+	return nil
+}
+
+// written are the files beside the manifest that sandwich itself writes. They are not
+// part of the user's sources: a lock that held the digest of itself could not exist.
+func (s *session) written() []string {
+	names := []string{filepath.Base(s.LockPath)}
+	// A registry elsewhere is not among the sources; one with a scheme is no path.
+	folder := filepath.Clean(s.Manifest.Registry)
+	if !strings.Contains(s.Manifest.Registry, "://") && filepath.IsLocal(folder) && folder != "." {
+		names = append(names, filepath.ToSlash(folder))
+	}
+	return names
+}
+
+// pinSources pins the metadata files in the lock and checks the labels against them.
+func (s *session) pinSources(ctx context.Context) error {
+	files := manifest.Files(s.Manifest.Dataset)
+	if s.options.Locked {
+		var need lock.Need
+		for _, f := range files {
+			need.Sources = append(need.Sources, f.URL)
+		}
+		if drift := lock.Drift(&lock.Lock{Sources: s.lock.Sources}, need); len(drift) > 0 {
+			return s.drift(drift)
+		}
+	}
+	// The labels are checked before anything large is fetched: a misspelt one must not
+	// cost gigabytes.
+	large := slices.IndexFunc(files, func(f manifest.SourceFile) bool { return f.Role == manifest.BoxRows })
+	lists, err := s.resolver.Sources(ctx, files[:large], s.lock.Sources)
+	if err != nil {
+		return err
+	}
+	if err := s.checkLabels(ctx, files[:large], lists); err != nil {
+		return err
+	}
+	rows, err := s.resolver.Sources(ctx, files[large:], s.lock.Sources)
+	if err != nil {
+		return err
+	}
+	s.lock.Sources = append(lists, rows...)
+	s.lock.Sort()
+	return nil
+}
+
+// checkLabels looks up the manifest's labels in the class list. What is wrong with
+// them is told like any other fault of the manifest.
+func (s *session) checkLabels(ctx context.Context, files []manifest.SourceFile, pins []lock.Source) error {
+	var classes *openimages.Classes
+	var hierarchy *openimages.Hierarchy
+	for i, f := range files {
+		text, err := s.readSource(ctx, pins[i])
+		if err != nil {
+			return err
+		}
+		switch f.Role {
+		case manifest.Classes:
+			classes, err = openimages.ReadClasses(bytes.NewReader(text), f.URL)
+		case manifest.Hierarchy:
+			hierarchy, err = openimages.ReadHierarchy(bytes.NewReader(text), f.URL)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	resolved, err := selection.ResolveLabels(classes, hierarchy, s.Manifest.Dataset.Labels)
+	var wrong selection.LabelErrors
+	if !errors.As(err, &wrong) {
+		s.classes = resolved.Classes()
+		return err
+	}
+	faults := make(manifest.Faults, 0, len(wrong))
+	for _, e := range wrong {
+		line, column := manifest.Locate(s.Source, e.Path())
+		faults = append(faults, manifest.Fault{
+			File: s.Path, Line: line, Column: column, Path: e.Path(), Message: e.Err.Error(),
+		})
+	}
+	return &faults
+}
+
+// readSource returns the bytes of a pinned metadata file. If the store lost or damaged
+// them, they are fetched again.
+func (s *session) readSource(ctx context.Context, source lock.Source) ([]byte, error) {
+	d, err := blobDigest(source)
+	if err != nil {
+		return nil, err
+	}
+	text, err := cas.ReadBlob(ctx, s.options.Store, d)
+	var lost *cas.BlobError
+	if !errors.As(err, &lost) {
+		return text, err
+	}
+	if err := s.resolver.FetchBlob(ctx, source.URL, d); err != nil {
+		return nil, err
+	}
+	return cas.ReadBlob(ctx, s.options.Store, d)
+}
+
+func blobDigest(s lock.Source) (cas.Digest, error) {
+	return cas.NewDigest(s.Digest.Encoded(), s.Size)
+}
+
+// drift is the error of a session that must not change the lock but would.
+func (s *session) drift(changes []lock.Change) error {
+	e := &DriftError{Path: s.LockPath}
+	for _, c := range changes {
+		e.Changes = append(e.Changes, c.String())
+	}
+	return e
+}
+
+// saveLock writes the lock. What the journal remembers is in it then.
+func (s *session) saveLock() error {
+	changed, err := lock.WriteFile(s.LockPath, s.lock)
+	if err != nil {
+		return err
+	}
+	s.lockChanged = s.lockChanged || changed
+	done := s.resolver.Journal
+	s.resolver.Journal = nil
+	return done.Remove()
+}
+
+// lockStage is the name under which events tell of work on the lock.
+const lockStage = "lock"
+
+func (s *session) warn(format string, args ...any) {
+	s.options.Observer.Observe(stages.Message{
+		Stage: lockStage, Line: cas.Line{Warning: true, Text: fmt.Sprintf(format, args...)},
+	})
+}
