@@ -79,7 +79,7 @@ environment and model into a registry, as one package with one name and hash.`,
 	flags.Var(&a.mode, "progress", "how to show progress")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show only warnings, errors and the answer")
 
-	a.group(root, "build", "Build:", a.initCommand(), a.check())
+	a.group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build())
 	a.group(root, "packages", "Packages:", a.install(), a.log(), a.show(), a.verify(), a.predict())
 	a.group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
 	root.SetHelpCommandGroupID("reference")

@@ -11,6 +11,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/gitcode"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
@@ -128,8 +129,8 @@ func labelItem(l *selection.LabelError) string {
 }
 
 func ofLock(err error, p *ui.Problem) (int, bool) {
-	if open, ok := errors.AsType[*stages.NotPinnedError](err); ok {
-		p.Message, p.Items = "the lock is out of date", open.What
+	if drift, ok := errors.AsType[*pipeline.DriftError](err); ok {
+		p.Message, p.Items = drift.Path+" is out of date", drift.Changes
 		p.Hint = "`sandwich lock` brings it up to date"
 		return exitLock, true
 	}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/ui"
+)
+
+func (a *app) lock() *cobra.Command {
+	var (
+		flags      buildFlags
+		allowDirty bool
+		retry      bool
+	)
+	cmd := &cobra.Command{
+		Use:   "lock [MANIFEST]",
+		Short: "Pin everything that a build reads from the world",
+		Long: `Lock writes the lock beside the manifest: the digest of every metadata file and photo,
+the commit of your sources, and a tombstone for each photo that no place has any
+more. Pins that hold are kept as they are, and tombstones too unless --retry asks
+again. What is downloaded for it stays in the cache for the build.
+
+Keep the lock beside the manifest in version control.`,
+		Example: `  sandwich lock
+  sandwich lock --retry      # are the dead photos back?`,
+		Args:              between(0, 1),
+		ValidArgsFunction: completeManifest,
+		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			project, options, err := a.openProject(args, flags)
+			if err != nil {
+				return nil, err
+			}
+			options.AllowDirty, options.Retry = allowDirty, retry
+			report, err := pipeline.Lock(ctx, project, options)
+			if err != nil {
+				return nil, err
+			}
+			a.summary = fmt.Sprintf("%s photos pinned, %s dead", ui.Count(int64(report.Photos)), ui.Count(int64(report.Dead)))
+			if !report.Changed {
+				a.summary += "; the lock was up to date"
+			}
+			return lockAnswer{Lock: report.Path, Changed: report.Changed, Photos: report.Photos, Dead: report.Dead}, nil
+		}),
+	}
+	cmd.Flags().BoolVar(&retry, "retry", false, "ask again for photos that were dead")
+	cmd.Flags().BoolVar(&allowDirty, "allow-dirty", false, "pin your sources although they have uncommitted changes")
+	flags.add(cmd)
+	return cmd
+}
+
+type lockAnswer struct {
+	Lock    string `json:"lock"`
+	Changed bool   `json:"changed"`
+	Photos  int    `json:"photos"`
+	Dead    int    `json:"dead"`
+}
+
+func (l lockAnswer) Text(w io.Writer) { fmt.Fprintln(w, ui.Printable(l.Lock)) }

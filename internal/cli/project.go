@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// buildFlags are the flags of the verbs that work on a manifest and the cache.
+type buildFlags struct {
+	cache   string
+	workers int
+}
+
+func (f *buildFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.cache, "cache", "", "folder of the cache (default $SANDWICH_CACHE, or sandwich in the user's cache folder)")
+	cmd.Flags().IntVarP(&f.workers, "jobs", "j", 0, "cores to keep busy (default all); the result does not depend on it")
+}
+
+// openProject opens the project that the arguments name, and the cache.
+func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipeline.Options, error) {
+	workers := cmp.Or(f.workers, runtime.GOMAXPROCS(0))
+	if workers < 1 {
+		return nil, pipeline.Options{}, usagef("leave it out to use every core", "--jobs %d: want 1 or more", workers)
+	}
+	project, err := pipeline.Open(manifestArg(args))
+	if err != nil {
+		return nil, pipeline.Options{}, unreadable(manifestArg(args), err)
+	}
+	dir, err := a.cacheDir(f.cache)
+	if err != nil {
+		return nil, pipeline.Options{}, err
+	}
+	store, err := cas.OpenDisk(dir)
+	if err != nil {
+		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
+	}
+	return project, pipeline.Options{Store: store, Workers: workers, Observer: a.view}, nil
+}
+
+func (a *app) cacheDir(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	if dir := a.Getenv("SANDWICH_CACHE"); dir != "" {
+		return dir, nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", usagef("--cache DIR names it; SANDWICH_CACHE in the environment does too", "no folder for the cache: %v", err)
+	}
+	return filepath.Join(dir, "sandwich"), nil
+}
