@@ -25,7 +25,7 @@ func ReadFile(path string) (*Manifest, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("read manifest: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read manifest: %w", err)
@@ -58,7 +58,7 @@ type decoder struct {
 }
 
 func (d *decoder) manifest(root *yaml.Node) *Manifest {
-	if n := lookup(root, "version"); n != nil && kindOf(n) == isNumber {
+	if n := child(root, "version"); n != nil && kindOf(n) == isNumber {
 		version := 0
 		if (integer[int]{&version, 1, 1}).decode(d, n, "version"); version == 0 {
 			return nil // of a manifest in another version's language, nothing else can be judged
@@ -71,15 +71,6 @@ func (d *decoder) manifest(root *yaml.Node) *Manifest {
 		d.check(m)
 	}
 	return m
-}
-
-func lookup(n *yaml.Node, key string) *yaml.Node {
-	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
 }
 
 // parse makes the one document of the file, or reports why there is none.

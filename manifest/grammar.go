@@ -26,8 +26,8 @@ const (
 // JavaScript's regular expressions read alike.
 var (
 	packageName = regexp.MustCompile(`^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$`)
-	lines       = regexp.MustCompile(`^[^\x00-\x08\x0B-\x1F\x7F]*$`)
-	line        = regexp.MustCompile(`^[^\x00-\x1F\x7F]+$`)
+	anyLines    = regexp.MustCompile(`^[^\x00-\x08\x0B-\x1F\x7F]*$`)
+	oneLine     = regexp.MustCompile(`^[^\x00-\x1F\x7F]+$`)
 	// A class names a folder of the package, so it may not hide or climb.
 	className = regexp.MustCompile(`^[^\x00-\x1F\x7F/\\. ][^\x00-\x1F\x7F/\\]*$`)
 	// A location is a path, or a URL that can be read without credentials.
@@ -90,7 +90,7 @@ func grammar(m *Manifest) mapping {
 			doc: "The version of this language."},
 		{key: "name", required: true, value: text{to: &m.Name, want: "a package name, namespace/name, of letters, digits, _ and -", form: packageName, max: 128},
 			doc: "The package's name in the registry: namespace/name."},
-		{key: "message", value: text{to: &m.Message, want: "a message", form: lines, max: maxText},
+		{key: "message", value: text{to: &m.Message, want: "a message", form: anyLines, max: maxText},
 			doc: "What this revision is about, for the log."},
 		{key: "dataset", required: true, value: datasetGrammar(&m.Dataset),
 			doc: "Which boxes of which photos make the data set."},
@@ -159,7 +159,7 @@ func sourceGrammar(s *Source) mapping {
 
 func labelGrammar(l *Label) value {
 	label := func(to *string) text {
-		return text{to: to, want: "a label's name or id", form: line, max: 128}
+		return text{to: to, want: "a label's name or id", form: oneLine, max: 128}
 	}
 	as := text{to: &l.As, want: `the name of a class (no slash, no dot or space in front)`, form: className, max: 128, optional: true}
 	return shorthand{
