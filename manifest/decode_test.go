@@ -157,14 +157,14 @@ func TestFaults(t *testing.T) {
 	with := func(s string) string { return minimal + s + "\n" }
 	tests := []struct{ name, src, want string }{
 		// keys
-		{"unknown key", with("modle: {}"), "6:1: modle: unknown key (did you mean `model`?)"},
+		{"unknown key", with("modell: {}"), "6:1: modell: unknown key (did you mean `model`?)"},
 		{"unknown far from all", with("colour: red"), "6:1: colour: unknown key"},
 		{"case", with("Seed: 1"), "6:1: Seed: unknown key (did you mean `seed`?)"},
 		{"unknown nested", with("model: {batch-size: 1, Epochs: 2}"), "6:9: model.batch-size: unknown key\n6:24: model.Epochs: unknown key (did you mean `epochs`?)"},
 		{"duplicate", with("seed: 1\nseed: 2"), "7:1: seed: set a second time; first on line 6"},
 		{"missing", "version: 1\nname: a/b\n", "1:1: dataset: missing"},
 		{"missing nested", "version: 1\nname: a/b\ndataset:\n  subsets: [train]\n", "3:1: dataset.source: missing\n3:1: dataset.labels: missing"},
-		{"misspelt is not missing", strings.Replace(minimal, "name", "nmae", 1), "2:1: nmae: unknown key (did you mean `name`?)"},
+		{"misspelt is not missing", strings.Replace(minimal, "name", "nam", 1), "2:1: nam: unknown key (did you mean `name`?)"},
 		{"key that is a list", with("[a]: b"), "6:1: want a key, got a list"},
 		{"key that needs quotes", with(`"a\nb": c`), `6:1: ["a\nb"]: unknown key`},
 		{"reserved", with("environment: {image: python}"), "6:15: environment.image: OCI images are not supported yet: only native: true is"},

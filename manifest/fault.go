@@ -37,7 +37,7 @@ func (f Fault) String() string {
 
 // Faults are all the faults of a file, in the order of the text. Decode returns
 // them as a *Faults, for errors.As.
-type Faults []Fault
+type Faults []Fault //nolint:errname // several faults are one error, as in go/scanner.ErrorList
 
 // Error is one line for each fault.
 func (fs *Faults) Error() string {

@@ -140,19 +140,19 @@ func datasetGrammar(d *Dataset) mapping {
 }
 
 func sourceGrammar(s *Source) mapping {
-	file := func(to *string, want string) text {
-		return text{to: to, want: want, form: location, max: maxText}
+	file := func(to *string) text {
+		return text{to: to, want: "a path or URL", form: location, max: maxText}
 	}
-	hierarchy := file(&s.Hierarchy, "a path or URL")
+	hierarchy := file(&s.Hierarchy)
 	hierarchy.optional = true
 	return mapping{fields: []field{
-		{key: "classes", required: true, value: file(&s.Classes, "a path or URL"),
+		{key: "classes", required: true, value: file(&s.Classes),
 			doc: "The class list, a CSV of label id and name: a path or URL."},
 		{key: "hierarchy", value: hierarchy,
 			doc: "The label hierarchy, JSON. Needed by labels with descendants."},
-		{key: "boxes", required: true, value: file(&s.Boxes, "a path or URL"),
+		{key: "boxes", required: true, value: file(&s.Boxes),
 			doc: "The boxes, a CSV in any official form. {subset} stands for the subset's name."},
-		{key: "images", required: true, value: file(&s.Images, "a path or URL"),
+		{key: "images", required: true, value: file(&s.Images),
 			doc: "The image rows, a CSV in any official form. {subset} stands for the subset's name."},
 	}}
 }

@@ -141,10 +141,10 @@ type integer[T int | uint64] struct {
 }
 
 func (v integer[T]) want() string {
-	switch {
-	case v.min == v.max:
+	switch v.min {
+	case v.max:
 		return strconv.FormatInt(v.min, 10)
-	case v.min == 1:
+	case 1:
 		return "a positive integer"
 	default:
 		return "an integer"
