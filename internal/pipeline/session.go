@@ -209,10 +209,19 @@ func (s *session) checkLabels(ctx context.Context, files []manifest.SourceFile, 
 	for _, e := range wrong {
 		line, column := manifest.Locate(s.Source, e.Path())
 		faults = append(faults, manifest.Fault{
-			File: s.Path, Line: line, Column: column, Path: e.Path(), Message: e.Err.Error(),
+			File: s.Path, Line: line, Column: column, Path: e.Path(), Message: e.Err.Error(), Hint: nearest(e.Err),
 		})
 	}
 	return &faults
+}
+
+// nearest is a hint that names the labels that an unknown one is near to.
+func nearest(err error) string {
+	unknown, ok := errors.AsType[*openimages.UnknownLabelError](err)
+	if !ok || len(unknown.Nearest) == 0 {
+		return ""
+	}
+	return "the nearest are " + strings.Join(unknown.Nearest, ", ")
 }
 
 // readSource returns the bytes of a pinned metadata file. If the store lost or damaged
