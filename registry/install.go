@@ -374,16 +374,17 @@ func (i *install) fetch(ctx context.Context, root *os.Root, temp string, e quilt
 		return fmt.Errorf("fetch %s: %w", e.Key, err)
 	}
 	target := path.Join("files", e.Key)
-	if err := root.MkdirAll(path.Dir(target), 0o777); err != nil {
-		return err
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	// Where upper and lower case are one, two keys can be one file.
 	if _, err := root.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(&quilt.KeyError{Key: e.Key, Reason: "is the same file as another key on this file system"}, err)
 	}
-	if err := root.Rename(temp, target); err != nil {
+	err = root.Rename(temp, target)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.Join(root.MkdirAll(path.Dir(target), 0o777), root.Rename(temp, target))
+	}
+	if err != nil {
 		return err
 	}
 	i.done.Fetched++

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -17,22 +18,23 @@ import (
 // many are enough files for a push to last some milliseconds.
 func many(content string) map[string]string {
 	files := map[string]string{}
-	for i := range 150 {
+	for i := range 100 {
 		files[fmt.Sprintf("d%d/f%d", i%7, i)] = fmt.Sprint(i, strings.Repeat(content, 500))
 	}
 	return files
 }
 
-// TestMain runs the tests, or is the process that TestKill kills.
+// TestMain runs the tests, or is the process that TestKill kills. What goes wrong there is
+// written to stderr.
 func TestMain(m *testing.M) {
-	if root := os.Getenv("SANDWICH_TEST_REGISTRY"); root != "" {
-		if err := child(context.Background(), root); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	root := os.Getenv("SANDWICH_TEST_REGISTRY")
+	if root == "" {
+		m.Run()
+		return
 	}
-	os.Exit(m.Run())
+	if err := child(context.Background(), root); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
 // child pushes, or installs where there is a destination.
@@ -41,7 +43,7 @@ func child(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("started")
+	fmt.Fprintln(os.Stdout, "started")
 	if dest := os.Getenv("SANDWICH_TEST_DEST"); dest != "" {
 		p, err := r.Load(ctx, registry.Ref{Name: name})
 		if err != nil {
@@ -60,6 +62,8 @@ func killed(t *testing.T, delay time.Duration, env ...string) bool {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), env...)
+	var faults bytes.Buffer
+	child.Stderr = &faults
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +78,11 @@ func killed(t *testing.T, delay time.Duration, env ...string) bool {
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	return child.Wait() != nil
+	err = child.Wait()
+	if faults.Len() > 0 {
+		t.Fatalf("child: %s", faults.String())
+	}
+	return err != nil
 }
 
 // Processes that push and install are killed at many moments (kill -9). What the registry
@@ -83,9 +91,9 @@ func killed(t *testing.T, delay time.Duration, env ...string) bool {
 func TestKill(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "registry")
 	early := 0
-	for step := range 8 {
+	for step := range 6 {
 		content := fmt.Sprint("content ", step)
-		if killed(t, time.Duration(step*step)*time.Millisecond, "SANDWICH_TEST_REGISTRY="+root, "SANDWICH_TEST_CONTENT="+content) {
+		if killed(t, time.Duration(3*step)*time.Millisecond, "SANDWICH_TEST_REGISTRY="+root, "SANDWICH_TEST_CONTENT="+content) {
 			early++
 		}
 		checkAllReachable(t, dir.New(root))
@@ -95,7 +103,7 @@ func TestKill(t *testing.T) {
 		}
 		p := load(t, r, registry.Ref{Name: name})
 		dest := filepath.Join(t.TempDir(), "dest")
-		if killed(t, time.Duration(step*step/2)*time.Millisecond, "SANDWICH_TEST_REGISTRY="+root, "SANDWICH_TEST_DEST="+dest) {
+		if killed(t, time.Duration(2*step)*time.Millisecond, "SANDWICH_TEST_REGISTRY="+root, "SANDWICH_TEST_DEST="+dest) {
 			early++
 		}
 		if exists(dest) {
@@ -110,5 +118,5 @@ func TestKill(t *testing.T) {
 	if early == 0 {
 		t.Error("no process was killed before it was done")
 	}
-	t.Logf("%d of 16 processes were killed at work", early)
+	t.Logf("%d of 12 processes were killed at work", early)
 }

@@ -331,6 +331,9 @@ func TestPushKilledAtEveryCall(t *testing.T) {
 				t.Errorf("call %d: %d objects had arrived, %d were sent", n, arrived, sent)
 			}
 			checkAllReachable(t, store)
+			if pointers := blobs(t, store, ".quilt/named_packages/"); len(pointers) != 3 {
+				t.Errorf("call %d: two revisions have the pointers %v", n, pointers)
+			}
 			entries, err := open(t, store).Log(t.Context(), name)
 			if err != nil || len(entries) != 2 || entries[0].TopHash != two || !entries[0].Latest || entries[1].TopHash != one {
 				t.Errorf("call %d: log = %+v, %v", n, entries, err)
@@ -726,9 +729,13 @@ func TestPhysicalKeysStayInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := openFolder(t, root)
+	if err := os.WriteFile(filepath.Join(root, "secret"), []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inBucket := "s3://bucket/" + strings.TrimPrefix(r.String(), "file://") + "/secret"
 	store := &mem.Store{}
 	for _, physical := range []string{
-		"file://" + outside, "s3://bucket/secret", r.String() + "/../" + filepath.Base(filepath.Dir(outside)) + "/secret", r.String(), r.String() + "x/secret",
+		"file://" + outside, inBucket, "s3://bucket/secret", r.String() + "/../" + filepath.Base(filepath.Dir(outside)) + "/secret", r.String(), r.String() + "x/secret",
 	} {
 		ref := plant(t, store, entry(t, "a", physical, "secret"))
 		key := ".quilt/packages/" + ref.Hash
