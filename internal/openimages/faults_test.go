@@ -223,7 +223,7 @@ func TestEdits(t *testing.T) {
 	for _, test := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"", "ab", 2}, {"kitten", "sitting", 3}, {"hamburger", "hambruger", 1}, {"ca", "abc", 3}, {"brötchen", "brotchen", 1}} {
+	}{{"", "", 0}, {"", "ab", 2}, {"kitten", "sitting", 3}, {"abcd", "acbd", 1}, {"ca", "abc", 3}, {"brötchen", "brotchen", 1}} {
 		if got := edits([]rune(test.a), []rune(test.b)); got != test.want {
 			t.Errorf("%s to %s: got %d, want %d", test.a, test.b, got, test.want)
 		}

@@ -70,7 +70,7 @@ func checkFraction(b []byte) error {
 func checkUnusualFraction(b []byte) error {
 	for _, c := range b {
 		// ParseFloat also reads hexadecimal, underscores, "inf" and "nan".
-		if !(c >= '0' && c <= '9' || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E') {
+		if (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
 			return errNotNumber
 		}
 	}

@@ -274,7 +274,6 @@ func (t *table) splitQuoted() error {
 			}
 			next = end + 1
 		} else {
-			next = len(t.row)
 			if i := bytes.IndexByte(t.row[from:], t.comma); i >= 0 {
 				next = from + i
 			} else {

@@ -189,7 +189,7 @@ func (s *scan) offer(row *openimages.ImageRow, file source, choices []choice) er
 		if out := choices[label].offer(id, p, s.limit); out != nil {
 			out.chosen = slices.DeleteFunc(out.chosen, func(l int) bool { return l == label })
 			if len(out.chosen) == 0 {
-				out.image = nil
+				out.image = nil // so that memory holds what is selected only
 			}
 			if out == p {
 				continue

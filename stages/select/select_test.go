@@ -100,6 +100,33 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestDuplicatesThatDiffer has rows of one box that differ in what does not identify
+// it: whatever their order, the same one stays.
+func TestDuplicatesThatDiffer(t *testing.T) {
+	rows := []string{
+		"1000000000000001,xclick,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n",
+		"1000000000000001,activemil,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n",
+		"1000000000000001,activemil,/m/sandwich,0.5,0.1,0.2,0.3,0.4,0,0,0,0,0\n",
+		"1000000000000001,activemil,/m/sandwich,0.5,0.1,0.2,0.3,0.4,1,0,0,0,0\n",
+	}
+	for _, first := range rows {
+		for _, second := range rows {
+			k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}}}
+			tree, _, err := one(t, k, first+second, imageRows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, _, err := one(t, k, second+first, imageRows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tree.ID() != other.ID() || len(selected(t, tree, []string{"train"})) != 1 {
+				t.Errorf("the order of these rows matters, or both stayed:\n%s%s", first, second)
+			}
+		}
+	}
+}
+
 // TestBoxIDsThatCollide gives both of two boxes whose digests start with the same eight
 // digits, found by trial, one digit more.
 func TestBoxIDsThatCollide(t *testing.T) {
