@@ -179,7 +179,7 @@ func TestLimits(t *testing.T) {
 		limits := photo.DefaultLimits()
 		test.change(&limits)
 		_, err := photo.Open(data, limits)
-		var rejection *photo.Rejection
+		var rejection *photo.RejectedError
 		if !errors.As(err, &rejection) || rejection.Reason != test.reason {
 			t.Errorf("got %v, want %q", err, test.reason)
 		}
@@ -199,7 +199,7 @@ func TestTruncated(t *testing.T) {
 		}
 		for n := 2; n < end; n++ {
 			_, err := photo.Open(data[:n], photo.DefaultLimits())
-			var rejection *photo.Rejection
+			var rejection *photo.RejectedError
 			if !errors.As(err, &rejection) || rejection.Reason != "truncated" {
 				t.Fatalf("%s cut to %d of %d bytes: %v", name, n, end, err)
 			}
@@ -218,7 +218,7 @@ func TestManyScans(t *testing.T) {
 	end := bytes.LastIndex(data, []byte("\xff\xd9"))
 	data = append(data[:end:end], append(bytes.Repeat(scan, 200), 0xff, 0xd9)...)
 	_, err = photo.Open(data, photo.DefaultLimits())
-	var rejection *photo.Rejection
+	var rejection *photo.RejectedError
 	if !errors.As(err, &rejection) || rejection.Reason != "unsupported: JPEG of more than 100 scans" {
 		t.Errorf("got %v", err)
 	}
@@ -289,7 +289,7 @@ func FuzzDecode(f *testing.F) {
 
 func wantReason(t *testing.T, err error) {
 	t.Helper()
-	var rejection *photo.Rejection
+	var rejection *photo.RejectedError
 	if !errors.As(err, &rejection) || rejection.Reason == "" {
 		t.Errorf("got %#v, want a rejection with a reason", err)
 	}

@@ -37,7 +37,7 @@ type codec struct {
 	// header looks at every field that decides how much memory decode takes and
 	// counts it in Header.Memory: it is what stands between a file of 40 bytes and
 	// an allocation of 4 gigabytes. It leaves Format alone.
-	header func(data []byte) (Header, *Rejection)
+	header func(data []byte) (Header, error)
 	decode func(r io.Reader) (image.Image, error)
 }
 
@@ -51,7 +51,7 @@ var codecs = [...]codec{
 }
 
 // sniff finds the format by the first bytes.
-func sniff(data []byte) (Format, *Rejection) {
+func sniff(data []byte) (Format, error) {
 	switch {
 	case len(data) == 0:
 		return 0, reject("empty file")
@@ -74,7 +74,7 @@ func sniff(data []byte) (Format, *Rejection) {
 }
 
 // notAnImage names what servers send instead of a picture that is gone.
-func notAnImage(data []byte) *Rejection {
+func notAnImage(data []byte) error {
 	head := bytes.ToLower(bytes.TrimLeft(data[:min(len(data), 512)], " \t\r\n\ufeff"))
 	switch {
 	case bytes.HasPrefix(head, []byte("<!doctype html")), bytes.HasPrefix(head, []byte("<html")):

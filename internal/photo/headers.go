@@ -15,7 +15,7 @@ const overhead = 256 << 10
 func area(width, height int) int64 { return int64(width) * int64(height) }
 
 // pngHeader reads the chunk list up to the end, for transparency and EXIF.
-func pngHeader(data []byte) (Header, *Rejection) {
+func pngHeader(data []byte) (Header, error) {
 	var (
 		h           = Header{}
 		depth, kind byte
@@ -81,7 +81,7 @@ func side(n uint32) int { return int(min(n, 1<<31-1)) }
 
 // gifHeader takes the size of the canvas; a frame is never larger. Counted are the
 // frame's indices twice (interlaced ones are sorted into a copy) and a canvas of RGBA.
-func gifHeader(data []byte) (Header, *Rejection) {
+func gifHeader(data []byte) (Header, error) {
 	if len(data) < 13 {
 		return Header{}, reject("truncated")
 	}
@@ -95,7 +95,7 @@ func gifHeader(data []byte) (Header, *Rejection) {
 
 // webpHeader reads the chunk list. The lengths must fit into the file, because the VP8
 // decoder allocates what a chunk claims to be.
-func webpHeader(data []byte) (Header, *Rejection) {
+func webpHeader(data []byte) (Header, error) {
 	if uint64(binary.LittleEndian.Uint32(data[4:])) > uint64(len(data)-8) {
 		return Header{}, reject("truncated")
 	}
@@ -169,7 +169,7 @@ func vp8lMemory(pixels, size int64) int64 {
 // tiffHeader bounds the picture by its colour model and the decoder's buffer by the
 // largest strip or tile: x/image/tiff lets one unfold to 8 bytes a pixel, in a buffer
 // that grows by doubling.
-func tiffHeader(data []byte) (Header, *Rejection) {
+func tiffHeader(data []byte) (Header, error) {
 	config, err := tiff.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
 		return Header{}, decodeError(TIFF, err)
@@ -213,7 +213,7 @@ func bytesPerPixel(m color.Model) int64 {
 	return 1 // a palette
 }
 
-func bmpHeader(data []byte) (Header, *Rejection) {
+func bmpHeader(data []byte) (Header, error) {
 	config, err := bmp.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
 		return Header{}, decodeError(BMP, err)

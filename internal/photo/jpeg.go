@@ -57,18 +57,18 @@ type jpegComponent struct {
 // the frame header would be cheaper, but image/jpeg returns a progressive picture of
 // which later scans are missing without an error; the walk, which runs at the speed of
 // bytes.IndexByte, is how a truncated one is found before it is decoded.
-func jpegHeader(data []byte) (Header, *Rejection) {
+func jpegHeader(data []byte) (Header, error) {
 	var f jpegFrame
-	rejection := f.walk(data)
-	if rejection != nil {
-		return Header{}, rejection
+	err := f.walk(data)
+	if err != nil {
+		return Header{}, err
 	}
 	return Header{Width: f.width, Height: f.height, Orientation: f.orientation, Memory: f.memory()}, nil
 }
 
 // walk reads data up to the EOI marker; what follows it (junk, the other pictures of an
 // MPO) does not matter.
-func (f *jpegFrame) walk(data []byte) *Rejection {
+func (f *jpegFrame) walk(data []byte) error {
 	for rest := data[2:]; ; {
 		marker, after, ok := nextMarker(rest)
 		if !ok {
@@ -91,8 +91,8 @@ func (f *jpegFrame) walk(data []byte) *Rejection {
 		if len(rest) < n {
 			return reject("truncated")
 		}
-		if rejection := f.segment(marker, rest[2:n]); rejection != nil {
-			return rejection
+		if err := f.segment(marker, rest[2:n]); err != nil {
+			return err
 		}
 		rest = rest[n:]
 	}
@@ -115,7 +115,7 @@ func nextMarker(data []byte) (marker byte, rest []byte, ok bool) {
 // complete judges a file with an EOI marker. Software that mends a cut progressive JPEG
 // sets that marker after the scans that arrived, so all coefficients must have come in
 // full: image/jpeg takes what is missing for zero.
-func (f *jpegFrame) complete() *Rejection {
+func (f *jpegFrame) complete() error {
 	if f.sof == 0 {
 		return reject("corrupt JPEG")
 	}
@@ -129,7 +129,7 @@ func (f *jpegFrame) complete() *Rejection {
 	return nil
 }
 
-func (f *jpegFrame) segment(marker byte, body []byte) *Rejection {
+func (f *jpegFrame) segment(marker byte, body []byte) error {
 	switch {
 	case marker == markerSOS:
 		return f.scan(body)
@@ -148,7 +148,7 @@ func (f *jpegFrame) segment(marker byte, body []byte) *Rejection {
 }
 
 // frame reads a frame header (B.2.2).
-func (f *jpegFrame) frame(sof byte, body []byte) *Rejection {
+func (f *jpegFrame) frame(sof byte, body []byte) error {
 	switch {
 	case f.sof != 0:
 		return reject("corrupt JPEG")
@@ -187,7 +187,7 @@ func (f *jpegFrame) frame(sof byte, body []byte) *Rejection {
 }
 
 // scan reads a scan header (B.2.3).
-func (f *jpegFrame) scan(body []byte) *Rejection {
+func (f *jpegFrame) scan(body []byte) error {
 	if f.sof == 0 || len(body) < 1 || len(body) != 4+2*int(body[0]) {
 		return reject("corrupt JPEG")
 	}

@@ -4,7 +4,7 @@
 // harmless: a tiny file may unfold to gigabytes, a page of HTML may be called .jpg,
 // a download may have been cut short. Open looks at the header alone and says what
 // decoding would cost; Decode does it. Whatever is wrong with a picture comes back as
-// a *Rejection with a short reason that is the same in every run; nothing panics.
+// a *RejectedError with a short reason that is the same in every run; nothing panics.
 //
 // JPEG (also the first picture of an MPO), PNG, GIF (first frame), WebP, TIFF and BMP
 // are recognised by their content, never by a name.
@@ -36,16 +36,16 @@ func DefaultLimits() Limits {
 	return Limits{Bytes: 64 << 20, Side: 32768, Pixels: 100 << 20, Memory: 192 << 20}
 }
 
-// Rejection says why a picture is not used. Reason is short, the same in every run
+// RejectedError says why a picture is not used. Reason is short, the same in every run
 // and free of the wording of any decoder; Err, which may be nil, is what the decoder
 // said.
-type Rejection struct {
+type RejectedError struct {
 	Reason string
 	Err    error
 }
 
 // Error returns the reason, and what the decoder said if it said something.
-func (r *Rejection) Error() string {
+func (r *RejectedError) Error() string {
 	if r.Err == nil {
 		return r.Reason
 	}
@@ -53,10 +53,10 @@ func (r *Rejection) Error() string {
 }
 
 // Unwrap returns the decoder's error.
-func (r *Rejection) Unwrap() error { return r.Err }
+func (r *RejectedError) Unwrap() error { return r.Err }
 
-func reject(format string, args ...any) *Rejection {
-	return &Rejection{Reason: fmt.Sprintf(format, args...)}
+func reject(format string, args ...any) error {
+	return &RejectedError{Reason: fmt.Sprintf(format, args...)}
 }
 
 // Header is what is known of a picture before it is decoded.
@@ -74,33 +74,33 @@ type File struct {
 }
 
 // Open reads the header of the picture in data, which must not change until the last
-// call of Decode. It decodes nothing, and answers with a *Rejection when the picture
+// call of Decode. It decodes nothing, and answers with a *RejectedError when the picture
 // exceeds limits, is cut short or cannot be decoded for a reason that the header shows.
-func Open(data []byte, limits Limits) (f *File, err error) {
+func Open(data []byte, limits Limits) (_ *File, err error) {
 	if int64(len(data)) > limits.Bytes {
 		return nil, reject("too many bytes: %d", len(data))
 	}
-	format, rejection := sniff(data)
-	if rejection != nil {
-		return nil, rejection
+	format, err := sniff(data)
+	if err != nil {
+		return nil, err
 	}
 	defer rejectPanic(format, &err)
-	h, rejection := codecs[format].header(data)
-	if rejection != nil {
-		return nil, rejection
+	h, err := codecs[format].header(data)
+	if err != nil {
+		return nil, err
 	}
 	h.Format = format
 	if h.Orientation == 0 {
 		h.Orientation = Upright
 	}
 	h.Memory += int64(len(data))
-	if rejection := h.check(limits); rejection != nil {
-		return nil, rejection
+	if err := h.check(limits); err != nil {
+		return nil, err
 	}
 	return &File{Header: h, data: data}, nil
 }
 
-func (h *Header) check(limits Limits) *Rejection {
+func (h *Header) check(limits Limits) error {
 	switch {
 	case h.Width <= 0 || h.Height <= 0:
 		return reject("no pixels: %dx%d", h.Width, h.Height)
@@ -116,7 +116,7 @@ func (h *Header) check(limits Limits) *Rejection {
 
 // Decode decodes the picture as it is stored; its bounds begin at (0, 0). The result
 // is an opaque *image.YCbCr, *image.Gray, *image.RGBA or *image.Paletted with 256
-// colours. The error is a *Rejection, or the cause of ctx's end.
+// colours. The error is a *RejectedError, or the cause of ctx's end.
 func (f *File) Decode(ctx context.Context) (img image.Image, err error) {
 	defer rejectPanic(f.Format, &err)
 	img, err = codecs[f.Format].decode(newReader(ctx, f.data))
@@ -139,21 +139,21 @@ func (f *File) Decode(ctx context.Context) (img image.Image, err error) {
 
 // decodeError sorts the errors of the decoders into the few reasons that a person can
 // do something with.
-func decodeError(format Format, err error) *Rejection {
+func decodeError(format Format, err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
-		return &Rejection{Reason: "truncated", Err: err}
+		return &RejectedError{Reason: "truncated", Err: err}
 	case isUnsupported(err):
-		return &Rejection{Reason: "unsupported kind of " + format.String(), Err: err}
+		return &RejectedError{Reason: "unsupported kind of " + format.String(), Err: err}
 	}
-	return &Rejection{Reason: "corrupt " + format.String(), Err: err}
+	return &RejectedError{Reason: "corrupt " + format.String(), Err: err}
 }
 
 // rejectPanic is deferred around the decoders: one that panics on a damaged picture
 // must not take the build along.
 func rejectPanic(format Format, err *error) {
 	if p := recover(); p != nil {
-		*err = &Rejection{Reason: "corrupt " + format.String(), Err: fmt.Errorf("decoder panicked: %v", p)}
+		*err = &RejectedError{Reason: "corrupt " + format.String(), Err: fmt.Errorf("decoder panicked: %v", p)}
 	}
 }
 

@@ -40,7 +40,7 @@ func nastyFiles(tb testing.TB) (dir string, names []string) {
 
 // verdict decodes a picture and says in a line what became of it.
 func verdict(ctx context.Context, data []byte) string {
-	var rejection *photo.Rejection
+	var rejection *photo.RejectedError
 	f, err := photo.Open(data, photo.DefaultLimits())
 	if errors.As(err, &rejection) {
 		return "rejected: " + rejection.Reason

@@ -46,7 +46,7 @@ func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, e
 			continue
 		}
 		job, err := k.open(ctx, t.Store(), budget, planned)
-		var rejection *photo.Rejection
+		var rejection *photo.RejectedError
 		if errors.As(err, &rejection) {
 			results[i].quarantined = rejection.Reason
 			tick()
@@ -87,11 +87,11 @@ type region struct {
 }
 
 // open reads a photo and its header, works out what to cut, and reserves the memory
-// for it. The error is a *photo.Rejection when the photo is to be quarantined.
+// for it. The error is a *photo.RejectedError when the photo is to be quarantined.
 func (k *Kind) open(ctx context.Context, store cas.Store, budget *photo.Budget, planned *plannedPhoto) (_ *job, err error) {
 	size := planned.digest.Size()
 	if size > k.limits.Bytes {
-		return nil, &photo.Rejection{Reason: fmt.Sprintf("too many bytes: %d", size)}
+		return nil, &photo.RejectedError{Reason: fmt.Sprintf("too many bytes: %d", size)}
 	}
 	giveBack, err := budget.Reserve(ctx, size)
 	if err != nil {
@@ -119,7 +119,7 @@ func (k *Kind) open(ctx context.Context, store cas.Store, budget *photo.Budget, 
 		pictures = max(pictures, k.plan(j, &planned.boxes[b]))
 	}
 	if file.Memory+pictures > k.limits.Memory {
-		return nil, &photo.Rejection{Reason: fmt.Sprintf("too much memory to crop: %dx%d", file.Width, file.Height)}
+		return nil, &photo.RejectedError{Reason: fmt.Sprintf("too much memory to crop: %dx%d", file.Width, file.Height)}
 	}
 	giveRest, err := budget.Reserve(ctx, file.Memory+pictures-size)
 	if err != nil {
@@ -157,7 +157,7 @@ func (k *Kind) cut(ctx context.Context, t *stages.Task, p *plan, planned *planne
 		return j.result, nil
 	}
 	img, err := j.file.Decode(ctx)
-	var rejection *photo.Rejection
+	var rejection *photo.RejectedError
 	if errors.As(err, &rejection) {
 		return result{quarantined: rejection.Reason}, nil
 	}
