@@ -13,9 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -351,6 +353,33 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A server that answers with another range than asked for is not believed; it is asked
+// for everything, once.
+func TestWrongRange(t *testing.T) {
+	for _, header := range []string{"bytes 1-4/5", "bytes 0-4/5", "bytes 2-4", ""} {
+		var asked []string
+		c := newClient(t, fetch.Options{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			asked = append(asked, r.Header.Get("Range"))
+			switch len(asked) {
+			case 1:
+				cut := answer(200, http.Header{"Etag": {`"1"`}}, "br")
+				cut.Body = io.NopCloser(io.MultiReader(cut.Body, iotest.ErrReader(io.ErrUnexpectedEOF)))
+				return cut, nil
+			case 2:
+				return answer(206, http.Header{"Content-Range": {header}}, "read"), nil
+			}
+			return answer(200, http.Header{}, "bread"), nil
+		})})
+		data, err := get(t.Context(), c, photoURL, fetch.Want{})
+		if err != nil || string(data) != "bread" {
+			t.Errorf("%q: got %q, %v", header, data, err)
+		}
+		if want := []string{"", "bytes=2-", ""}; !slices.Equal(asked, want) {
+			t.Errorf("%q: asked for ranges %q, want %q", header, asked, want)
+		}
 	}
 }
 
