@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
-	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
@@ -45,7 +43,7 @@ func diagnose(ctx context.Context, err error) (int, *ui.Problem) {
 	}
 	p := &ui.Problem{Message: err.Error()}
 	for _, rule := range []func(error, *ui.Problem) (int, bool){
-		ofUsage, ofManifest, ofLabels, ofLock, ofRegistry, ofImages, ofStage,
+		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofStage,
 	} {
 		if code, ok := rule(err, p); ok {
 			return code, p
@@ -104,28 +102,13 @@ func ofManifest(err error, p *ui.Problem) (int, bool) {
 	return exitManifest, ok
 }
 
-func ofLabels(err error, p *ui.Problem) (int, bool) {
-	if labels, ok := errors.AsType[selection.LabelErrors](err); ok {
-		p.Message = "the manifest asks for labels that cannot be used"
-		for _, l := range labels {
-			p.Items = append(p.Items, labelItem(l))
-		}
-		return exitManifest, true
-	}
+// ofSelection is about a manifest whose labels exist, but not with the rules it has.
+func ofSelection(err error, p *ui.Problem) (int, bool) {
 	_, ok := errors.AsType[*selection.NoBoxesError](err)
 	if ok {
 		p.Hint = "the rules in dataset.boxes are too strict for these labels, or the subsets too small"
 	}
 	return exitManifest, ok
-}
-
-// labelItem adds what was probably meant to the fault of a label.
-func labelItem(l *selection.LabelError) string {
-	unknown, ok := errors.AsType[*openimages.UnknownLabelError](l)
-	if !ok || len(unknown.Nearest) == 0 {
-		return l.Error()
-	}
-	return l.Error() + "; the nearest are " + strings.Join(unknown.Nearest, ", ")
 }
 
 func ofLock(err error, p *ui.Problem) (int, bool) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
-	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/manifest"
@@ -37,8 +36,6 @@ func TestDiagnose(t *testing.T) {
 		{"usage", usagef("try that", "what is this"), 2, "try that"},
 		{"faults", fmt.Errorf("open: %w", &manifest.Faults{{File: "m.yaml", Line: 1, Column: 2, Message: "bad"}}), 3, "m.yaml:1:2: bad"},
 		{"no manifest", unreadable("m.yaml", &fs.PathError{Op: "open", Path: "m.yaml", Err: fs.ErrNotExist}), 3, "sandwich init"},
-		{"labels", in("select", selection.LabelErrors{{Label: 1, Except: -1, Err: &openimages.UnknownLabelError{
-			Asked: "Hamburgr", Nearest: []string{"Hamburger", "Hamster"}}}}), 3, "the nearest are Hamburger, Hamster"},
 		{"no boxes", in("select", &selection.NoBoxesError{Classes: []string{"Ham"}}), 3, "too strict"},
 		{"drift", &pipeline.DriftError{Path: "m.lock", Changes: []string{"photo missing: 0a"}}, 4, "photo missing: 0a"},
 		{"no lock", fmt.Errorf("open: %w", &lock.FormatError{File: "m.lock", Line: 3, Message: "markers", Hint: "merge it"}), 4, "merge it"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -23,6 +24,14 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script, which specifies the command line. UPDATE=1 accepts
 // the output as it is now.
 func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	photos, err := filepath.Glob(examples + "/quickstart/mirror/farm1.staticflickr.com/*/*_o.jpg")
+	if err != nil || len(photos) == 0 {
+		t.Fatalf("no photos in %s: %v", examples, err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -32,6 +41,8 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage,
 		},
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("EXAMPLES", examples)
+			env.Setenv("PHOTO", photos[0])
 			env.Setenv("SANDWICH_CACHE", env.WorkDir+"/cache")
 			env.Setenv("CI", "")
 			return nil
