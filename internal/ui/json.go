@@ -51,7 +51,7 @@ type (
 		Counters map[string]int64 `json:"counters,omitempty"`
 		Log      []cas.Line       `json:"log,omitempty"`
 		Seconds  float64          `json:"seconds"`
-		Error    string           `json:"error,omitempty"`
+		Error    *Problem         `json:"error,omitempty"`
 	}
 	resultEvent struct {
 		Event   string   `json:"event"`
@@ -105,10 +105,10 @@ func finished(e stages.Finished) finishedEvent {
 	}
 	switch {
 	case errors.Is(e.Err, context.Canceled):
-		f.Status, f.Error = "stopped", e.Err.Error()
+		f.Status, f.Error = "stopped", &Problem{Message: e.Err.Error()}
 		return f
 	case e.Err != nil:
-		f.Status, f.Error = "failed", e.Err.Error()
+		f.Status, f.Error = "failed", &Problem{Message: e.Err.Error()}
 		return f
 	case e.Cached:
 		f.Status = "cached"

@@ -1,0 +1,147 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asCommand makes the test binary run as the command itself.
+const asCommand = "SANDWICH_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		os.Exit(run())
+	}
+	os.Exit(m.Run())
+}
+
+// endless is the quickstart with a training that nobody waits for.
+const endless = `version: 1
+name: test/endless
+dataset:
+  source:
+    classes: mirror/openimages/2018_04/class-descriptions-boxable.csv
+    hierarchy: mirror/openimages/2018_04/bbox_labels_600_hierarchy.json
+    boxes: mirror/openimages/2018_04/{subset}/{subset}-annotations-bbox.csv
+    images: mirror/openimages/2018_04/{subset}/{subset}-images-boxable-with-rotation.csv
+  labels: [Hamburger, Sandwich]
+  images: [original, thumbnail]
+  limit: 40
+crop: {size: 32}
+model:
+  layers: [conv: {filters: 16, kernel: 3}, max_pool: 2, flatten, dense: {units: 32}]
+  epochs: 100000
+registry: ./registry
+mirrors:
+  https://farm1.staticflickr.com: ./mirror/farm1.staticflickr.com
+  https://farm2.staticflickr.com: ./mirror/farm2.staticflickr.com
+  https://farm3.staticflickr.com: ./mirror/farm3.staticflickr.com
+  https://c1.staticflickr.com: ./mirror/c1.staticflickr.com
+`
+
+// event is what the test reads of the JSON lines.
+type event struct {
+	Event  string
+	Stage  string
+	Status string
+	Exit   int
+	Error  struct{ Message string }
+}
+
+// build is a running build.
+type build struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	lines  *bufio.Scanner
+}
+
+func start(t *testing.T, dir string) *build {
+	t.Helper()
+	b := &build{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0], "build", "--json")}
+	b.cmd.Dir = dir
+	b.cmd.Env = append(os.Environ(), asCommand+"=1", "SANDWICH_CACHE="+filepath.Join(dir, "cache"))
+	b.cmd.Stderr = &b.stderr
+	stdout, err := b.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.lines = bufio.NewScanner(stdout)
+	b.lines.Buffer(nil, 1<<20)
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// until reads events up to the first that is, and returns all of them.
+func (b *build) until(is func(event) bool) []event {
+	b.t.Helper()
+	var events []event
+	for b.lines.Scan() {
+		var e event
+		if err := json.Unmarshal(b.lines.Bytes(), &e); err != nil {
+			b.t.Fatalf("%q: %v", b.lines.Text(), err)
+		}
+		if events = append(events, e); is(e) {
+			return events
+		}
+	}
+	b.t.Fatalf("the build ended: %+v, %v\n%s", events, b.lines.Err(), &b.stderr)
+	return nil
+}
+
+func isTraining(e event) bool { return e.Event == "message" && e.Stage == "train" }
+
+// TestInterrupt interrupts a training: the command ends within a second, cleanly, and
+// the next one does nothing again that was done.
+func TestInterrupt(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(examples, "quickstart", "mirror"), filepath.Join(dir, "mirror")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "manifest.yaml"), []byte(endless), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for i, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		b := start(t, dir)
+		for _, e := range b.until(isTraining) {
+			if e.Event == "started" && e.Stage != "train" && i > 0 {
+				t.Errorf("stage %s runs again", e.Stage)
+			}
+		}
+		at := time.Now()
+		if err := b.cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		b.until(func(e event) bool { return e.Event == "finished" && e.Stage == "train" && e.Status == "stopped" })
+		end := b.until(func(e event) bool { return e.Event == "result" })
+		if last := end[len(end)-1]; last.Exit != 130 || last.Error.Message != "interrupted in train" {
+			t.Errorf("the result is %+v", last)
+		}
+		exit, ok := errors.AsType[*exec.ExitError](b.cmd.Wait())
+		if took := time.Since(at); took > time.Second {
+			t.Errorf("%s: it took %s to end", signal, took)
+		}
+		if !ok || exit.ExitCode() != 130 {
+			t.Errorf("%s: %v, want exit code 130", signal, exit)
+		}
+		if b.stderr.Len() > 0 {
+			t.Errorf("%s: stderr: %s", signal, &b.stderr)
+		}
+	}
+}
