@@ -85,8 +85,9 @@ func (p *Photos) misplaced(pinned Photo) string {
 	return fmt.Sprintf("pinned at %s, allowed: %s", pinned.Place, strings.Join(p.Places, ", "))
 }
 
-// driftCode compares the sources' content only: committing the lock itself makes a
-// new commit of the same sources, and that must not outdate the lock.
+// driftCode compares the sources' content, and whether there were changes besides it,
+// but not the commit: committing the lock itself makes a new commit of the same
+// sources, and that must not outdate the lock.
 func driftCode(have, need *Code) []Change {
 	switch {
 	case have == nil && need == nil:
@@ -95,16 +96,20 @@ func driftCode(have, need *Code) []Change {
 		return []Change{{Subject: CodeLine, Kind: Missing}}
 	case need == nil:
 		return []Change{{Subject: CodeLine, Kind: Unneeded}}
-	case have.Tree == need.Tree:
+	case have.Tree == need.Tree && have.Dirty == need.Dirty:
 		return nil
 	default:
 		return []Change{{Subject: CodeLine, Kind: Changed, Detail: have.label() + " -> " + need.label()}}
 	}
 }
 
-// label is the commit and the content, which the commit does not tell when dirty.
+// label is the commit, its content, and whether there were uncommitted changes.
 func (c Code) label() string {
-	return short(c.Commit) + "/" + short(strings.TrimPrefix(string(c.Tree), digest.SHA256.String()+":"))
+	s := short(c.Commit) + "/" + short(strings.TrimPrefix(string(c.Tree), digest.SHA256.String()+":"))
+	if c.Dirty {
+		s += "+changes"
+	}
+	return s
 }
 
 func short(hex string) string { return hex[:min(len(hex), 12)] }

@@ -231,7 +231,7 @@ func TestDrift(t *testing.T) {
 	need := func() Need {
 		return Need{
 			Sources: []string{"https://example.org/images.csv", "a folder/boxes train.csv"},
-			Code:    &Code{Commit: strings.Repeat("f", 40), Tree: zeros},
+			Code:    &Code{Commit: strings.Repeat("f", 40), Tree: zeros, Dirty: true},
 			Photos:  &Photos{IDs: []string{"0001", "0002", "0004", "0001"}, Places: []string{"original", "cvdf"}},
 		}
 	}
@@ -250,7 +250,9 @@ func TestDrift(t *testing.T) {
 		"no lock":    {nil, func(*Need) {}, all},
 		"empty lock": {&Lock{}, func(*Need) {}, all},
 		"code": {sample(), func(n *Need) { n.Code.Tree = ones },
-			[]string{"code changed: 3dac9ddc0a7f/000000000000 -> ffffffffffff/111111111111"}},
+			[]string{"code changed: 3dac9ddc0a7f/000000000000+changes -> ffffffffffff/111111111111+changes"}},
+		"clean code": {sample(), func(n *Need) { n.Code.Dirty = false },
+			[]string{"code changed: 3dac9ddc0a7f/000000000000+changes -> ffffffffffff/000000000000"}},
 		"no code":     {sample(), func(n *Need) { n.Code = nil }, []string{"code unneeded"}},
 		"sources":     {sample(), func(n *Need) { n.Sources[0] = "b" }, []string{"source missing: b", "source unneeded: https://example.org/images.csv"}},
 		"photos":      {sample(), func(n *Need) { n.Photos.IDs = []string{"0003", "0002", "0001"} }, []string{"photo missing: 0003", "photo unneeded: 0004"}},
