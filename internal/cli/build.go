@@ -2,11 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +11,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
 
 func (a *app) build() *cobra.Command {
@@ -59,11 +57,10 @@ stop a build; with --strict it ends with exit code 7 when one is.`,
 				return nil, err
 			}
 			a.summary = buildSummary(outcome)
-			answer, err := newBuildAnswer(ctx, outcome)
-			if err == nil && strict && outcome.Dead+outcome.Quarantined > 0 {
+			if strict && outcome.Dead+outcome.Quarantined > 0 {
 				err = &incompleteError{dead: outcome.Dead, quarantined: outcome.Quarantined}
 			}
-			return answer, err
+			return newBuildAnswer(outcome), err
 		}),
 	}
 	cmd.Flags().BoolVar(&locked, "locked", false, "never change the lock")
@@ -96,25 +93,21 @@ func buildSummary(o *pipeline.Outcome) string {
 }
 
 type buildAnswer struct {
-	Package     string          `json:"package"`
-	Created     bool            `json:"created"`
-	Ran         int             `json:"ran"`
-	Stages      int             `json:"stages"`
-	Dead        int64           `json:"dead"`
-	Quarantined int64           `json:"quarantined"`
-	LockChanged bool            `json:"lock_changed"`
-	Metrics     json.RawMessage `json:"metrics,omitempty"` // report/metrics.json of the package
+	Package     string            `json:"package"`
+	Created     bool              `json:"created"`
+	Ran         int               `json:"ran"`
+	Stages      int               `json:"stages"`
+	Dead        int64             `json:"dead"`
+	Quarantined int64             `json:"quarantined"`
+	LockChanged bool              `json:"lock_changed"`
+	Metrics     *evaluate.Metrics `json:"metrics,omitempty"` // report/metrics.json of the package
 }
 
-func newBuildAnswer(ctx context.Context, o *pipeline.Outcome) (ui.Answer, error) {
-	metrics, err := o.Build.Tree(pipeline.Evaluate).ReadFile(ctx, "metrics.json")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
+func newBuildAnswer(o *pipeline.Outcome) buildAnswer {
 	return buildAnswer{
 		Package: o.Package, Created: o.Created, Ran: o.Ran, Stages: o.Stages,
-		Dead: o.Dead, Quarantined: o.Quarantined, LockChanged: o.LockChanged, Metrics: metrics,
-	}, nil
+		Dead: o.Dead, Quarantined: o.Quarantined, LockChanged: o.LockChanged, Metrics: o.Metrics,
+	}
 }
 
 func (b buildAnswer) Text(w io.Writer) { fmt.Fprintln(w, b.Package) }

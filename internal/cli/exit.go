@@ -124,7 +124,7 @@ func ofLock(err error, p *ui.Problem) (int, bool) {
 	return exitLock, ok
 }
 
-// registryError is whatever went wrong with a registry.
+// registryError is whatever went wrong with the registry of a verb that reads one.
 type registryError struct{ err error }
 
 func (e *registryError) Error() string { return e.err.Error() }
@@ -134,14 +134,14 @@ func (e *registryError) Unwrap() error { return e.err }
 
 func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	_, ok := errors.AsType[*registryError](err)
+	if _, pushing := errors.AsType[*pipeline.RegistryError](err); pushing {
+		ok = true
+	}
 	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
 		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
 	}
 	if _, lost := errors.AsType[*registry.ConflictError](err); lost {
 		p.Hint, ok = "somebody else pushed: build again to push on top of that", true
-	}
-	if _, unsupported := errors.AsType[*registry.UnsupportedError](err); unsupported {
-		ok = true
 	}
 	if differs, found := errors.AsType[*differsError](err); found {
 		p.Hint, ok = "pushing the package again from where it was built repairs it", true

@@ -43,7 +43,7 @@ func TestDiagnose(t *testing.T) {
 		{"no package", &registry.NotFoundError{Ref: registry.Ref{Name: "a/b"}, Registry: "file:///r"}, 5, "a/b is not in file:///r"},
 		{"race", in("push", &registry.ConflictError{Name: "a/b"}), 5, "build again"},
 		{"damage", &registry.DamageError{Object: "x", Err: errors.New("short")}, 5, "x is damaged"},
-		{"s3", &registry.UnsupportedError{Scheme: "s3"}, 5, "S3"},
+		{"push", &pipeline.RegistryError{Err: &registry.UnsupportedError{Scheme: "s3"}}, 5, "S3"},
 		{"foreign", &registry.ForeignError{Dest: "d", Files: []string{"mine"}}, 5, "mine"},
 		{"differs", &differsError{pkg: "a/b@1"}, 5, "a/b@1 is damaged"},
 		{"strict", &incompleteError{dead: 1200}, 7, "1,200 dead"},

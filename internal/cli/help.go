@@ -51,7 +51,9 @@ internal/ui/README.md in the sources documents every field.
 answer depends on the command. Fields are added, never renamed or removed. A field with
 a question mark is left out when it does not apply.
 
-  build    package created ran stages dead quarantined lock_changed metrics?
+  build    package created ran stages dead quarantined lock_changed
+           metrics?[pictures accuracy[correct value low high] confusion[[]]
+           classes[label precision recall f1 support] macro weighted]
   check    manifest name
   init     manifest
   install  package dest fetched bytes kept removed

@@ -29,7 +29,7 @@ func TestJSONTopicIsComplete(t *testing.T) {
 	}
 	for verb, answer := range answers {
 		want := slices.Sorted(maps.Keys(fields(reflect.TypeOf(answer))))
-		got := regexp.MustCompile(`[a-z_]+`).FindAllString(documented[verb], -1)
+		got := regexp.MustCompile(`[a-z_0-9]+`).FindAllString(documented[verb], -1)
 		slices.Sort(got)
 		if diff := cmp.Diff(want, slices.Compact(got)); diff != "" {
 			t.Errorf("%s (-type +help):\n%s", verb, diff)

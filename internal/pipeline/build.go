@@ -24,6 +24,14 @@ type Outcome struct {
 	Build       *stages.Build
 }
 
+// RegistryError is what went wrong with the registry that a build pushes to.
+type RegistryError struct{ Err error }
+
+func (e *RegistryError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *RegistryError) Unwrap() error { return e.Err }
+
 // Build runs the stages of a project that have no result yet and puts the package into
 // the registry. It writes the lock as soon as every photo is pinned.
 func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
@@ -43,7 +51,7 @@ func (s *session) build(ctx context.Context) (*Outcome, error) {
 	// an hour of training.
 	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir})
 	if err != nil {
-		return nil, err
+		return nil, &RegistryError{err}
 	}
 	plan, err := s.prepare(ctx, s.photoPinner)
 	if err != nil {
@@ -103,8 +111,11 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 			s.options.Observer.Observe(stages.Progress{Stage: pushStage, Done: done, Total: total, Unit: "bytes"})
 		},
 	})
+	if err != nil {
+		return &RegistryError{err}
+	}
 	o.Package, o.Created = s.Manifest.Name+"@"+top.String(), created
-	return err
+	return nil
 }
 
 // revision describes the package to the registry. Nothing is read or hashed: the store
