@@ -105,10 +105,18 @@ func WriteSplit(w io.Writer, assignments iter.Seq[Assignment]) error {
 }
 
 // Split reads split.csv from src, which messages call file. The first fault ends the
-// sequence.
+// sequence. Rows must be sorted by path, so that no crop can stand in two sets.
 func Split(src io.Reader, file string) iter.Seq2[Assignment, error] {
+	last := ""
 	return table.Read(src, file, splitColumns, func(row []string) (Assignment, error) {
 		a := Assignment{Path: row[0], Label: row[1], ImageID: openimages.ImageID(row[2]), Set: Set(row[3])}
+		if a.Label == "" {
+			return Assignment{}, fmt.Errorf("Label: want the label of %s", a.Path)
+		}
+		if a.Path <= last {
+			return Assignment{}, fmt.Errorf("Crop: want each crop once, sorted: %q after %q", a.Path, last)
+		}
+		last = a.Path
 		switch a.Set {
 		case Train, Validation, Test:
 			return a, nil

@@ -59,11 +59,14 @@ func TestSplitRoundTrip(t *testing.T) {
 
 func TestFaultsNameFileAndLine(t *testing.T) {
 	tests := map[string]string{
-		"":                                      "split.csv: the file is empty",
+		"":                                      "split.csv: want the columns Crop,Label,ImageID,Set, got an empty file",
 		"Crop,Label\n":                          "split.csv: record on line 1: wrong number of fields",
 		"Crop,Label,ImageID,Sets\n":             "split.csv: want the columns Crop,Label,ImageID,Set",
 		"Crop,Label,ImageID,Set\na,b,c\n":       "split.csv: record on line 2",
 		"Crop,Label,ImageID,Set\na,b,c,tests\n": `split.csv:2: Set: want train, validation or test, got "tests"`,
+		"Crop,Label,ImageID,Set\na,,c,test\n":   "split.csv:2: Label: want the label of a",
+		"Crop,Label,ImageID,Set\na,b,c,test\na,b,c,train\n": `split.csv:3: Crop: want each crop once, sorted: "a" after "a"`,
+		"Crop,Label,ImageID,Set\n\"a,b,c,test\n":            "split.csv: parse error on line 2",
 	}
 	for text, want := range tests {
 		var got error
@@ -74,6 +77,24 @@ func TestFaultsNameFileAndLine(t *testing.T) {
 			t.Errorf("%q: %v; want %q", text, got, want)
 		}
 	}
+}
+
+// FuzzSplit holds that what is read is sorted, and that each row is in one of the sets.
+func FuzzSplit(f *testing.F) {
+	f.Add("Crop,Label,ImageID,Set\ncrops/H/a.jpg,Hamburger,a,train\n\"crops/S/a,1.jpg\",Sandwich,a,test\n")
+	f.Add("Crop,Label,ImageID,Set\r\n\r\na,b,,validation\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		last := ""
+		for a, err := range cropfile.Split(strings.NewReader(text), "split.csv") {
+			if err != nil {
+				return
+			}
+			if a.Path <= last || !slices.Contains(cropfile.Sets(), a.Set) {
+				t.Fatalf("%v after %q", a, last)
+			}
+			last = a.Path
+		}
+	})
 }
 
 func FuzzCrops(f *testing.F) {

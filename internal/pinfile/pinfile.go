@@ -7,17 +7,16 @@
 package pinfile
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
@@ -84,23 +83,23 @@ func WriteDead(w io.Writer, dead iter.Seq[Dead]) error {
 	})
 }
 
+// write checks what read will insist on.
 func write(w io.Writer, header []string, rows iter.Seq[[]string]) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(header); err != nil {
-		return err
-	}
 	last := ""
-	for row := range rows {
-		if row[0] <= last {
-			return fmt.Errorf("photo %s: %w", row[0], errOrder)
+	var unsorted error
+	err := table.Write(w, header, func(yield func([]string) bool) {
+		for row := range rows {
+			if row[0] <= last {
+				unsorted = fmt.Errorf("photo %s: %w", row[0], errOrder)
+				return
+			}
+			last = row[0]
+			if !yield(row) {
+				return
+			}
 		}
-		last = row[0]
-		if err := out.Write(row); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
+	})
+	return errors.Join(unsorted, err)
 }
 
 // Photos reads pins.csv or photos.csv from src, which messages call file. The first
@@ -124,58 +123,19 @@ func DeadPhotos(src io.Reader, file string) iter.Seq2[Dead, error] {
 	})
 }
 
+// read holds the rules for all tables: each ImageID once, in order, and fit to be a
+// file's name.
 func read[T any](src io.Reader, file string, header []string, parse func([]string) (T, error)) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		in := csv.NewReader(src)
-		in.ReuseRecord = true
-		in.FieldsPerRecord = len(header)
+	last := ""
+	return table.Read(src, file, header, func(row []string) (T, error) {
 		var none T
-		if err := readHeader(in, header); err != nil {
-			yield(none, fmt.Errorf("%s: %w", file, err))
-			return
+		if id := row[0]; !fs.ValidPath(id) || id == "." || strings.Contains(id, "/") {
+			return none, fmt.Errorf("%w, got %q", errImageID, id)
 		}
-		last := ""
-		for {
-			row, err := in.Read()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				yield(none, fmt.Errorf("%s: %w", file, err))
-				return
-			}
-			item, err := parseRow(row, last, parse)
-			if err != nil {
-				line, _ := in.FieldPos(0)
-				yield(none, fmt.Errorf("%s:%d: %w", file, line, err))
-				return
-			}
-			last = row[0]
-			if !yield(item, nil) {
-				return
-			}
+		if row[0] <= last {
+			return none, fmt.Errorf("%w: %q after %q", errOrder, row[0], last)
 		}
-	}
-}
-
-func readHeader(in *csv.Reader, want []string) error {
-	row, err := in.Read()
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("want the columns %s, got an empty file", strings.Join(want, ","))
-	}
-	if err == nil && !slices.Equal(row, want) {
-		return fmt.Errorf("want the columns %s, got %s", strings.Join(want, ","), strings.Join(row, ","))
-	}
-	return err
-}
-
-func parseRow[T any](row []string, last string, parse func([]string) (T, error)) (T, error) {
-	var none T
-	if id := row[0]; !fs.ValidPath(id) || id == "." || strings.Contains(id, "/") {
-		return none, fmt.Errorf("%w, got %q", errImageID, id)
-	}
-	if row[0] <= last {
-		return none, fmt.Errorf("%w: %q after %q", errOrder, row[0], last)
-	}
-	return parse(row)
+		last = row[0]
+		return parse(row)
+	})
 }

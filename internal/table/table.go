@@ -67,7 +67,7 @@ func Read[T any](src io.Reader, file string, columns []string, parse func(row []
 func readHeader(in *csv.Reader, want []string) error {
 	got, err := in.Read()
 	if errors.Is(err, io.EOF) {
-		return errors.New("the file is empty; want at least a header")
+		return fmt.Errorf("want the columns %s, got an empty file", strings.Join(want, ","))
 	}
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sandwich-build/sandwich/internal/crops"
+	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/stages"
@@ -92,16 +92,21 @@ func loadModel(ctx context.Context, t *stages.Task) (*model.Model, error) {
 	return model.Decode(desc, weights)
 }
 
-func testRows(ctx context.Context, t *stages.Task) ([]crops.Crop, error) {
-	split, err := t.Input(InputSplit).Open(ctx, crops.SplitFile)
+// testRows returns the crops of the test set.
+func testRows(ctx context.Context, t *stages.Task) (rows []cropfile.Assignment, err error) {
+	split, err := t.Input(InputSplit).Open(ctx, cropfile.SplitFile)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := crops.Read(split)
-	if err := errors.Join(err, split.Close()); err != nil {
-		return nil, err
+	defer func() { err = errors.Join(err, split.Close()) }()
+	for row, err := range cropfile.Split(split, cropfile.SplitFile) {
+		if err != nil {
+			return nil, err
+		}
+		if row.Set == cropfile.Test {
+			rows = append(rows, row)
+		}
 	}
-	rows = crops.In(rows, crops.Test)
 	if len(rows) == 0 {
 		return nil, ErrNoTest
 	}
@@ -109,7 +114,7 @@ func testRows(ctx context.Context, t *stages.Task) ([]crops.Crop, error) {
 }
 
 // predict returns the probabilities of each row's crop.
-func predict(ctx context.Context, t *stages.Task, m *model.Model, rows []crops.Crop) ([][]float32, error) {
+func predict(ctx context.Context, t *stages.Task, m *model.Model, rows []cropfile.Assignment) ([][]float32, error) {
 	predictor, err := m.Predictor(t.Workers())
 	if err != nil {
 		return nil, err
@@ -131,7 +136,7 @@ func predict(ctx context.Context, t *stages.Task, m *model.Model, rows []crops.C
 	return all, nil
 }
 
-func decode(ctx context.Context, t *stages.Task, rows []crops.Crop) ([]image.Image, error) {
+func decode(ctx context.Context, t *stages.Task, rows []cropfile.Assignment) ([]image.Image, error) {
 	pictures := make([]image.Image, len(rows))
 	tree := t.Input(InputCrops)
 	group, ctx := errgroup.WithContext(ctx)
@@ -152,7 +157,7 @@ func decode(ctx context.Context, t *stages.Task, rows []crops.Crop) ([]image.Ima
 	return pictures, group.Wait()
 }
 
-func write(ctx context.Context, t *stages.Task, labels []string, rows []crops.Crop, probabilities [][]float32) error {
+func write(ctx context.Context, t *stages.Task, labels []string, rows []cropfile.Assignment, probabilities [][]float32) error {
 	confusion := make([][]int, len(labels))
 	for i := range confusion {
 		confusion[i] = make([]int, len(labels))
@@ -183,7 +188,7 @@ func write(ctx context.Context, t *stages.Task, labels []string, rows []crops.Cr
 
 // encodePredictions writes predictions.csv: the crop, its label, the predicted one, and
 // a column P(label) for the probability of each.
-func encodePredictions(labels []string, rows []crops.Crop, probabilities [][]float32) ([]byte, error) {
+func encodePredictions(labels []string, rows []cropfile.Assignment, probabilities [][]float32) ([]byte, error) {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	header := []string{"Crop", "Label", "Predicted"}

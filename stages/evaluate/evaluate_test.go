@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,16 +64,19 @@ func TestEvaluate(t *testing.T) {
 		"crops/Bright/train.jpg": "not a picture",
 		"crops/Dark/val.jpg":     "not a picture",
 	}
-	split := splitHeader + "crops/Bright/train.jpg,Bright,t,train\ncrops/Dark/val.jpg,Dark,v,validation\n" +
-		"crops/Dark/absent.jpg,Dark,a,train\n"
+	rows := []string{
+		"crops/Bright/train.jpg,Bright,t,train\n", "crops/Dark/val.jpg,Dark,v,validation\n", "crops/Dark/absent.jpg,Dark,a,train\n",
+	}
 	for i, c := range []struct {
 		label string
 		level uint8
 	}{{"Bright", 255}, {"Bright", 200}, {"Bright", 20}, {"Dark", 0}, {"Dark", 60}} {
 		path := fmt.Sprintf("crops/%s/%d.jpg", c.label, i)
 		files[path] = grey(t, c.level)
-		split += fmt.Sprintf("%s,%s,%d,test\n", path, c.label, i)
+		rows = append(rows, fmt.Sprintf("%s,%s,%d,test\n", path, c.label, i))
 	}
+	slices.Sort(rows)
+	split := splitHeader + strings.Join(rows, "")
 	inputs := map[string]cas.Tree{
 		evaluate.InputCrops: stagetest.Tree(t, store, files),
 		evaluate.InputSplit: stagetest.Tree(t, store, map[string]string{"split.csv": split}),

@@ -15,8 +15,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sandwich-build/sandwich/internal/crops"
+	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/model"
+	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/random"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
@@ -142,15 +143,10 @@ type picture struct {
 
 // load decodes the training and the validation crops.
 func (k *Kind) load(ctx context.Context, t *stages.Task) (training, validation []picture, err error) {
-	split, err := t.Input(InputSplit).Open(ctx, crops.SplitFile)
+	trainRows, validationRows, err := readSplit(ctx, t)
 	if err != nil {
 		return nil, nil, err
 	}
-	rows, err := crops.Read(split)
-	if err := errors.Join(err, split.Close()); err != nil {
-		return nil, nil, err
-	}
-	trainRows, validationRows := crops.In(rows, crops.Train), crops.In(rows, crops.Validation)
 	if err := k.checkLabels(trainRows, validationRows); err != nil {
 		return nil, nil, err
 	}
@@ -161,13 +157,35 @@ func (k *Kind) load(ctx context.Context, t *stages.Task) (training, validation [
 	return pictures[:len(trainRows)], pictures[len(trainRows):], nil
 }
 
+// readSplit returns the crops to train on and those to validate on.
+func readSplit(ctx context.Context, t *stages.Task) (training, validation []cropfile.Assignment, err error) {
+	split, err := t.Input(InputSplit).Open(ctx, cropfile.SplitFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, split.Close()) }()
+	for row, err := range cropfile.Split(split, cropfile.SplitFile) {
+		if err != nil {
+			return nil, nil, err
+		}
+		switch row.Set {
+		case cropfile.Train:
+			training = append(training, row)
+		case cropfile.Validation:
+			validation = append(validation, row)
+		case cropfile.Test: // never looked at here
+		}
+	}
+	return training, validation, nil
+}
+
 // checkLabels makes sure that each label can be learnt and no other is asked for.
-func (k *Kind) checkLabels(training, validation []crops.Crop) error {
+func (k *Kind) checkLabels(training, validation []cropfile.Assignment) error {
 	counts := make(map[string]int)
 	for _, label := range k.params.Labels {
 		counts[label] = 0
 	}
-	for _, rows := range [][]crops.Crop{training, validation} {
+	for _, rows := range [][]cropfile.Assignment{training, validation} {
 		for _, row := range rows {
 			if _, ok := counts[row.Label]; !ok {
 				return fmt.Errorf("crop %s: the label %q is none of %q", row.Path, row.Label, k.params.Labels)
@@ -185,7 +203,7 @@ func (k *Kind) checkLabels(training, validation []crops.Crop) error {
 	return nil
 }
 
-func (k *Kind) decode(ctx context.Context, t *stages.Task, rows []crops.Crop) ([]picture, error) {
+func (k *Kind) decode(ctx context.Context, t *stages.Task, rows []cropfile.Assignment) ([]picture, error) {
 	labels := make(map[string]int)
 	for i, label := range k.params.Labels {
 		labels[label] = i
@@ -220,7 +238,11 @@ func readPixels(ctx context.Context, tree cas.Tree, path string, shape model.Sha
 	if err != nil {
 		return nil, err
 	}
-	return crops.Pixels(ctx, file, shape, side)
+	img, err := photo.Decode(ctx, file, photo.DefaultLimits())
+	if err != nil {
+		return nil, err
+	}
+	return shape.Pixels(img, side)
 }
 
 // run is one training run.
