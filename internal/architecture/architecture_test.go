@@ -1,0 +1,128 @@
+// Package architecture holds the layers of the project as a test: which package may
+// import which. It fails on an import that is not in the table, on a package without a
+// row, and on a row that promises more than the code needs.
+package architecture
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sandwich-build/sandwich/"
+
+// layers lists, from the top down, each package with the packages of this project that
+// it imports. A package may only import what stands below it.
+var layers = []struct{ name, imports string }{
+	{"cmd/sandwich", "internal/cli"},
+	{"internal/cli", "internal/fetch internal/gitcode internal/model internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/quilt stages stages/cas stages/crop stages/evaluate stages/select"},
+	{"internal/synthetic/writemirror", "internal/synthetic"},
+	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/openimages internal/pin manifest manifest/lock registry registry/quilt stages stages/cas stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
+	{"internal/synthetic", "internal/dice internal/drawing"},
+	{"internal/drawing", "internal/dice"},
+	{"internal/pin", "internal/fetch internal/openimages internal/pinfile manifest manifest/lock stages stages/cas"},
+	{"internal/ui", "manifest stages stages/cas"},
+	{"registry", "registry/blob registry/blob/dir registry/quilt"},
+	{"stages/crop", "internal/cropfile internal/openimages internal/photo internal/pinfile manifest stages stages/cas"},
+	{"stages/download", "internal/fetch internal/pinfile stages stages/cas"},
+	{"stages/evaluate", "internal/cropfile internal/model internal/photo stages"},
+	{"stages/metadata", "stages stages/cas"},
+	{"stages/pack", "internal/cropfile internal/openimages internal/pinfile internal/table stages stages/cas"},
+	{"stages/select", "internal/openimages manifest stages stages/cas"},
+	{"stages/split", "internal/cropfile internal/openimages manifest stages"},
+	{"stages/stagetest", "stages stages/cas"},
+	{"stages/train", "internal/cropfile internal/model internal/photo internal/random manifest stages stages/cas"},
+	{"internal/cropfile", "internal/openimages internal/table"},
+	{"internal/dice", "internal/random"},
+	{"internal/gitcode", "stages/cas"},
+	{"internal/model", "internal/random manifest"},
+	{"internal/pinfile", "internal/openimages internal/table stages/cas"},
+	{"registry/blob/blobtest", "registry/blob"},
+	{"registry/blob/dir", "registry/blob"},
+	{"registry/blob/mem", "registry/blob"},
+	{"stages", "stages/cas"},
+	{"examples", ""},
+	{"internal/architecture", ""},
+	{"internal/environment", ""},
+	{"internal/fetch", ""},
+	{"internal/mirrortest", ""},
+	{"internal/openimages", ""},
+	{"internal/photo", ""},
+	{"internal/random", ""},
+	{"internal/shared", ""},
+	{"internal/table", ""},
+	{"manifest", ""},
+	{"manifest/lock", ""},
+	{"registry/blob", ""},
+	{"registry/quilt", ""},
+	{"stages/cas", ""},
+}
+
+// listed is what "go list -json" says of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportsPointDown(t *testing.T) {
+	have := packages(t)
+	rank := make(map[string]int)
+	for i, row := range layers {
+		rank[row.name] = i
+	}
+	for _, row := range layers {
+		imports, ok := have[row.name]
+		if !ok {
+			t.Errorf("%s is in the table, but not in the project", row.name)
+			continue
+		}
+		delete(have, row.name)
+		want := strings.Fields(row.imports)
+		slices.Sort(want)
+		if !slices.Equal(imports, want) {
+			t.Errorf("%s imports\n     %s\nwant %s", row.name, strings.Join(imports, " "), strings.Join(want, " "))
+		}
+		for _, name := range want {
+			if rank[name] <= rank[row.name] {
+				t.Errorf("%s imports %s, which does not stand below it in the table", row.name, name)
+			}
+		}
+	}
+	for name, imports := range have {
+		t.Errorf("%s has no row in the table; it imports %s", name, strings.Join(imports, " "))
+	}
+}
+
+// packages returns the packages of the project, with the packages of the project that
+// each imports, sorted.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string][]string)
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		imports := []string{}
+		for _, name := range p.Imports {
+			if below, ok := strings.CutPrefix(name, module); ok {
+				imports = append(imports, below)
+			}
+		}
+		slices.Sort(imports)
+		all[strings.TrimPrefix(p.ImportPath, module)] = imports
+	}
+}
