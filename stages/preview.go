@@ -15,6 +15,10 @@ type Forecast struct {
 	Cached bool
 	Why    []string // why it would run
 	Result cas.Result
+
+	// Differences are those from the nearest earlier action of the stage; empty when it
+	// is cached, or its action or no earlier one is known.
+	Differences []Difference
 }
 
 // Preview says what Build would do, without running a stage. Stages after the first
@@ -33,13 +37,13 @@ func (e *Engine) Preview(ctx context.Context, p *Plan) ([]Forecast, *Build, erro
 		}
 		forecasts = append(forecasts, f)
 	}
-	return forecasts, r.build, nil
+	return forecasts, newBuild(p, e.Store, r.steps), nil
 }
 
 func (r *run) forecast(ctx context.Context, s Stage) (Forecast, error) {
 	f := Forecast{Stage: s.Name}
 	for _, in := range s.Inputs {
-		if _, known := r.build.Step(in.From); in.From != "" && !known {
+		if _, known := r.step(in.From); in.From != "" && !known {
 			f.Why = append(f.Why, "stage "+in.From+" runs first")
 		}
 	}
@@ -58,15 +62,15 @@ func (r *run) forecast(ctx context.Context, s Stage) (Forecast, error) {
 	if f.Action, err = act.put(ctx, r.Store); err != nil {
 		return f, err
 	}
-	f.Result, err = r.lookup(ctx, f.Action)
+	f.Result, err = r.known(ctx, s.Name, f.Action)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.Why = r.why(ctx, s, act)
+		f.Why, f.Differences = r.why(ctx, s.Name, act)
 	case err != nil:
 		return f, err
 	default:
 		f.Cached = true
-		r.build.Steps = append(r.build.Steps, Step{Stage: s.Name, Action: f.Action, Cached: true, Result: f.Result})
+		r.add(Step{Stage: s.Name, Action: f.Action, Cached: true, Result: f.Result})
 	}
 	return f, nil
 }
