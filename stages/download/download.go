@@ -115,7 +115,7 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	t.Count("bytes", size)
 	t.Count("dead", int64(len(dead)))
 	if len(dead) > 0 {
-		t.Warnf("%d of %d photos are dead: no place has them", len(dead), len(photos)+len(dead))
+		t.Warnf("dead photos: %d of %d, no place has them", len(dead), len(photos)+len(dead))
 	}
 	return tables(ctx, t)
 }

@@ -35,11 +35,11 @@ const HistoryFile = "history.csv"
 
 // Params decide what is trained, besides the crops and their split.
 type Params struct {
-	Model  manifest.Model
-	Shape  string   // crop.shape of the manifest: what predict will do to a photo
-	Side   int      // pixels of the network's square input
-	Labels []string // the classes, sorted
-	Seed   uint64
+	Model  manifest.Model `json:"model"`
+	Shape  string         `json:"shape"`  // crop.shape of the manifest: what predict will do to a photo
+	Side   int            `json:"side"`   // pixels of the network's square input
+	Labels []string       `json:"labels"` // the classes, sorted
+	Seed   uint64         `json:"seed"`
 }
 
 // Kind is the stage kind. Its output is model.json, model.safetensors and history.csv.
@@ -65,7 +65,6 @@ func New(p Params) (*Kind, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Model.LayersName = "" // a name for the same layers is the same model
 	return &Kind{params: p, network: n, shape: shape}, nil
 }
 
