@@ -6,6 +6,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -76,13 +77,8 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 	for _, move := range f.Funnel.Moved {
 		f.Moved += move.Boxes
 	}
-	images, err := build.Tree(Select).Open(ctx, openimages.SelectedImagesFile)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = images.Close() }()
 	need := lock.Need{Code: s.lock.Code, Photos: &lock.Photos{Places: s.Manifest.Dataset.Images}}
-	for image, err := range openimages.SelectedImages(images, openimages.SelectedImagesFile) {
+	for image, err := range table.Rows(ctx, build.Tree(Select), openimages.SelectedImagesFile, openimages.SelectedImages) {
 		if err != nil {
 			return nil, err
 		}
@@ -94,6 +90,9 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 	}
 	for _, source := range s.lock.Sources {
 		need.Sources = append(need.Sources, source.URL)
+	}
+	if s.Lock == nil {
+		return f, nil // everything is new; the counts above say it
 	}
 	for _, change := range lock.Drift(s.Lock, need) {
 		f.Drift = append(f.Drift, change.String())

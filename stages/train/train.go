@@ -19,6 +19,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/random"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -158,12 +159,7 @@ func (k *Kind) load(ctx context.Context, t *stages.Task) (training, validation [
 
 // readSplit returns the crops to train on and those to validate on.
 func readSplit(ctx context.Context, t *stages.Task) (training, validation []cropfile.Assignment, err error) {
-	split, err := t.Input(InputSplit).Open(ctx, cropfile.SplitFile)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, split.Close()) }()
-	for row, err := range cropfile.Split(split, cropfile.SplitFile) {
+	for row, err := range table.Rows(ctx, t.Input(InputSplit), cropfile.SplitFile, cropfile.Split) {
 		if err != nil {
 			return nil, nil, err
 		}
