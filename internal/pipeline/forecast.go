@@ -51,7 +51,9 @@ func (s *session) forecast(ctx context.Context) (*Forecast, error) {
 	if err != nil {
 		return nil, err
 	}
-	build, err := s.engine.Build(ctx, selecting)
+	engine := s.engine
+	engine.Observer = ranOnly{s.options.Observer}
+	build, err := engine.Build(ctx, selecting)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +62,17 @@ func (s *session) forecast(ctx context.Context) (*Forecast, error) {
 		return nil, err
 	}
 	return s.describe(ctx, build, append(before[:len(build.Steps)], after[len(build.Steps):]...))
+}
+
+// ranOnly passes on what happens in stages that run. That the others are cached is what
+// the forecast itself says.
+type ranOnly struct{ next stages.Observer }
+
+func (o ranOnly) Observe(e stages.Event) {
+	if f, ok := e.(stages.Finished); ok && f.Cached {
+		return
+	}
+	o.next.Observe(e)
 }
 
 // describe counts what was selected and what of it is not pinned yet.
