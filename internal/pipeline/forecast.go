@@ -30,7 +30,7 @@ type Forecast struct {
 // photo, runs no other stage and writes no lock.
 func Plan(ctx context.Context, p *Project, o Options) (*Forecast, error) {
 	var forecast *Forecast
-	err := withSession(ctx, p, o, func(s *session) (err error) {
+	err := withSession(p, o, func(s *session) (err error) {
 		forecast, err = s.forecast(ctx)
 		return err
 	})
