@@ -36,7 +36,7 @@ func (e *RegistryError) Unwrap() error { return e.Err }
 // the registry. It writes the lock as soon as every photo is pinned.
 func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
 	var outcome *Outcome
-	err := withSession(ctx, p, o, func(s *session) (err error) {
+	err := withSession(p, o, func(s *session) (err error) {
 		outcome, err = s.build(ctx)
 		return err
 	})
