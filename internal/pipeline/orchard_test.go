@@ -94,7 +94,7 @@ func (w *world) halve(t *testing.T, photo int) {
 // TestBuildOrchard builds a package of all real photos of apple-orange from a web with
 // every kind of fault, and looks at all of it.
 func TestBuildOrchard(t *testing.T) {
-	w := newOrchard(t, 107)
+	w := newOrchard(t)
 	spoil(t, w)
 	p := newProject(t, w.manifest(t))
 	outcome := p.build(t)

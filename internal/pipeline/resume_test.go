@@ -14,7 +14,7 @@ import (
 )
 
 // small is how many photos the orchard of a test has that builds often.
-const small = 20
+const small = 14
 
 // errCut is why a build was ended.
 var errCut = errors.New("cut")
@@ -22,7 +22,7 @@ var errCut = errors.New("cut")
 // TestCutAndResumed ends builds at many points. Each is resumed, and must then come to
 // the package of a build that nobody disturbed.
 func TestCutAndResumed(t *testing.T) {
-	w := newOrchard(t, small)
+	w := newSmallOrchard(t, small)
 	manifest := w.manifest(t)
 	want := newProject(t, manifest).build(t).Package
 	requests := w.Total()
@@ -56,7 +56,7 @@ func TestCutAndResumed(t *testing.T) {
 		{name: "before evaluate", event: started(pipeline.Evaluate)},
 		{name: "before pack", event: started(pipeline.Pack)},
 		{name: "before the first byte is pushed", event: progressed("push", 0)},
-		{name: "while pushing", event: progressed("push", 1<<20)},
+		{name: "while pushing", event: progressed("push", 64<<10)},
 	}
 	for _, stage := range []string{pipeline.Metadata, pipeline.Select, pipeline.Download, pipeline.Crop, pipeline.Split, pipeline.Train} {
 		points = append(points, point{name: "before " + stage, event: started(stage)})
@@ -100,7 +100,7 @@ func TestCutAndResumed(t *testing.T) {
 // TestPinnedPhotosAreKept cuts a build while it pins photos. Those that were pinned are
 // not asked for again, although the lock was not written yet.
 func TestPinnedPhotosAreKept(t *testing.T) {
-	w := newOrchard(t, small)
+	w := newSmallOrchard(t, small)
 	p := newProject(t, w.manifest(t))
 	ctx, cut := context.WithCancelCause(t.Context())
 	defer cut(nil)
@@ -132,7 +132,7 @@ func TestPinnedPhotosAreKept(t *testing.T) {
 
 // TestCoresDoNotMatter builds in empty caches on one core and on two.
 func TestCoresDoNotMatter(t *testing.T) {
-	w := newOrchard(t, small)
+	w := newSmallOrchard(t, small)
 	manifest := w.manifest(t, "epochs: 1", "epochs: 2\n  augment: {rotation: 20, shift: 0.1, flip: horizontal}")
 	had := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(had)
@@ -148,17 +148,17 @@ func TestCoresDoNotMatter(t *testing.T) {
 
 // TestLimitOnlyAdds raises the limit of photos per label.
 func TestLimitOnlyAdds(t *testing.T) {
-	w := newOrchard(t, small)
-	p := newProject(t, w.manifest(t, "min_side: 0}", "min_side: 0}\n  limit: 4"))
+	w := newSmallOrchard(t, 40)
+	p := newProject(t, w.manifest(t, "min_side: 0}", "min_side: 0}\n  limit: 8"))
 	few := selectedIDs(t, p.build(t))
-	if len(few) != 8 || w.photoRequests() != 8 {
-		t.Fatalf("selected %d photos with %d requests, want 4 for each of 2 labels", len(few), w.photoRequests())
+	if len(few) != 16 || w.photoRequests() != 16 {
+		t.Fatalf("selected %d photos with %d requests, want 8 for each of 2 labels", len(few), w.photoRequests())
 	}
 	before := w.Total()
-	p.write(t, w.manifest(t, "min_side: 0}", "min_side: 0}\n  limit: 6"))
+	p.write(t, w.manifest(t, "min_side: 0}", "min_side: 0}\n  limit: 11"))
 	more := selectedIDs(t, p.build(t))
-	if len(more) != 12 {
-		t.Errorf("selected %d photos, want 6 for each of 2 labels", len(more))
+	if len(more) != 22 {
+		t.Errorf("selected %d photos, want 11 for each of 2 labels", len(more))
 	}
 	for id := range few {
 		if !more[id] {
@@ -174,7 +174,7 @@ func TestLimitOnlyAdds(t *testing.T) {
 			t.Errorf("photo %s: %d requests, want %d", w.id(i), got, want)
 		}
 	}
-	if got := w.Total() - before; got != 4 {
+	if got := w.Total() - before; got != 6 {
 		t.Errorf("%d requests, want one for each new photo", got)
 	}
 }

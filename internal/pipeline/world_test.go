@@ -100,20 +100,33 @@ func (w *world) list(t testing.TB, images []openimages.Image) {
 	})
 }
 
-// newOrchard serves the first n photos, by id, of apple-orange.
+// newOrchard serves all photos of apple-orange.
+func newOrchard(t testing.TB) *world {
+	t.Helper()
+	return newFruit(t, 107, filepath.Join("openimages", "apple-orange"), "validation-annotations-bbox.csv", "*/*.jpg")
+}
+
+// newSmallOrchard serves the first n of 40 of these photos, by id, scaled down, so that
+// a test can build often. The box file has boxes on all 40.
+func newSmallOrchard(t testing.TB, n int) *world {
+	t.Helper()
+	return newFruit(t, n, filepath.Join("embed-candidates", "apple-orange-40"), "annotations-bbox.csv", "images/*.jpg")
+}
+
+// newFruit serves n photos of apples and oranges.
 //
 // The boxes, titles, pages, licences and thumbnail URLs of these photos are the
 // official ones; where an original was, and its size and sum, is not known here. So
 // the rows say that the original is the file that we have. Its copies are the same
 // picture with a few more bytes, so that a pin tells which of them it is.
-func newOrchard(t testing.TB, n int) *world {
+func newFruit(t testing.TB, n int, folder, boxes, photos string) *world {
 	t.Helper()
-	dir := filepath.Join(shared.Dir(t), "data", "openimages", "apple-orange")
-	w := newWorld(t, readFile(t, filepath.Join(dir, "validation-annotations-bbox.csv")))
-	credits := orchardCredits(t, dir)
-	files, err := filepath.Glob(filepath.Join(dir, "*", "*.jpg"))
-	if err != nil || len(files) != 107 {
-		t.Fatalf("apple-orange has %d photos, %v; want 107", len(files), err)
+	data := filepath.Join(shared.Dir(t), "data")
+	w := newWorld(t, readFile(t, filepath.Join(data, folder, boxes)))
+	credits := readCredits(t, filepath.Join(data, "openimages", "apple-orange", "ATTRIBUTION.tsv"))
+	files, err := filepath.Glob(filepath.Join(data, folder, filepath.FromSlash(photos)))
+	if err != nil || len(files) < n {
+		t.Fatalf("%s has %d photos, %v; want %d", folder, len(files), err, n)
 	}
 	slices.SortFunc(files, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
 	var images []openimages.Image
@@ -149,10 +162,10 @@ func (w *world) putCopies(image openimages.Image, data []byte) {
 	}
 }
 
-// orchardCredits reads what is known about the authors' photos: id -> column -> text.
-func orchardCredits(t testing.TB, dir string) map[string]map[string]string {
+// readCredits reads what is known about the photos: id -> column -> text.
+func readCredits(t testing.TB, file string) map[string]map[string]string {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(string(readFile(t, filepath.Join(dir, "ATTRIBUTION.tsv")))), "\n")
+	lines := strings.Split(strings.TrimSpace(string(readFile(t, file))), "\n")
 	header := strings.Split(lines[0], "\t")
 	credits := make(map[string]map[string]string)
 	for _, line := range lines[1:] {
