@@ -18,7 +18,7 @@ type LockReport struct {
 func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 	o.Until = Download
 	report := &LockReport{Path: p.LockPath}
-	err := withSession(ctx, p, o, func(s *session) error {
+	err := withSession(p, o, func(s *session) error {
 		if _, err := s.build(ctx); err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ type session struct {
 }
 
 // withSession prepares a session, lets run use it and cleans up after it.
-func withSession(ctx context.Context, p *Project, o Options, run func(*session) error) (err error) {
+func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	s := &session{Project: p, options: o, lock: new(lock.Lock)}
 	if p.Lock != nil {
 		*s.lock = *p.Lock
