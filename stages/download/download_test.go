@@ -317,5 +317,5 @@ func TestSuite(t *testing.T) {
 	w := newWorld(t, 20)
 	store := cas.NewMemory()
 	pins := w.pins(t, store, pinfile.Dead{ImageID: "0000", Reason: "original: 404 Not Found"})
-	stagetest.Suite(t, store, w.kind(t, store, fetch.Options{}), map[string]cas.Tree{"pins": pins}, stagetest.Golden{Version: 1, Tree: "sha256:2bf51625fcb2e9faf43cf4b917ee2e384a90d725fc1743183596ecf89cff7228"})
+	stagetest.Suite(t, store, w.kind(t, store, fetch.Options{}), map[string]cas.Tree{"pins": pins}, stagetest.Golden{Version: 2, Tree: "sha256:2ddfac2abd123dce812768e24a749137b1b29e03c9e8e334613a4a95ea51af81"})
 }
