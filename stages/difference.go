@@ -105,7 +105,7 @@ func flatten(prefix string, value []byte, leaves map[string]string) {
 }
 
 // maxFiles is how many files of an input are named by a Difference.
-const maxFiles = 4
+const maxFiles = 2
 
 // maxEarlier bounds how many earlier actions of a stage are compared. What was built
 // longer ago is rarely what a person has in mind.
@@ -126,15 +126,22 @@ func (r *run) explain(ctx context.Context, stage string, act action) (nearest []
 			nearest, known, from = d, true, old
 		}
 	}
-	for i, d := range nearest {
-		if name, ok := strings.CutPrefix(d.Field, inputField); ok && d.Old != "" && d.New != "" {
-			files, err := cas.Diff(ctx, cas.NewTree(r.Store, from.inputs[name]), cas.NewTree(r.Store, act.inputs[name]), maxFiles)
-			if err == nil {
-				nearest[i].Files = &files
-			}
+	lookInto(ctx, r.Store, nearest, from, act)
+	return nearest, known
+}
+
+// lookInto finds out which files of the inputs differ, where the trees are still known.
+func lookInto(ctx context.Context, store cas.Store, differences []Difference, old, now action) {
+	for i, d := range differences {
+		name, ok := strings.CutPrefix(d.Field, inputField)
+		if !ok || d.Old == "" || d.New == "" {
+			continue
+		}
+		files, err := cas.Diff(ctx, cas.NewTree(store, old.inputs[name]), cas.NewTree(store, now.inputs[name]), maxFiles)
+		if err == nil {
+			differences[i].Files = &files
 		}
 	}
-	return nearest, known
 }
 
 // earlier returns the earlier actions of a stage, the latest first, each once.
@@ -185,5 +192,7 @@ func DiffActions(ctx context.Context, store cas.Store, old, now cas.Digest) ([]D
 	if err != nil {
 		return nil, err
 	}
-	return is.differences(was), nil
+	differences := is.differences(was)
+	lookInto(ctx, store, differences, was, is)
+	return differences, nil
 }

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"io"
+	"maps"
+	"time"
 
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
@@ -35,7 +37,12 @@ func (e *RegistryError) Unwrap() error { return e.Err }
 func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
 	var outcome *Outcome
 	err := withSession(p, o, func(s *session) (err error) {
+		var began time.Time
+		if o.Now != nil {
+			began = o.Now()
+		}
 		outcome, err = s.build(ctx)
+		s.record(ctx, began, outcome, err)
 		return err
 	})
 	if err != nil {
@@ -55,10 +62,8 @@ func (s *session) build(ctx context.Context) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.options.Until != "" {
-		if plan, err = plan.Until(s.options.Until); err != nil {
-			return nil, err
-		}
+	if plan, err = s.narrow(plan); err != nil {
+		return nil, err
 	}
 	// The engine brings back what its stages miss. A blob of the finished package is
 	// missed by nobody but the push, so its stages are run again here.
@@ -74,9 +79,33 @@ func (s *session) build(ctx context.Context) (*Outcome, error) {
 	}
 }
 
+// narrow returns the part of the plan that the options ask for, and makes the engine run
+// what they force.
+func (s *session) narrow(plan *stages.Plan) (*stages.Plan, error) {
+	s.engine.Force = make(map[string]bool)
+	if s.options.From != "" {
+		downstream, err := plan.Downstream(s.options.From)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(s.engine.Force, downstream)
+	}
+	for _, name := range s.options.Force {
+		if _, err := plan.Downstream(name); err != nil {
+			return nil, err
+		}
+		s.engine.Force[name] = true
+	}
+	if s.options.Until == "" {
+		return plan, nil
+	}
+	return plan.Until(s.options.Until)
+}
+
 // run runs the plan and, if it ends with a package, publishes that.
 func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Registry) (*Outcome, error) {
 	build, err := s.engine.Build(ctx, plan)
+	s.built = build
 	if err != nil {
 		return nil, err
 	}
