@@ -119,7 +119,7 @@ func (s *session) readCode(ctx context.Context) error {
 			s.written(), s.options.AllowDirty)
 		switch {
 		case errors.Is(err, gitcode.ErrNoRepository):
-			s.warn("%v; the package will list this program's modules instead of your sources", err)
+			s.warn("code %s is %v; the package will list this program's modules instead of your sources", s.Manifest.Code.Git, gitcode.ErrNoRepository)
 		case err != nil:
 			return err
 		default:
