@@ -31,6 +31,7 @@ type Options struct {
 	Locked     bool            // never change the lock: what it lacks is a *DriftError
 	AllowDirty bool            // build although the user's sources have uncommitted changes
 	Retry      bool            // try the dead photos of the lock again
+	Repin      bool            // pin anew what the world does not have any more as it was locked
 	Until      string          // the last stage to run; empty runs all and publishes
 }
 
@@ -86,7 +87,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	s.resolver = pin.Resolver{
-		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Retry: o.Retry,
+		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Retry: o.Retry, Repin: o.Repin,
 	}
 	defer func() { err = errors.Join(err, s.resolver.Journal.Close()) }()
 	return run(s)
