@@ -175,7 +175,27 @@ func (s *session) pinSources(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.lock.Sources = append(lists, rows...)
+	return s.lockSources(append(lists, rows...))
+}
+
+// lockSources puts the pins into the lock. Files of the user's own are read on every
+// build, so that a pin may differ although its URL is in the lock.
+func (s *session) lockSources(pins []lock.Source) error {
+	if s.options.Locked {
+		var changes []lock.Change
+		for _, pin := range pins {
+			if locked, _ := s.lock.Source(pin.URL); locked != pin {
+				changes = append(changes, lock.Change{
+					Subject: lock.SourceLine, Kind: lock.Changed, Name: pin.URL,
+					Detail: fmt.Sprintf("%s -> %s", locked.Digest, pin.Digest),
+				})
+			}
+		}
+		if len(changes) > 0 {
+			return s.drift(changes)
+		}
+	}
+	s.lock.Sources = pins
 	s.lock.Sort()
 	return nil
 }
