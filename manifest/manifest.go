@@ -6,6 +6,8 @@
 // no clock.
 package manifest
 
+import "cmp"
+
 // Manifest is a checked manifest (version 1) with every default filled in.
 // Relative paths in it are relative to the folder that holds the file.
 type Manifest struct {
@@ -63,7 +65,7 @@ type Boxes struct {
 type Crop struct {
 	Pad   float64 // added on each side, as a fraction of the box's side
 	Shape string  // keep, stretch, square, letterbox
-	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels. A model needs one
+	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels
 }
 
 // Split says how photos are divided. The three fractions add up to 1.
@@ -76,11 +78,21 @@ type Split struct {
 type Model struct {
 	Layers        []Layer        `json:"layers"` // resolved: the name "article" is expanded by ArticleLayers
 	LayersName    string         `json:"-"`      // the name as written, empty when layers were listed
+	Size          int            `json:"-"`      // see Manifest.InputSide
 	Augment       Augment        `json:"augment"`
 	Optimizer     Optimizer      `json:"optimizer"`
 	Batch         int            `json:"batch"`
 	Epochs        int            `json:"epochs"`
 	EarlyStopping *EarlyStopping `json:"early_stopping,omitempty"` // nil trains every epoch
+}
+
+// articleSide is the side of the pictures that the article's network reads, in pixels.
+const articleSide = 128
+
+// InputSide returns the side, in pixels, of the square pictures that the model reads:
+// what model.size says, or else the size of the crops, or else the article's.
+func (m *Manifest) InputSide() int {
+	return cmp.Or(m.Model.Size, m.Crop.Size, articleSide)
 }
 
 // Layer is one layer of a sequential network on channels-last pictures.
