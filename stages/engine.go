@@ -119,10 +119,10 @@ func (e *StageError) Error() string { return e.Stage + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// StagesError says which stages ended a build, when several did.
-type StagesError struct{ Failed []*StageError }
+// FailedError says which stages ended a build, when several did.
+type FailedError struct{ Failed []*StageError }
 
-func (e *StagesError) Error() string {
+func (e *FailedError) Error() string {
 	var others []string
 	for _, f := range e.Failed[1:] {
 		others = append(others, f.Stage)
@@ -131,7 +131,7 @@ func (e *StagesError) Error() string {
 }
 
 // Unwrap returns the errors of the stages.
-func (e *StagesError) Unwrap() []error {
+func (e *FailedError) Unwrap() []error {
 	errs := make([]error, len(e.Failed))
 	for i, f := range e.Failed {
 		errs[i] = f
@@ -140,7 +140,7 @@ func (e *StagesError) Unwrap() []error {
 }
 
 // Build runs the plan: a stage whose action has a result is not run. A stage that fails
-// ends the build with a *StageError, or a *StagesError when several do; what has begun is
+// ends the build with a *StageError, or a *FailedError when several do; what has begun is
 // finished first, and what ran is kept.
 //
 // A blob that turns out to be missing or damaged costs time only: the stages that lead
@@ -230,7 +230,7 @@ func (e *Engine) attempt(ctx context.Context, p *Plan) (*Build, error) {
 	case len(failed) == 1:
 		return b, failed[0]
 	case len(failed) > 1:
-		return b, &StagesError{failed}
+		return b, &FailedError{failed}
 	}
 	return b, nil
 }
