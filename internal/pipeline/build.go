@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
 
@@ -128,9 +130,22 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 // pushStage is the name under which events tell of the push.
 const pushStage = "push"
 
-// publish makes the package the latest revision in the registry.
+// publish makes the package the latest revision in the registry. What was pushed before
+// and still is the latest is known by its hash alone: no file of it is looked at.
 func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registry) error {
-	rev, err := s.revision(ctx, o)
+	meta, err := s.meta(o)
+	if err != nil {
+		return err
+	}
+	pushed := fact{"pushed", reg.String(), s.Manifest.Name, s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
+	if known, ok := s.recall(ctx, pushed); ok {
+		latest, err := reg.Resolve(ctx, registry.Ref{Name: s.Manifest.Name})
+		if err == nil && latest.String() == known.Hex() {
+			o.Package = s.Manifest.Name + "@" + latest.String()
+			return nil
+		}
+	}
+	rev, err := s.revision(ctx, o, meta)
 	if err != nil {
 		return err
 	}
@@ -143,17 +158,22 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 		return &RegistryError{err}
 	}
 	o.Package, o.Created = s.Manifest.Name+"@"+top.String(), created
+	hash, err := cas.NewDigest(top.String(), 0)
+	if err != nil {
+		return err
+	}
+	s.remember(ctx, pushed, hash)
 	return nil
 }
 
 // revision describes the package to the registry. Nothing is read or hashed: the store
 // knows the digest of every file.
-func (s *session) revision(ctx context.Context, o *Outcome) (registry.Revision, error) {
-	meta, err := s.meta(o)
+func (s *session) revision(ctx context.Context, o *Outcome, meta []byte) (registry.Revision, error) {
+	value, err := quilt.ParseValue(meta)
 	if err != nil {
 		return registry.Revision{}, err
 	}
-	rev := registry.Revision{Message: s.Manifest.Message, Meta: meta}
+	rev := registry.Revision{Message: s.Manifest.Message, Meta: value}
 	for f, err := range o.Build.Tree(Pack).Files(ctx) {
 		if err != nil {
 			return registry.Revision{}, err

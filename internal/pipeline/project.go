@@ -24,7 +24,8 @@ type Project struct {
 	Lock     *lock.Lock         // nil when there is none yet
 	Settings []manifest.Setting // what replaces values of the file
 
-	file []byte // the text of the file itself, for the places of faults
+	file     []byte // the text of the file itself, for the places of faults
+	lockText []byte // the text of the lock
 }
 
 // manifestPath is the absolute path of the manifest.
@@ -52,7 +53,7 @@ func Open(path string, settings ...manifest.Setting) (*Project, error) {
 		// locks of their own.
 		LockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock",
 	}
-	p.Lock, err = lock.Read(p.LockPath)
+	p.Lock, p.lockText, err = lock.ReadFile(p.LockPath)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -289,11 +289,13 @@ func (s *session) drift(changes []lock.Change) error {
 
 // saveLock writes the lock. What the journal remembers is in it then.
 func (s *session) saveLock() error {
-	changed, err := lock.WriteFile(s.LockPath, s.lock)
-	if err != nil {
-		return err
+	if !s.lockIsOnDisk() {
+		changed, err := lock.WriteFile(s.LockPath, s.lock)
+		if err != nil {
+			return err
+		}
+		s.lockChanged = s.lockChanged || changed
 	}
-	s.lockChanged = s.lockChanged || changed
 	done := s.resolver.Journal
 	s.resolver.Journal = nil
 	return done.Remove()
