@@ -174,11 +174,16 @@ func (r *run) why(ctx context.Context, stage string, act action) ([]string, []Di
 	case len(differences) == 0:
 		return []string{"its result is not in the cache any more"}, nil
 	}
-	lines := make([]string, len(differences))
-	for i, d := range differences {
-		lines[i] = d.String()
+	return told(differences), differences
+}
+
+// told is the differences, a line each.
+func told(differences []Difference) []string {
+	var lines []string
+	for _, d := range differences {
+		lines = append(lines, d.String())
 	}
-	return lines, differences
+	return lines
 }
 
 // DiffActions returns in what the action now differs from the action old. Both are in the

@@ -373,6 +373,15 @@ func TestWhyComparesWithTheNearest(t *testing.T) {
 	if diff := cmp.Diff([]string{`Text: "other", was "R"`}, forecasts[1].Why); diff != "" {
 		t.Errorf("right (-want +got)\n%s", diff)
 	}
+	// What a stage reads is not known before it runs; what it does is.
+	f.version = 3
+	if forecasts, _, err = e.Preview(t.Context(), f.plan(t)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"behaviour version: 3, was 1", "stage right runs first"}, forecasts[2].Why); diff != "" {
+		t.Errorf("both, before right has run (-want +got)\n%s", diff)
+	}
+	f.version = 1
 	s, _ := build(t, e, f.plan(t)).Step("both")
 	if diff := cmp.Diff([]string{"input second: 1 changed (out)"}, s.Why); diff != "" {
 		t.Errorf("both (-want +got)\n%s", diff)
