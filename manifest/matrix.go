@@ -306,17 +306,19 @@ func (d *decoder) variant(root *yaml.Node, m *Manifest, number int) (variantTree
 	if len(sub.faults) > 0 {
 		return v, sub.faults
 	}
-	sub.titled(v.root, m.Message, title(v.set))
+	if at := child(root, "message"); at != nil {
+		titled(v.root, at, m.Message, v.set)
+	} else {
+		titled(v.root, child(root, matrixKey), "", v.set)
+	}
 	v.manifest = sub.manifest(v.root)
 	return v, sub.faults
 }
 
-// titled makes the message of a variant say which one it is.
-func (d *decoder) titled(root *yaml.Node, message, title string) {
-	node := textNode(strings.TrimSpace(message + " (" + title + ")"))
-	if at := child(root, "message"); at != nil {
-		node.Line, node.Column = at.Line, at.Column
-	}
+// titled makes the message of a variant say which one it is. It stands where at does.
+func titled(root, at *yaml.Node, message string, set []Setting) {
+	node := textNode(strings.TrimSpace(message + " (" + title(set) + ")"))
+	node.Line, node.Column = at.Line, at.Column
 	_ = place(root, "message", node, node) // root is a mapping: nothing is missing on the way
 }
 

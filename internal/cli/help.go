@@ -91,7 +91,9 @@ a question mark is left out when it does not apply.
   build    package created ran stages dead quarantined lock_changed
            metrics?[pictures accuracy[correct value low high] confusion[[]]
            classes[label precision recall f1 support] macro weighted]
-  check    manifest name
+           validation?[epoch loss accuracy]
+           of a matrix: variants[set[] error? and the above, if it was built] latest?
+  check    manifest name variants?[[]]
   diff     old, new[build time package? accuracy?] stages[stage only?
            differences[field old? new? files?[added removed changed first[]]]
            output?[added removed changed first[]] lost counters[name old new]]
@@ -113,5 +115,6 @@ a question mark is left out when it does not apply.
   verify   package files bytes missing[] changed[] extra[]
   version  version revision? modified? go platform
 
+Of a matrix, explain and plan answer with variants[set[] answer].
 With --dry-run, build answers as plan does. With --until, its package is empty.
 Digests are sha256:<hex>; the hashes of packages are 64 digits. Sizes are bytes.`

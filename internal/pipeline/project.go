@@ -27,7 +27,7 @@ type Project struct {
 
 	file     []byte             // the text of the file itself, for the places of faults
 	lockText []byte             // the text of the lock
-	variants []manifest.Variant // of the matrix; one without
+	variants []manifest.Variant // of the matrix
 }
 
 // manifestPath is the absolute path of the manifest.
@@ -45,9 +45,11 @@ func Open(path string, settings ...manifest.Setting) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	variants, err := manifest.Variants(path, file, settings)
-	if err != nil {
-		return nil, err
+	var variants []manifest.Variant
+	if len(m.Matrix) > 0 {
+		if variants, err = manifest.Variants(path, file, settings); err != nil {
+			return nil, err
+		}
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
