@@ -312,6 +312,10 @@ func TestHostile(t *testing.T) {
 		"deep mappings":        {minimal + "crop: " + strings.Repeat("{a: ", almost/4), "not YAML: exceeded max depth"},
 		"deep indent":          {minimal + strings.Repeat("- ", almost/2), "not YAML"},
 		"deep but legal":       {minimal + "crop: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "\n", "crop: want a mapping"},
+		"a deep variant":       {minimal + "matrix: {crop: [" + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "]}\n", "crop: want a mapping"},
+		"large variants":       {minimal + "matrix: {crop: [" + strings.Repeat("{"+strings.Repeat("a: {}, ", 500)+"},", 63) + "{}]}\n", "more faults from here on"},
+		"many axes":            {minimal + "matrix: {" + strings.Repeat("crop: [1], ", almost/16) + "}\n", "matrix: want at most 16 settings"},
+		"many different axes":  {minimal + "matrix: {" + manyAxes(almost-16) + "}\n", "matrix: want at most 16 settings"},
 		"many keys":            {minimal + strings.Repeat("a: 1\n", almost/5), "more faults from here on"},
 		"many different keys":  {minimal + manyKeys(almost), "more faults from here on"},
 		"many labels":          {strings.Replace(minimal, "[", "["+strings.Repeat("A,", almost/2), 1), "want 2 to 601 labels, got"},
@@ -338,6 +342,14 @@ func TestHostile(t *testing.T) {
 			t.Logf("%v", time.Since(start))
 		})
 	}
+}
+
+func manyAxes(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size-24; i++ {
+		fmt.Fprintf(&b, "crop.k%d: [1], ", i)
+	}
+	return b.String()
 }
 
 func manyKeys(size int) string {

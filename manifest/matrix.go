@@ -15,6 +15,9 @@ import (
 // is a slip of the pen.
 const MaxVariants = 64
 
+// maxAxes bounds the settings that a matrix varies.
+const maxAxes = 16
+
 // Axis is a setting that a matrix varies.
 type Axis struct {
 	Path   string   // of the setting, such as model.optimizer.learning_rate
@@ -92,6 +95,10 @@ type matrix struct{ to *[]Axis }
 func (v matrix) decode(d *decoder, n *yaml.Node, path string) {
 	if kindOf(n) != isMapping {
 		d.mismatch(n, path, "a mapping from settings to lists of values", "write `seed: [1, 2, 3]`")
+		return
+	}
+	if len(n.Content)/2 > maxAxes {
+		d.fault(n, path, fmt.Sprintf("want at most %d settings, got %d", maxAxes, len(n.Content)/2), "")
 		return
 	}
 	var axes []Axis // stays nil when empty, so that there is one form of none
@@ -209,7 +216,7 @@ func parsed(text string) *yaml.Node {
 
 func (v matrix) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{
-		Type:          "object",
+		Type: "object", MaxProperties: length(maxAxes),
 		PropertyNames: &jsonschema.Schema{Type: "string", Pattern: variable.String()},
 		AdditionalProperties: &jsonschema.Schema{
 			Type: "array", MinItems: length(1), MaxItems: length(MaxVariants), Items: &jsonschema.Schema{},
@@ -241,6 +248,9 @@ func (d *decoder) variants(root *yaml.Node, m *Manifest, settings []Setting) []v
 	first := make(map[string]string) // what a variant builds -> its title
 	variants := make([]variantTree, 0, total)
 	for i := range total {
+		if len(d.faults) > maxFaults {
+			break // nobody reads further
+		}
 		v, faults := d.variant(root, m, i)
 		for _, f := range faults {
 			if !written[[2]int{f.Line, f.Column}] {
