@@ -26,42 +26,17 @@ type contraction struct {
 	bBatch, bDepth, bCol []int32
 	cBatch, cRow, cCol   []int32
 	a, b, packed, c      slot
+	rows                 int // of C; aRow is filled up to whole tiles
 	tile                 tile
 }
 
 const (
-	// tileRows and tileCols are the part of C that a kernel keeps in registers: 6 rows
-	// of two AVX2 vectors are 12 of its 16 registers.
-	tileRows, tileCols = 6, 16
 	// depth is how much of k is done at a time: a panel of B of that depth is 16 KB,
 	// half a first-level cache. Between, the sums wait in memory: same chain, same bits.
 	depth = 256
 	// group is how many tiles are done with a panel before the next.
 	group = 16
 )
-
-// tile is a kernel: it continues the sums of tileRows × tileCols elements, which lie
-// side by side at c, over k steps. Row i of A is at rows[i]; offsets are in bytes.
-type tile struct {
-	name string
-	run  func(c *float32, rows *[tileRows]unsafe.Pointer, offsets *int32, b *float32, k int)
-}
-
-// portableTile is the definition that the assembly must match bit for bit.
-func portableTile(c *float32, rows *[tileRows]unsafe.Pointer, offsets *int32, b *float32, k int) {
-	sums := unsafe.Slice(c, tileRows*tileCols)
-	panel := unsafe.Slice(b, k*tileCols)
-	for step, offset := range unsafe.Slice(offsets, k) {
-		line := panel[step*tileCols:][:tileCols]
-		for i, row := range rows {
-			x := *(*float32)(unsafe.Add(row, offset))
-			sum := sums[i*tileCols:][:tileCols]
-			for j, y := range line {
-				sum[j] = fma(x, y, sum[j])
-			}
-		}
-	}
-}
 
 func (t *contraction) panels() int { return (len(t.bCol) + tileCols - 1) / tileCols }
 
@@ -71,11 +46,15 @@ func (t *contraction) plan(p *plan) {
 	inBytes(t.aRow)
 	inBytes(t.aDepth)
 	t.tile = p.backend.tile
+	// Rows that are not there repeat the last one; nobody stores them.
+	t.rows = len(t.aRow)
+	for len(t.aRow)%tileRows != 0 {
+		t.aRow = append(t.aRow, t.aRow[t.rows-1])
+	}
 	t.packed = p.temporary(len(t.bBatch) * t.panels() * len(t.bDepth) * tileCols * 4)
 	rows := len(t.bBatch) * t.panels() * len(t.bDepth)
 	p.do(rows, elements/tileCols, t.pack, t.b, t.packed)
-	tiles := (len(t.aRow) + tileRows - 1) / tileRows
-	groups := (tiles + group - 1) / group
+	groups := (len(t.aRow)/tileRows + group - 1) / group
 	p.do(len(t.aBatch)*t.panels()*groups, 1, t.multiply, t.a, t.packed, t.c)
 }
 
@@ -103,36 +82,28 @@ func (t *contraction) pack(r *run, _ *scratch, lo, hi int) {
 
 // multiply does groups of tiles.
 func (t *contraction) multiply(r *run, s *scratch, lo, hi int) {
-	const size = tileRows * tileCols
-	sums := unsafe.Slice((*float32)(s.at(group*size*4).base), group*size)
-	tiles := (len(t.aRow) + tileRows - 1) / tileRows
+	sums := unsafe.Slice((*float32)(s.at(group*tileSize*4).base), group*tileSize)
+	tiles := len(t.aRow) / tileRows
 	groups := (tiles + group - 1) / group
 	for i := lo; i < hi; i++ {
 		first, panel, batch := i%groups*group, i/groups%t.panels(), i/groups/t.panels()
 		count := min(group, tiles-first)
-		clear(sums[:count*size])
+		clear(sums[:count*tileSize])
 		t.sum(r, sums, first, count, panel, batch)
 		for j := range count {
-			t.store(r, sums[j*size:], (first+j)*tileRows, panel*tileCols, batch)
+			t.store(r, sums[j*tileSize:], (first+j)*tileRows, panel*tileCols, batch)
 		}
 	}
 }
 
 func (t *contraction) sum(r *run, sums []float32, first, count, panel, batch int) {
-	const size = tileRows * tileCols
-	a := unsafe.Add(r.at[t.a], int(t.aBatch[batch])*4)
+	a := (*byte)(unsafe.Add(r.at[t.a], int(t.aBatch[batch])*4))
 	b := slice[float32](r, t.packed, len(t.bBatch)*t.panels()*len(t.bDepth)*tileCols)
 	b = b[(batch*t.panels()+panel)*len(t.bDepth)*tileCols:]
-	var rows [tileRows]unsafe.Pointer
 	for from := 0; from < len(t.aDepth); from += depth {
 		n := min(depth, len(t.aDepth)-from)
 		for j := range count {
-			for row := range rows {
-				// Rows that are not there repeat the last one; nobody stores them.
-				at := min((first+j)*tileRows+row, len(t.aRow)-1)
-				rows[row] = unsafe.Add(a, t.aRow[at])
-			}
-			t.tile.run(&sums[j*size], &rows, &t.aDepth[from], &b[from*tileCols], n)
+			t.tile.run(&sums[j*tileSize], a, &t.aRow[(first+j)*tileRows], &t.aDepth[from], &b[from*tileCols], n)
 		}
 	}
 }

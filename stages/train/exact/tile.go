@@ -1,29 +1,59 @@
 package exact
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+)
 
-// chooseTile returns the kernels of a name, or the fastest that the processor has.
+//go:generate go run ./generate -out tile_amd64.s -stubs tile_amd64.go -pkg exact
+
+const (
+	// tileRows and tileCols are the part of a product that a kernel keeps in registers:
+	// 6 rows of two AVX2 vectors are 12 of the 16 registers.
+	tileRows, tileCols = 6, 16
+	tileSize           = tileRows * tileCols
+)
+
+// tile is a kernel: it continues the sums of tileRows × tileCols elements, which lie
+// side by side at c, over k > 0 steps. Row i of A begins rows[i] bytes from a, and its
+// element of step s lies offsets[s] bytes from there; b holds tileCols elements a step.
+type tile struct {
+	name string
+	run  func(c *float32, a *byte, rows, offsets *int32, b *float32, k int)
+}
+
+// portableTile is the definition that the assembly matches bit for bit.
+func portableTile(c *float32, a *byte, rows, offsets *int32, b *float32, k int) {
+	sums := unsafe.Slice(c, tileSize)
+	panel := unsafe.Slice(b, k*tileCols)
+	for step, offset := range unsafe.Slice(offsets, k) {
+		line := panel[step*tileCols:][:tileCols]
+		for i, row := range unsafe.Slice(rows, tileRows) {
+			x := *(*float32)(unsafe.Add(unsafe.Pointer(a), int(row)+int(offset)))
+			sum := sums[i*tileCols:][:tileCols]
+			for j, y := range line {
+				sum[j] = fma(x, y, sum[j])
+			}
+		}
+	}
+}
+
+// tiles returns the kernels that this processor can run, the fastest first.
+func tiles() []tile { return append(assembled(), tile{"portable", portableTile}) }
+
+// chooseTile returns the kernels of a name, or the fastest.
 func chooseTile(name string) (tile, error) {
-	portable := tile{"portable", portableTile}
-	all := append(assembled(), portable)
+	all := tiles()
 	if name == "" {
 		return all[0], nil
 	}
+	var names []string
 	for _, t := range all {
 		if t.name == name {
 			return t, nil
 		}
+		names = append(names, t.name)
 	}
-	return tile{}, fmt.Errorf("exact backend: kernels %q: this processor has %s", name, names(all))
-}
-
-func names(all []tile) string {
-	list := ""
-	for i, t := range all {
-		if i > 0 {
-			list += ", "
-		}
-		list += t.name
-	}
-	return list
+	return tile{}, fmt.Errorf("exact backend: kernels %q: this processor has %s", name, strings.Join(names, ", "))
 }

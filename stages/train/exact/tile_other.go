@@ -1,5 +1,0 @@
-package exact
-
-// assembled returns the kernels in assembly that this processor can run, the fastest
-// first.
-func assembled() []tile { return nil }
