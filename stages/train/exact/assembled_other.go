@@ -3,4 +3,4 @@
 package exact
 
 // assembled returns the kernels in assembly that this processor can run: none.
-func assembled() []tile { return nil }
+func assembled() []kernels { return nil }

@@ -43,7 +43,7 @@ func Register() {
 type Backend struct {
 	pool      *pool
 	memory    memory
-	tile      tile
+	kernels   kernels
 	finalized atomic.Bool
 }
 
@@ -56,10 +56,10 @@ var _ compute.Backend = (*Backend)(nil)
 //
 // None of it changes a result.
 func New(config string) (*Backend, error) {
-	workers, kernels := runtime.GOMAXPROCS(0), os.Getenv(KernelsVariable)
+	workers, name := runtime.GOMAXPROCS(0), os.Getenv(KernelsVariable)
 	for option := range strings.SplitSeq(config, ",") {
-		name, value, _ := strings.Cut(option, "=")
-		switch name {
+		key, value, _ := strings.Cut(option, "=")
+		switch key {
 		case "":
 		case "workers":
 			n, err := strconv.Atoi(value)
@@ -68,16 +68,16 @@ func New(config string) (*Backend, error) {
 			}
 			workers = n
 		case "kernels":
-			kernels = value
+			name = value
 		default:
 			return nil, fmt.Errorf("exact backend: option %q: want workers=N or kernels=portable|avx2", option)
 		}
 	}
-	tile, err := chooseTile(kernels)
+	chosen, err := chooseKernels(name)
 	if err != nil {
 		return nil, err
 	}
-	return &Backend{pool: newPool(workers), tile: tile}, nil
+	return &Backend{pool: newPool(workers), kernels: chosen}, nil
 }
 
 // Name implements compute.Backend.
@@ -88,7 +88,7 @@ func (b *Backend) String() string { return Name }
 
 // Description implements compute.Backend.
 func (b *Backend) Description() string {
-	return fmt.Sprintf("exact: the same bits everywhere (%s kernels, %d workers)", b.tile.name, b.pool.size)
+	return fmt.Sprintf("exact: the same bits everywhere (%s kernels, %d workers)", b.kernels.name, b.pool.size)
 }
 
 // NumDevices implements compute.Backend: there is one device, the processor.

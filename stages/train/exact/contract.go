@@ -25,6 +25,7 @@ type contraction struct {
 	aBatch, aRow, aDepth []int32
 	bBatch, bDepth, bCol []int32
 	cBatch, cRow, cCol   []int32
+	bRuns, cRuns         []bool // for each panel: its columns lie side by side
 	a, b, packed, c      slot
 	rows                 int // of C; aRow is filled up to whole tiles
 	tile                 tile
@@ -45,7 +46,8 @@ func (t *contraction) plan(p *plan) {
 	// The kernels step through A in bytes.
 	inBytes(t.aRow)
 	inBytes(t.aDepth)
-	t.tile = p.backend.tile
+	t.bRuns, t.cRuns = runs(t.bCol), runs(t.cCol)
+	t.tile = p.backend.kernels.tile
 	// Rows that are not there repeat the last one; nobody stores them.
 	t.rows = len(t.aRow)
 	for len(t.aRow)%tileRows != 0 {
@@ -73,6 +75,10 @@ func (t *contraction) pack(r *run, _ *scratch, lo, hi int) {
 		line := dst[i*tileCols:][:tileCols]
 		base := unsafe.Add(r.at[t.b], int(t.bBatch[i/len(t.bDepth)/t.panels()]+t.bDepth[k])*4)
 		cols := t.bCol[panel*tileCols : min((panel+1)*tileCols, len(t.bCol))]
+		if t.bRuns[panel] && len(cols) == tileCols {
+			*(*[tileCols]float32)(line) = *(*[tileCols]float32)(unsafe.Add(base, int(cols[0])*4))
+			continue
+		}
 		for j, o := range cols {
 			line[j] = *(*float32)(unsafe.Add(base, int(o)*4))
 		}
@@ -103,14 +109,14 @@ func (t *contraction) sum(r *run, sums []float32, first, count, panel, batch int
 	for from := 0; from < len(t.aDepth); from += depth {
 		n := min(depth, len(t.aDepth)-from)
 		for j := range count {
-			t.tile.run(&sums[j*tileSize], a, &t.aRow[(first+j)*tileRows], &t.aDepth[from], &b[from*tileCols], n)
+			t.tile(&sums[j*tileSize], a, &t.aRow[(first+j)*tileRows], &t.aDepth[from], &b[from*tileCols], n)
 		}
 	}
 }
 
 func (t *contraction) store(r *run, sums []float32, row, col, batch int) {
 	cols := t.cCol[col:min(col+tileCols, len(t.cCol))]
-	dense := int(cols[len(cols)-1]-cols[0]) == len(cols)-1 && (len(cols) < 2 || cols[1] > cols[0])
+	dense := t.cRuns[col/tileCols]
 	for i, o := range t.cRow[row:min(row+tileRows, len(t.cRow))] {
 		base := unsafe.Add(r.at[t.c], int(t.cBatch[batch]+o)*4)
 		from := sums[i*tileCols:]
@@ -122,6 +128,19 @@ func (t *contraction) store(r *run, sums []float32, row, col, batch int) {
 			*(*float32)(unsafe.Add(base, int(c)*4)) = from[j]
 		}
 	}
+}
+
+// runs says for each panel whether its columns lie one after the other.
+func runs(cols []int32) []bool {
+	var list []bool
+	for panel := range slices.Chunk(cols, tileCols) {
+		run := true
+		for j, o := range panel {
+			run = run && o == panel[0]+int32(j)
+		}
+		list = append(list, run)
+	}
+	return list
 }
 
 // planOther plans a contraction of another type: the definition, in a plain loop.

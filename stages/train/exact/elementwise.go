@@ -160,13 +160,21 @@ func (f *function) elementwise(op compute.OpType, shape shapes.Shape, in ...*nod
 		}
 		return f.convert(n, result), nil
 	}
-	k := kernelFor(op, operand)
+	k := f.kernelFor(op, operand)
 	if k == nil {
 		return nil, fmt.Errorf("exact backend: operation %s on %s: %w", op, operand, compute.ErrNotImplemented)
 	}
 	n := f.node(op, shape, in...)
 	n.kernel = k
 	return n, nil
+}
+
+// kernelFor returns the kernel of an element-wise operation, nil if there is none.
+func (f *function) kernelFor(op compute.OpType, dtype dtypes.DType) kernel {
+	if k := f.builder.backend.kernels.vectors[op]; k != nil && dtype == dtypes.Float32 {
+		return k
+	}
+	return kernelFor(op, dtype)
 }
 
 func withType(shape shapes.Shape, dtype dtypes.DType) shapes.Shape {

@@ -122,7 +122,7 @@ func (f *function) scatter(op, with compute.OpType, operand, indices, updates co
 			return f.scatter(op, with, wide[0], indices, wide[1], vectorAxis, windowAxes, inserted, toOperand)
 		}, in[0], in[2]))
 	}
-	k := kernelFor(with, shape.DType)
+	k := f.kernelFor(with, shape.DType)
 	if k == nil {
 		return nil, unsupported(fmt.Sprintf("%s on %s", op, shape.DType))
 	}

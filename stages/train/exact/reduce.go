@@ -92,7 +92,7 @@ func (f *function) reduce(op, with compute.OpType, x compute.Value, axes []int) 
 			return f.reduce(op, with, wide[0], axes)
 		}, in[0]))
 	}
-	k := kernelFor(with, dtype)
+	k := f.kernelFor(with, dtype)
 	if k == nil {
 		return nil, unsupported(fmt.Sprintf("%s on %s", op, dtype))
 	}
@@ -217,8 +217,8 @@ func (f *function) ArgMinMax(x compute.Value, axis int, output dtypes.DType, lea
 	if !output.IsInt() || in[0].shape.DType == dtypes.Bool {
 		return nil, unsupported(fmt.Sprintf("ArgMinMax of %s to %s", in[0].shape.DType, output))
 	}
-	better := kernelFor(map[bool]compute.OpType{true: compute.OpTypeLessThan, false: compute.OpTypeGreaterThan}[least], in[0].shape.DType)
-	equal := kernelFor(compute.OpTypeEqual, in[0].shape.DType)
+	better := f.kernelFor(map[bool]compute.OpType{true: compute.OpTypeLessThan, false: compute.OpTypeGreaterThan}[least], in[0].shape.DType)
+	equal := f.kernelFor(compute.OpTypeEqual, in[0].shape.DType)
 	n := f.node(compute.OpTypeArgMinMax, withType(shape, dtypes.Int64), in[0])
 	n.lower = func(p *plan) {
 		from := p.slot(in[0])

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unsafe"
+
+	"github.com/gomlx/compute"
 )
 
 //go:generate go run ./generate -out tile_amd64.s -stubs tile_amd64.go -pkg exact
@@ -15,13 +17,18 @@ const (
 	tileSize           = tileRows * tileCols
 )
 
-// tile is a kernel: it continues the sums of tileRows × tileCols elements, which lie
+// kernels is a set of kernels that compute the same bits as any other.
+type kernels struct {
+	name string
+	tile tile
+	// vectors are element-wise kernels of float32 to use instead of kernelFor's.
+	vectors map[compute.OpType]kernel
+}
+
+// tile is a kernel of products: it continues the sums of tileRows × tileCols elements, which lie
 // side by side at c, over k > 0 steps. Row i of A begins rows[i] bytes from a, and its
 // element of step s lies offsets[s] bytes from there; b holds tileCols elements a step.
-type tile struct {
-	name string
-	run  func(c *float32, a *byte, rows, offsets *int32, b *float32, k int)
-}
+type tile func(c *float32, a *byte, rows, offsets *int32, b *float32, k int)
 
 // portableTile is the definition that the assembly matches bit for bit.
 func portableTile(c *float32, a *byte, rows, offsets *int32, b *float32, k int) {
@@ -39,21 +46,23 @@ func portableTile(c *float32, a *byte, rows, offsets *int32, b *float32, k int) 
 	}
 }
 
-// tiles returns the kernels that this processor can run, the fastest first.
-func tiles() []tile { return append(assembled(), tile{"portable", portableTile}) }
+// allKernels returns the kernels that this processor can run, the fastest first.
+func allKernels() []kernels {
+	return append(assembled(), kernels{name: "portable", tile: portableTile})
+}
 
-// chooseTile returns the kernels of a name, or the fastest.
-func chooseTile(name string) (tile, error) {
-	all := tiles()
+// chooseKernels returns the kernels of a name, or the fastest.
+func chooseKernels(name string) (kernels, error) {
+	all := allKernels()
 	if name == "" {
 		return all[0], nil
 	}
 	var names []string
-	for _, t := range all {
-		if t.name == name {
-			return t, nil
+	for _, k := range all {
+		if k.name == name {
+			return k, nil
 		}
-		names = append(names, t.name)
+		names = append(names, k.name)
 	}
-	return tile{}, fmt.Errorf("exact backend: kernels %q: this processor has %s", name, strings.Join(names, ", "))
+	return kernels{}, fmt.Errorf("exact backend: kernels %q: this processor has %s", name, strings.Join(names, ", "))
 }

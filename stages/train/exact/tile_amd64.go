@@ -6,3 +6,33 @@ package exact
 //
 //go:noescape
 func tileAVX2(c *float32, a *byte, rows *int32, offsets *int32, b *float32, k int)
+
+// addAVX2 is a + b.
+//
+//go:noescape
+func addAVX2(dst *float32, a *float32, b *float32, n int)
+
+// subAVX2 is a - b.
+//
+//go:noescape
+func subAVX2(dst *float32, a *float32, b *float32, n int)
+
+// mulAVX2 is a · b.
+//
+//go:noescape
+func mulAVX2(dst *float32, a *float32, b *float32, n int)
+
+// divAVX2 is a / b.
+//
+//go:noescape
+func divAVX2(dst *float32, a *float32, b *float32, n int)
+
+// maxAVX2 is maximum.
+//
+//go:noescape
+func maxAVX2(dst *float32, a *float32, b *float32, n int)
+
+// minAVX2 is minimum.
+//
+//go:noescape
+func minAVX2(dst *float32, a *float32, b *float32, n int)

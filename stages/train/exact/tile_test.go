@@ -75,9 +75,9 @@ func FuzzKernelsGiveTheSameBits(f *testing.F) {
 	f.Fuzz(func(t *testing.T, m, k, n uint16, seed uint64) {
 		rows, deep, cols := 1+int(m)%128, 1+int(k)%700, 1+int(n)%64
 		want := product3(t, "portable", rows, deep, cols, seed)
-		for _, kernels := range tiles() {
-			if got := product3(t, kernels.name, rows, deep, cols, seed); !slices.Equal(got, want) {
-				t.Errorf("%s kernels differ from the portable ones on %d×%d×%d", kernels.name, rows, deep, cols)
+		for _, set := range allKernels() {
+			if got := product3(t, set.name, rows, deep, cols, seed); !slices.Equal(got, want) {
+				t.Errorf("%s kernels differ from the portable ones on %d×%d×%d", set.name, rows, deep, cols)
 			}
 		}
 	})
@@ -85,8 +85,8 @@ func FuzzKernelsGiveTheSameBits(f *testing.F) {
 
 func TestKernelsCanBeForced(t *testing.T) {
 	t.Setenv(KernelsVariable, "portable")
-	if b := newBackend(t, ""); b.tile.name != "portable" {
-		t.Errorf("%s=portable: kernels are %s", KernelsVariable, b.tile.name)
+	if b := newBackend(t, ""); b.kernels.name != "portable" {
+		t.Errorf("%s=portable: kernels are %s", KernelsVariable, b.kernels.name)
 	}
 	for _, config := range []string{"kernels=quantum", "workers=0", "workers=many", "colour=red"} {
 		if b, err := New(config); err == nil {

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
 	"github.com/gomlx/compute/shapes"
 )
@@ -20,6 +21,7 @@ type windows struct {
 	before          []int // padding
 	run             int
 	width           int
+	inside          []int32 // offsets of a window's elements, if no window stands out or has holes
 }
 
 func newWindows(in, out shapes.Shape, size, stride, holes, dilation []int, padding [][2]int) *windows {
@@ -39,6 +41,13 @@ func newWindows(in, out shapes.Shape, size, stride, holes, dilation []int, paddi
 	}
 	w.in, w.out, w.inSteps = w.in[:last], w.out[:last], w.inSteps[:last]
 	w.size, w.stride, w.holes, w.dilation, w.before = w.size[:last], w.stride[:last], w.holes[:last], w.dilation[:last], w.before[:last]
+	if w.plain() {
+		apart := make([]int, last)
+		for axis := range apart {
+			apart[axis] = w.dilation[axis] * w.inSteps[axis]
+		}
+		w.inside = offsets(w.size, apart)
+	}
 	return w
 }
 
@@ -53,10 +62,38 @@ func (w *windows) idle(axis int) bool {
 	return w.size[axis] == 1 && w.stride[axis] == 1 && w.holes[axis] == 1 && w.before[axis] == 0 && w.in[axis] == w.out[axis]
 }
 
+// plain says whether all elements of all windows are in the input.
+func (w *windows) plain() bool {
+	for axis, size := range w.size {
+		end := (w.out[axis]-1)*w.stride[axis] + (size-1)*w.dilation[axis]
+		if w.holes[axis] != 1 || w.before[axis] != 0 || end >= w.in[axis] {
+			return false
+		}
+	}
+	return true
+}
+
+// base returns the offset of the first element of the i-th window, when all are inside.
+func (w *windows) base(i int) int {
+	offset := 0
+	for axis := len(w.out) - 1; axis >= 0; axis-- {
+		offset += i % w.out[axis] * w.stride[axis] * w.inSteps[axis]
+		i /= w.out[axis]
+	}
+	return offset
+}
+
 // visit calls f with the offset of each input element, or run, of the i-th window, in
 // the order of the window.
 func (w *windows) visit(i int, f func(offset int)) {
-	var position [8]int
+	if w.inside != nil {
+		base := w.base(i)
+		for _, o := range w.inside {
+			f(base + int(o))
+		}
+		return
+	}
+	var position [maxSliding]int
 	for axis := len(w.out) - 1; axis >= 0; axis-- {
 		position[axis] = i%w.out[axis]*w.stride[axis] - w.before[axis]
 		i /= w.out[axis]
@@ -64,7 +101,7 @@ func (w *windows) visit(i int, f func(offset int)) {
 	w.descend(&position, 0, 0, f)
 }
 
-func (w *windows) descend(position *[8]int, axis, offset int, f func(int)) {
+func (w *windows) descend(position *[maxSliding]int, axis, offset int, f func(int)) {
 	if axis == len(w.size) {
 		f(offset)
 		return
@@ -100,7 +137,7 @@ func (f *function) ReduceWindow(x compute.Value, reduction compute.ReduceOpType,
 		compute.ReduceOpSum: compute.OpTypeAdd, compute.ReduceOpProduct: compute.OpTypeMul,
 		compute.ReduceOpMax: compute.OpTypeMax, compute.ReduceOpMin: compute.OpTypeMin,
 	}[reduction]
-	k := kernelFor(with, dtype)
+	k := f.kernelFor(with, dtype)
 	if k == nil || shape.Rank() > maxSliding {
 		return nil, unsupported(fmt.Sprintf("ReduceWindow %s on %s", reduction, in[0].shape))
 	}
@@ -151,7 +188,7 @@ func (f *function) selectAndScatter(op, better compute.OpType, operand, source c
 	if !pooled.Equal(in[1].shape) {
 		return nil, fmt.Errorf("exact backend: %s of %s: source is %s, want %s", op, in[0].shape, in[1].shape, pooled)
 	}
-	s := &selection{better: kernelFor(better, dtype), add: kernelFor(compute.OpTypeAdd, dtype)}
+	s := &selection{better: f.kernelFor(better, dtype), add: f.kernelFor(compute.OpTypeAdd, dtype)}
 	if s.better == nil || s.add == nil || pooled.Rank() > maxSliding {
 		return nil, unsupported(fmt.Sprintf("%s on %s", op, in[0].shape))
 	}
@@ -161,7 +198,11 @@ func (f *function) selectAndScatter(op, better compute.OpType, operand, source c
 		s.to = p.result(n)
 		s.windows = newWindows(in[0].shape, pooled, size, stride, nil, nil, padding)
 		s.lay()
-		p.do(s.parts, 1, s.work, s.operand, s.source, s.to)
+		work := s.work
+		if dtype == dtypes.Float32 && better == compute.OpTypeGreaterThan && s.inside != nil {
+			work = s.workMax
+		}
+		p.do(s.parts, 1, work, s.operand, s.source, s.to)
 	}
 	return n, nil
 }
@@ -184,6 +225,27 @@ func (s *selection) lay() {
 	}
 	s.each = product(s.out) / max(1, s.parts)
 	s.size = product(s.in) * s.run / max(1, s.parts)
+}
+
+// workMax is work for what max pooling's gradient usually is: float32, every window
+// inside. It gives the same result.
+func (s *selection) workMax(r *run, _ *scratch, lo, hi int) {
+	clear(slice[float32](r, s.to, s.parts*s.size)[lo*s.size : hi*s.size])
+	for i := lo * s.each; i < hi*s.each; i++ {
+		base := s.base(i) * 4
+		operand, to := unsafe.Add(r.at[s.operand], base), unsafe.Add(r.at[s.to], base)
+		source := unsafe.Slice((*float32)(unsafe.Add(r.at[s.source], i*s.run*4)), s.run)
+		for c, v := range source {
+			best := s.inside[0]
+			most := *(*float32)(unsafe.Add(operand, (int(best)+c)*4))
+			for _, o := range s.inside[1:] {
+				if x := *(*float32)(unsafe.Add(operand, (int(o)+c)*4)); x > most {
+					best, most = o, x
+				}
+			}
+			*(*float32)(unsafe.Add(to, (int(best)+c)*4)) += v
+		}
+	}
 }
 
 func (s *selection) work(r *run, scratch *scratch, lo, hi int) {

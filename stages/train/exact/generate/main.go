@@ -17,7 +17,7 @@ const (
 // The 12 sums stay in registers. For each step of the depth, two vectors of B are
 // loaded, and each row's element of A is spread over a vector and multiplied into two
 // sums: 12 fused multiply-adds on 9 loads, so the multipliers are the limit.
-func main() {
+func tile() {
 	TEXT("tileAVX2", NOSPLIT, "func(c *float32, a *byte, rows *int32, offsets *int32, b *float32, k int)")
 	Pragma("noescape")
 	Doc("tileAVX2 is portableTile with AVX2 and FMA.")
@@ -73,5 +73,49 @@ func main() {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// vector writes a function of two vectors, eight elements at a time; n > 0 is a multiple
+// of eight.
+func vector(name, doc string, combine func(a, b, result reg.VecVirtual)) {
+	TEXT(name, NOSPLIT, "func(dst, a, b *float32, n int)")
+	Pragma("noescape")
+	Doc(name + " " + doc)
+	dst := Load(Param("dst"), GP64())
+	a := Load(Param("a"), GP64())
+	b := Load(Param("b"), GP64())
+	n := Load(Param("n"), GP64())
+	i := GP64()
+	XORQ(i, i)
+	Label("eight")
+	x, y, z := YMM(), YMM(), YMM()
+	VMOVUPS(Mem{Base: a, Index: i, Scale: 4}, x)
+	VMOVUPS(Mem{Base: b, Index: i, Scale: 4}, y)
+	combine(x, y, z)
+	VMOVUPS(z, Mem{Base: dst, Index: i, Scale: 4})
+	ADDQ(Imm(8), i)
+	CMPQ(i, n)
+	JLT(LabelRef("eight"))
+	VZEROUPPER()
+	RET()
+}
+
+// A processor's maximum is its second operand when either is NaN, which is right but
+// for a NaN in the first: unordered with itself, it is put in its place.
+func orNaN(a, result reg.VecVirtual) {
+	const unordered = 3
+	mask := YMM()
+	VCMPPS(Imm(unordered), a, a, mask)
+	VBLENDVPS(mask, a, result, result)
+}
+
+func main() {
+	tile()
+	vector("addAVX2", "is a + b.", func(a, b, r reg.VecVirtual) { VADDPS(b, a, r) })
+	vector("subAVX2", "is a - b.", func(a, b, r reg.VecVirtual) { VSUBPS(b, a, r) })
+	vector("mulAVX2", "is a · b.", func(a, b, r reg.VecVirtual) { VMULPS(b, a, r) })
+	vector("divAVX2", "is a / b.", func(a, b, r reg.VecVirtual) { VDIVPS(b, a, r) })
+	vector("maxAVX2", "is maximum.", func(a, b, r reg.VecVirtual) { VMAXPS(b, a, r); orNaN(a, r) })
+	vector("minAVX2", "is minimum.", func(a, b, r reg.VecVirtual) { VMINPS(b, a, r); orNaN(a, r) })
 	Generate()
 }
