@@ -14,7 +14,7 @@ func assembled() []kernels {
 	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA {
 		return nil
 	}
-	avx2 := kernels{name: "avx2", tile: tileAVX2, vectors: make(map[compute.OpType]kernel)}
+	avx2 := kernels{name: "avx2", tile: tileAVX2, selectMax: selectMaxAVX2, vectors: make(map[compute.OpType]kernel)}
 	for op, f := range map[compute.OpType]func(dst, a, b *float32, n int){
 		compute.OpTypeAdd: addAVX2, compute.OpTypeSub: subAVX2, compute.OpTypeMul: mulAVX2,
 		compute.OpTypeDiv: divAVX2, compute.OpTypeMax: maxAVX2, compute.OpTypeMin: minAVX2,

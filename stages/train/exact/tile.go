@@ -23,6 +23,10 @@ type kernels struct {
 	tile tile
 	// vectors are element-wise kernels of float32 to use instead of kernelFor's.
 	vectors map[compute.OpType]kernel
+	// selectMax, if there is one, does n elements, a multiple of 8, of a window's
+	// gradient; inside holds the bytes from operand, and from to, to each of count
+	// elements of the window.
+	selectMax func(to, operand *byte, source *float32, inside *int32, count, n int)
 }
 
 // tile is a kernel of products: it continues the sums of tileRows × tileCols elements, which lie

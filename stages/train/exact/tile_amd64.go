@@ -7,6 +7,11 @@ package exact
 //go:noescape
 func tileAVX2(c *float32, a *byte, rows *int32, offsets *int32, b *float32, k int)
 
+// selectMaxAVX2 adds n elements of source, a multiple of 8, to where the largest of count operands is.
+//
+//go:noescape
+func selectMaxAVX2(to *byte, operand *byte, source *float32, inside *int32, count int, n int)
+
 // addAVX2 is a + b.
 //
 //go:noescape

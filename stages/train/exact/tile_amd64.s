@@ -77,6 +77,59 @@ step:
 	VZEROUPPER
 	RET
 
+// func selectMaxAVX2(to *byte, operand *byte, source *float32, inside *int32, count int, n int)
+// Requires: AVX, AVX2
+TEXT ·selectMaxAVX2(SB), NOSPLIT, $0-48
+	MOVQ     to+0(FP), AX
+	MOVQ     operand+8(FP), CX
+	MOVQ     source+16(FP), DX
+	MOVQ     inside+24(FP), BX
+	MOVQ     count+32(FP), SI
+	MOVQ     n+40(FP), DI
+	VPCMPEQD Y0, Y0, Y0
+
+eight:
+	MOVLQSX (BX), R8
+	VMOVUPS (CX)(R8*1), Y3
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y1, Y1, Y1
+	MOVQ    $0x00000001, R9
+	JMP     more
+
+look:
+	VPSUBD    Y0, Y1, Y1
+	MOVLQSX   (BX)(R9*4), R8
+	VMOVUPS   (CX)(R8*1), Y4
+	VCMPPS    $0x1e, Y3, Y4, Y5
+	VBLENDVPS Y5, Y4, Y3, Y3
+	VBLENDVPS Y5, Y1, Y2, Y2
+	INCQ      R9
+
+more:
+	CMPQ    R9, SI
+	JLT     look
+	VMOVUPS (DX), Y4
+	VPXOR   Y1, Y1, Y1
+	XORQ    R9, R9
+
+add:
+	MOVLQSX  (BX)(R9*4), R8
+	VPCMPEQD Y1, Y2, Y5
+	VANDPS   Y5, Y4, Y5
+	VADDPS   (AX)(R8*1), Y5, Y5
+	VMOVUPS  Y5, (AX)(R8*1)
+	VPSUBD   Y0, Y1, Y1
+	INCQ     R9
+	CMPQ     R9, SI
+	JLT      add
+	ADDQ     $0x20, AX
+	ADDQ     $0x20, CX
+	ADDQ     $0x20, DX
+	SUBQ     $0x08, DI
+	JNZ      eight
+	VZEROUPPER
+	RET
+
 // func addAVX2(dst *float32, a *float32, b *float32, n int)
 // Requires: AVX
 TEXT ·addAVX2(SB), NOSPLIT, $0-32

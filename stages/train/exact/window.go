@@ -200,7 +200,9 @@ func (f *function) selectAndScatter(op, better compute.OpType, operand, source c
 		s.lay()
 		work := s.work
 		if dtype == dtypes.Float32 && better == compute.OpTypeGreaterThan && s.inside != nil {
-			work = s.workMax
+			work, s.selectMax = s.workMax, p.backend.kernels.selectMax
+			s.inBytes = slices.Clone(s.inside)
+			inBytes(s.inBytes)
 		}
 		p.do(s.parts, 1, work, s.operand, s.source, s.to)
 	}
@@ -216,6 +218,8 @@ type selection struct {
 	parts               int
 	each                int // windows of a part
 	size                int // elements of the operand in a part
+	inBytes             []int32
+	selectMax           func(to, operand *byte, source *float32, inside *int32, count, n int)
 }
 
 func (s *selection) lay() {
@@ -235,15 +239,20 @@ func (s *selection) workMax(r *run, _ *scratch, lo, hi int) {
 		base := s.base(i) * 4
 		operand, to := unsafe.Add(r.at[s.operand], base), unsafe.Add(r.at[s.to], base)
 		source := unsafe.Slice((*float32)(unsafe.Add(r.at[s.source], i*s.run*4)), s.run)
-		for c, v := range source {
-			best := s.inside[0]
-			most := *(*float32)(unsafe.Add(operand, (int(best)+c)*4))
-			for _, o := range s.inside[1:] {
-				if x := *(*float32)(unsafe.Add(operand, (int(o)+c)*4)); x > most {
+		done := 0
+		if s.selectMax != nil && s.run >= 8 {
+			done = s.run &^ 7
+			s.selectMax((*byte)(to), (*byte)(operand), &source[0], &s.inBytes[0], len(s.inBytes), done)
+		}
+		for c := done; c < s.run; c++ {
+			best := s.inBytes[0]
+			most := *(*float32)(unsafe.Add(operand, int(best)+c*4))
+			for _, o := range s.inBytes[1:] {
+				if x := *(*float32)(unsafe.Add(operand, int(o)+c*4)); x > most {
 					best, most = o, x
 				}
 			}
-			*(*float32)(unsafe.Add(to, (int(best)+c)*4)) += v
+			*(*float32)(unsafe.Add(to, int(best)+c*4)) += source[c]
 		}
 	}
 }

@@ -109,8 +109,71 @@ func orNaN(a, result reg.VecVirtual) {
 	VBLENDVPS(mask, a, result, result)
 }
 
+// selectMax writes the gradient of a maximum over windows for eight channels at a time.
+// A first pass keeps the largest element and its number, a second adds the source
+// where the number is the same. Adding 0 to the others changes nothing: no sum there
+// is a negative zero.
+func selectMax() {
+	TEXT("selectMaxAVX2", NOSPLIT, "func(to, operand *byte, source *float32, inside *int32, count, n int)")
+	Pragma("noescape")
+	Doc("selectMaxAVX2 adds n elements of source, a multiple of 8, to where the largest of count operands is.")
+	to := Load(Param("to"), GP64())
+	operand := Load(Param("operand"), GP64())
+	source := Load(Param("source"), GP64())
+	inside := Load(Param("inside"), GP64())
+	count := Load(Param("count"), GP64())
+	n := Load(Param("n"), GP64())
+	minusOne, number, best := YMM(), YMM(), YMM()
+	most, x, mask := YMM(), YMM(), YMM()
+	offset, i := GP64(), GP64()
+	const greater = 30 // ordered, quiet: false for NaN
+	VPCMPEQD(minusOne, minusOne, minusOne)
+
+	Label("eight")
+	MOVLQSX(Mem{Base: inside}, offset)
+	VMOVUPS(Mem{Base: operand, Index: offset, Scale: 1}, most)
+	VPXOR(best, best, best)
+	VPXOR(number, number, number)
+	MOVQ(U32(1), i)
+	JMP(LabelRef("more"))
+	Label("look")
+	VPSUBD(minusOne, number, number)
+	MOVLQSX(Mem{Base: inside, Index: i, Scale: 4}, offset)
+	VMOVUPS(Mem{Base: operand, Index: offset, Scale: 1}, x)
+	VCMPPS(Imm(greater), most, x, mask)
+	VBLENDVPS(mask, x, most, most)
+	VBLENDVPS(mask, number, best, best)
+	INCQ(i)
+	Label("more")
+	CMPQ(i, count)
+	JLT(LabelRef("look"))
+
+	VMOVUPS(Mem{Base: source}, x)
+	VPXOR(number, number, number)
+	XORQ(i, i)
+	Label("add")
+	MOVLQSX(Mem{Base: inside, Index: i, Scale: 4}, offset)
+	VPCMPEQD(number, best, mask)
+	VANDPS(mask, x, mask)
+	VADDPS(Mem{Base: to, Index: offset, Scale: 1}, mask, mask)
+	VMOVUPS(mask, Mem{Base: to, Index: offset, Scale: 1})
+	VPSUBD(minusOne, number, number)
+	INCQ(i)
+	CMPQ(i, count)
+	JLT(LabelRef("add"))
+
+	ADDQ(Imm(32), to)
+	ADDQ(Imm(32), operand)
+	ADDQ(Imm(32), source)
+	SUBQ(Imm(8), n)
+	JNZ(LabelRef("eight"))
+	VZEROUPPER()
+	RET()
+}
+
 func main() {
 	tile()
+	selectMax()
 	vector("addAVX2", "is a + b.", func(a, b, r reg.VecVirtual) { VADDPS(b, a, r) })
 	vector("subAVX2", "is a - b.", func(a, b, r reg.VecVirtual) { VSUBPS(b, a, r) })
 	vector("mulAVX2", "is a · b.", func(a, b, r reg.VecVirtual) { VMULPS(b, a, r) })
