@@ -26,6 +26,9 @@ type node struct {
 	view      *view         // it is a strided look at the operand
 	kernel    kernel        // it is computed element by element
 	lower     func(p *plan) // it is computed by steps of its own
+
+	// pool repeats a maximum over windows on another operand; nil for all else.
+	pool func(x *node) *node
 }
 
 // view says where the elements of a tensor are in another one.

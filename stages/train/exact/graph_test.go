@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -390,5 +391,93 @@ func TestBatchNormalization(t *testing.T) {
 	}
 	if ok, diff := testutil.IsInDelta([]float32{r, 25 * s}, byScale, 1e-4); !ok {
 		t.Errorf("gradient by scale:\n%s", diff)
+	}
+}
+
+// layer is a convolution with bias, ReLU and max pooling in Keras' order. If seen, what
+// is before the pooling is an output too, and must be computed.
+func layer(tb testing.TB, b *Backend, seen bool) (out any, planned int) {
+	tb.Helper()
+	f := b.Builder("layer").Main().(*function)
+	must := func(v compute.Value, err error) compute.Value {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return v
+	}
+	d := draws(5)
+	drawn := func(dims ...int) compute.Value {
+		values := make([]float32, product(dims))
+		for i := range values {
+			values[i] = d.next()
+		}
+		return must(f.Constant(values, dims...))
+	}
+	axes := compute.ConvolveAxesConfig{
+		InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3,
+		KernelSpatial: []int{0, 1}, KernelInputChannels: 2, KernelOutputChannels: 3,
+		OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
+	}
+	x := must(f.ConvGeneral(drawn(2, 9, 9, 3), drawn(3, 3, 3, 5), axes, nil, nil, nil, nil, 1, 1))
+	x = must(f.Add(x, must(f.BroadcastInDim(drawn(5), shapes.Make(dtypes.Float32, 2, 7, 7, 5), []int{3}))))
+	relu := must(f.Max(x, must(f.Constant([]float32{0}))))
+	outputs := []compute.Value{must(f.ReduceWindow(relu, compute.ReduceOpMax, []int{1, 2, 2, 1}, nil, nil, nil, nil))}
+	if seen {
+		outputs = append(outputs, relu)
+	}
+	if err := f.Return(outputs, nil); err != nil {
+		tb.Fatal(err)
+	}
+	e, err := f.builder.Compile()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	buffers, err := e.Execute(nil, nil, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out, err = buffers[0].Data()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	plan := e.(*executable).plan
+	return out, plan.steps[len(plan.steps)-1].units
+}
+
+func TestPoolingGoesFirst(t *testing.T) {
+	b := newBackend(t, "")
+	want, _ := layer(t, b, true)
+	got, last := layer(t, b, false)
+	if ok, diff := testutil.IsEqual(want, got); !ok {
+		t.Errorf("pooling before bias and ReLU gives something else:\n%s", diff)
+	}
+	// The last step is now the element-wise one, on 2·3·3·5 pooled elements.
+	if last != 90 {
+		t.Errorf("the last step works on %d elements, want the 90 that are pooled", last)
+	}
+}
+
+// Vectors and the loop behind them agree on zeros, infinities and NaN.
+func TestElementwiseKernelsAgree(t *testing.T) {
+	special := []float32{0, float32(math.Copysign(0, -1)), 1, -1, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 0x1p-140, 3e38}
+	var a, b []float32
+	for _, x := range special {
+		for _, y := range special {
+			a, b = append(a, x), append(b, y)
+		}
+	}
+	for _, set := range allKernels() {
+		for op, k := range set.vectors {
+			got, want := make([]float32, len(a)), make([]float32, len(a))
+			k(unsafe.Pointer(&got[0]), unsafe.Pointer(&a[0]), unsafe.Pointer(&b[0]), nil, len(a))
+			kernelFor(op, dtypes.Float32)(unsafe.Pointer(&want[0]), unsafe.Pointer(&a[0]), unsafe.Pointer(&b[0]), nil, len(a))
+			for i := range got {
+				bothNaN := math.IsNaN(float64(got[i])) && math.IsNaN(float64(want[i]))
+				if math.Float32bits(got[i]) != math.Float32bits(want[i]) && !bothNaN {
+					t.Errorf("%s %s of %v and %v = %v, want %v", set.name, op, a[i], b[i], got[i], want[i])
+				}
+			}
+		}
 	}
 }

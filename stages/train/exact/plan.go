@@ -97,7 +97,12 @@ func (p *plan) slot(n *node) slot {
 	if s, ok := p.of[n]; ok {
 		return s
 	}
-	s := p.place(n)
+	var s slot
+	if better := p.poolFirst(n); better != nil {
+		s = p.slot(better)
+	} else {
+		s = p.place(n)
+	}
 	p.of[n] = s
 	return s
 }

@@ -141,23 +141,32 @@ func (f *function) ReduceWindow(x compute.Value, reduction compute.ReduceOpType,
 	if k == nil || shape.Rank() > maxSliding {
 		return nil, unsupported(fmt.Sprintf("ReduceWindow %s on %s", reduction, in[0].shape))
 	}
-	n := f.node(compute.OpTypeReduceWindow, shape, in[0])
-	n.lower = func(p *plan) {
-		from := p.slot(in[0])
-		to := p.result(n)
-		w := newWindows(in[0].shape, shape, size, stride, holes, dilation, padding)
-		zero := neutral(with, dtype)
-		p.do(product(w.out), elements/w.run/max(1, product(w.size)), func(r *run, _ *scratch, lo, hi int) {
-			for i := lo; i < hi; i++ {
-				acc := unsafe.Add(r.at[to], i*w.run*w.width)
-				fill(acc, unsafe.Pointer(&zero[0]), w.width, w.run)
-				w.visit(i, func(offset int) {
-					k(acc, acc, unsafe.Add(r.at[from], offset*w.width), nil, w.run)
-				})
-			}
-		}, from, to)
+	build := func(x *node) *node {
+		n := f.node(compute.OpTypeReduceWindow, shape, x)
+		n.lower = func(p *plan) {
+			from := p.slot(x)
+			reduceWindows(p, k, neutral(with, dtype), newWindows(x.shape, shape, size, stride, holes, dilation, padding), from, p.result(n))
+		}
+		return n
+	}
+	n := build(in[0])
+	if last := shape.Rank() - 1; reduction == compute.ReduceOpMax && last > 0 && size[last] == 1 &&
+		newWindows(in[0].shape, shape, size, stride, holes, dilation, padding).inside != nil {
+		n.pool = build
 	}
 	return n, nil
+}
+
+func reduceWindows(p *plan, k kernel, zero []byte, w *windows, from, to slot) {
+	p.do(product(w.out), elements/w.run/max(1, product(w.size)), func(r *run, _ *scratch, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			acc := unsafe.Add(r.at[to], i*w.run*w.width)
+			fill(acc, unsafe.Pointer(&zero[0]), w.width, w.run)
+			w.visit(i, func(offset int) {
+				k(acc, acc, unsafe.Add(r.at[from], offset*w.width), nil, w.run)
+			})
+		}
+	}, from, to)
 }
 
 func (f *function) SelectAndScatterMax(operand, source compute.Value, size, stride []int, padding [][2]int) (compute.Value, error) {
