@@ -76,7 +76,7 @@ func (t *contraction) pack(r *run, _ *scratch, lo, hi int) {
 		base := unsafe.Add(r.at[t.b], int(t.bBatch[i/len(t.bDepth)/t.panels()]+t.bDepth[k])*4)
 		cols := t.bCol[panel*tileCols : min((panel+1)*tileCols, len(t.bCol))]
 		if t.bRuns[panel] && len(cols) == tileCols {
-			*(*[tileCols]float32)(line) = *(*[tileCols]float32)(unsafe.Add(base, int(cols[0])*4))
+			copyLine(unsafe.Pointer(&line[0]), unsafe.Add(base, int(cols[0])*4))
 			continue
 		}
 		for j, o := range cols {
@@ -120,6 +120,10 @@ func (t *contraction) store(r *run, sums []float32, row, col, batch int) {
 	for i, o := range t.cRow[row:min(row+tileRows, len(t.cRow))] {
 		base := unsafe.Add(r.at[t.c], int(t.cBatch[batch]+o)*4)
 		from := sums[i*tileCols:]
+		if dense && len(cols) == tileCols {
+			copyLine(unsafe.Add(base, int(cols[0])*4), unsafe.Pointer(&from[0]))
+			continue
+		}
 		if dense {
 			copy(unsafe.Slice((*float32)(unsafe.Add(base, int(cols[0])*4)), len(cols)), from)
 			continue
@@ -128,6 +132,13 @@ func (t *contraction) store(r *run, sums []float32, row, col, batch int) {
 			*(*float32)(unsafe.Add(base, int(c)*4)) = from[j]
 		}
 	}
+}
+
+// copyLine copies a line of a tile. By way of a variable it needs no call: the compiler
+// sees that the two do not overlap.
+func copyLine(dst, src unsafe.Pointer) {
+	line := *(*[tileCols]float32)(src)
+	*(*[tileCols]float32)(dst) = line
 }
 
 // runs says for each panel whether its columns lie one after the other.

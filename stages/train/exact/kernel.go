@@ -168,7 +168,7 @@ func numberKernel[T number](op compute.OpType) kernel {
 func maximum[T number](d, a, b []T) {
 	for i, v := range a {
 		w := b[i]
-		if v > w || v != v { //nolint:staticcheck // only NaN differs from itself
+		if v > w || v != v {
 			w = v
 		}
 		d[i] = w
@@ -178,7 +178,7 @@ func maximum[T number](d, a, b []T) {
 func minimum[T number](d, a, b []T) {
 	for i, v := range a {
 		w := b[i]
-		if v < w || v != v { //nolint:staticcheck // only NaN differs from itself
+		if v < w || v != v {
 			w = v
 		}
 		d[i] = w
@@ -345,9 +345,9 @@ func selectKernel(size int) kernel {
 func choose[T any](dst, condition, a, b unsafe.Pointer, n int) {
 	d, x, y := unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(a), n), unsafe.Slice((*T)(b), n)
 	for i, c := range unsafe.Slice((*bool)(condition), n) {
-		v := y[i]
+		v, other := y[i], x[i] // both, so that no branch is needed
 		if c {
-			v = x[i]
+			v = other
 		}
 		d[i] = v
 	}
@@ -434,7 +434,7 @@ func saturate[R integer, T float](v T) R {
 		highest = ^lowest
 	}
 	switch f := float64(v); {
-	case f != f: //nolint:staticcheck // only NaN differs from itself
+	case f != f: // NaN
 		return 0
 	case f <= float64(lowest):
 		return lowest

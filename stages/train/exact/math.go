@@ -42,7 +42,7 @@ const (
 // math.Exp does.
 func exp(x float64) float64 {
 	switch {
-	case x != x, x > 709.782712893384: //nolint:staticcheck // NaN
+	case x != x, x > 709.782712893384: // or NaN
 		return x * math.Inf(1)
 	case x < -745.2:
 		return 0
@@ -74,7 +74,7 @@ func expm1(x float64) float64 {
 // log is the natural logarithm.
 func log(x float64) float64 {
 	switch {
-	case x != x, x < 0: //nolint:staticcheck // NaN
+	case x != x, x < 0: // or NaN
 		return math.NaN()
 	case x == 0:
 		return math.Inf(-1)
@@ -113,7 +113,7 @@ func tanh(x float64) float64 {
 	switch magnitude := math.Abs(x); {
 	case magnitude > 22:
 		return math.Copysign(1, x)
-	case magnitude != magnitude || x == 0: //nolint:staticcheck // NaN
+	case magnitude != magnitude || x == 0: // or NaN
 		return x
 	}
 	e := expm1(2 * x)
@@ -128,7 +128,7 @@ func pow(x, y float64) float64 {
 		return x * x
 	case y == 1:
 		return x
-	case x <= 0 || x != x || y != y || math.IsInf(x, 0) || math.IsInf(y, 0): //nolint:staticcheck // NaN
+	case x <= 0 || x != x || y != y || math.IsInf(x, 0) || math.IsInf(y, 0): // or NaN
 		return math.Pow(x, y)
 	}
 	return exp(y * log(x))

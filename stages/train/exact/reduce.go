@@ -192,7 +192,7 @@ func foldNumber[T number](with compute.OpType) func(acc, from unsafe.Pointer, n 
 		return func(acc, from unsafe.Pointer, n int) {
 			most := *(*T)(acc)
 			for _, v := range unsafe.Slice((*T)(from), n) {
-				if !(most > v || most != most) { //nolint:staticcheck // as maximum does it
+				if !(most > v || most != most) {
 					most = v
 				}
 			}

@@ -1,8 +1,6 @@
 package exact
 
 import (
-	"unsafe"
-
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 )
@@ -72,5 +70,5 @@ func isZero(n *node) bool {
 	for c.alias {
 		c = c.in[0]
 	}
-	return c.constant != nil && c.shape.Size() == 1 && c.shape.DType == dtypes.Float32 && *(*uint32)(unsafe.Pointer(c.constant.base)) == 0
+	return c.constant != nil && c.shape.Size() == 1 && c.shape.DType == dtypes.Float32 && *(*uint32)(c.constant.base) == 0
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -100,7 +99,7 @@ func TestKernelsCanBeForced(t *testing.T) {
 func TestAssemblyIsGenerated(t *testing.T) {
 	dir := t.TempDir()
 	assembly, stubs := filepath.Join(dir, "tile_amd64.s"), filepath.Join(dir, "tile_amd64.go")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(runtime.GOROOT(), "bin", "go"),
+	cmd := exec.CommandContext(t.Context(), "go",
 		"run", "./generate", "-out", assembly, "-stubs", stubs, "-pkg", "exact")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go run ./generate: %v\n%s", err, out)

@@ -186,6 +186,21 @@ func BenchmarkTrain(b *testing.B) {
 	}
 }
 
+// BenchmarkStockTrain is BenchmarkTrain on gomlx's own backend. A step takes it half a
+// minute.
+func BenchmarkStockTrain(b *testing.B) {
+	backend, err := gobackend.New("ops_sequential")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer backend.Finalize()
+	exec, err := graph.NewExec(backend, article.step)
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchmark(b, exec)
+}
+
 func BenchmarkInfer(b *testing.B) {
 	for _, config := range []string{"workers=1", "workers=2"} {
 		b.Run(config, func(b *testing.B) {

@@ -4,8 +4,8 @@
 package main
 
 import (
-	. "github.com/mmcloughlin/avo/build" //nolint:revive // avo's programs read as assembly this way
-	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/build"   //nolint:revive // avo's programs read as assembly this way
+	. "github.com/mmcloughlin/avo/operand" //nolint:revive // as above
 	"github.com/mmcloughlin/avo/reg"
 )
 
