@@ -24,7 +24,7 @@ func (s *Disk) Result(_ context.Context, action Digest) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("read result: %w", err)
 	}
-	found, r, ok := decodeResult(data)
+	found, r, ok := DecodeResult(data)
 	if !ok || found != action {
 		return Result{}, notExist(action)
 	}
@@ -55,7 +55,7 @@ func markUsed(name string) {
 // process has stored, and then the result, have been given to the disk. What was stored
 // since the last Record may be lost in a power cut, and nothing else.
 func (s *Disk) Record(_ context.Context, action Digest, r Result) error {
-	entry, err := encodeResult(action, r)
+	entry, err := EncodeResult(action, r)
 	if err != nil {
 		return err
 	}
@@ -69,10 +69,10 @@ func (s *Disk) Record(_ context.Context, action Digest, r Result) error {
 	return nil
 }
 
-// encodeResult returns the text of a result's file: a checksum in a line of its own, a
+// EncodeResult returns the text of a result's file: a checksum in a line of its own, a
 // line with the action, and the result. The checksum covers the action too, so that
 // a file under a wrong name answers for nobody.
-func encodeResult(action Digest, r Result) ([]byte, error) {
+func EncodeResult(action Digest, r Result) ([]byte, error) {
 	body, err := r.MarshalBinary()
 	if err != nil {
 		return nil, err
@@ -81,7 +81,8 @@ func encodeResult(action Digest, r Result) ([]byte, error) {
 	return append(fmt.Appendf(nil, "%x\n", sha256.Sum256(signed)), signed...), nil
 }
 
-func decodeResult(data []byte) (action Digest, r Result, ok bool) {
+// DecodeResult reads what EncodeResult wrote; ok is false when it is damaged.
+func DecodeResult(data []byte) (action Digest, r Result, ok bool) {
 	sum, signed, _ := bytes.Cut(data, []byte("\n"))
 	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(signed)) {
 		return Digest{}, Result{}, false

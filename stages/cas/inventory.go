@@ -142,7 +142,7 @@ func (s *Disk) Results(ctx context.Context) iter.Seq2[CachedResult, error] {
 			if err != nil {
 				return yield(CachedResult{}, err)
 			}
-			action, r, ok := decodeResult(data)
+			action, r, ok := DecodeResult(data)
 			c := CachedResult{File: name, Used: info.ModTime()}
 			if c.Damaged = !ok || !bytes.Equal(action.sum[:], sum[:]); !c.Damaged {
 				c.Action, c.Result = action, r
@@ -192,4 +192,12 @@ func (s *Disk) reindex(ctx context.Context, p *pack) (added int, err error) {
 		return fault == nil
 	})
 	return added, errors.Join(err, fault)
+}
+
+// ForgetEntry removes an entry of the cache, so that its action runs again.
+func (s *Disk) ForgetEntry(c CachedResult) error {
+	if err := os.Remove(c.File); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget result: %w", err)
+	}
+	return nil
 }
