@@ -200,7 +200,7 @@ func TestResults(t *testing.T) {
 
 // TestDamageIsToldWithTheLastByte reads a damaged blob to its size and no further.
 func TestDamageIsToldWithTheLastByte(t *testing.T) {
-	const data = "the bytes of a blob"
+	data := strings.Repeat("the bytes of a blob", cas.SmallBlob)
 	dir := t.TempDir()
 	s := openDisk(t, dir)
 	d := put(t, s, data)
@@ -208,7 +208,7 @@ func TestDamageIsToldWithTheLastByte(t *testing.T) {
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte("the bytes of a blot"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(strings.TrimSuffix(data, "b")+"t"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Open(t.Context(), d)
