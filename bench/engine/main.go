@@ -31,7 +31,7 @@ func main() {
 	flag.Parse()
 	if err := bench(context.Background(), *dir, *counts, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "engine:", err)
-		os.Exit(1) //nolint:forbidigo // this is main
+		os.Exit(1)
 	}
 }
 

@@ -125,7 +125,7 @@ func photosOnly(hits func(string) bool) func(string) bool {
 func remove(t *testing.T, l cas.Location) {
 	t.Helper()
 	if l.Packed() {
-		rewrite(t, l, func(data []byte) []byte { return nil })
+		rewrite(t, l, func([]byte) []byte { return nil })
 	} else if err := os.Remove(l.File); err != nil {
 		t.Fatal(err)
 	}

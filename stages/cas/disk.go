@@ -205,7 +205,7 @@ func fill(b []byte, r io.Reader) (n int, err error) {
 		more, err = r.Read(b[n:])
 		n += more
 	}
-	if err == io.EOF { //nolint:errorlint // an error that wraps io.EOF is not the end of a reader
+	if err == io.EOF { // an error that wraps io.EOF is not the end of a reader
 		err = nil
 	}
 	return n, err

@@ -1,11 +1,14 @@
 package upkeep_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,7 +37,7 @@ func open(t *testing.T, dir string) *cas.Disk {
 func actionOf(name string) cas.Digest { return cas.Sum([]byte("action " + name)) }
 
 // large is the content of a blob that is a file of its own.
-func large(name string) string { return strings.Repeat(name, cas.SmallBlob) }
+func large(name string) string { return strings.Repeat(name, cas.SmallBlob/len(name)+1) }
 
 // record stores a tree of a file that all results share, 50 small files and a large one,
 // and records it as what the action of that name produced, used so long ago.
@@ -99,7 +102,7 @@ func TestCollect(t *testing.T) {
 	}{
 		"everything is needed": {upkeep.Policy{}, []string{"new", "old", "older"}},
 		"by age":               {upkeep.Policy{Unused: time.Now().Add(-10 * day)}, []string{"new", "old"}},
-		"by budget":            {upkeep.Policy{MaxBytes: 5 * cas.SmallBlob}, []string{"new"}},
+		"by budget":            {upkeep.Policy{MaxBytes: 2 * cas.SmallBlob}, []string{"new"}},
 		"no room at all":       {upkeep.Policy{MaxBytes: 1}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,6 +172,82 @@ func snapshot(t *testing.T, dir string) map[string]int64 {
 		t.Fatal(err)
 	}
 	return sizes
+}
+
+// collectorEnv makes the test binary a process that makes waste in the store of that
+// folder and cleans it up, until it is killed.
+const collectorEnv = "SANDWICH_TEST_COLLECTOR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(collectorEnv); dir != "" {
+		fmt.Println(collectForever(context.Background(), dir))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func collectForever(ctx context.Context, dir string) error {
+	s, err := cas.OpenDisk(dir)
+	if err != nil {
+		return err
+	}
+	for {
+		for i := range 100 {
+			if _, err := s.Put(ctx, bytes.NewReader(smallFile("waste", i))); err != nil {
+				return err
+			}
+		}
+		fmt.Println("collect")
+		if _, err := upkeep.Collect(ctx, s, upkeep.Policy{}, false); err != nil {
+			return err
+		}
+	}
+}
+
+// TestKilledCollect kills gc (SIGKILL) while it copies what is needed from pack to pack.
+// What is needed must be there afterwards, and the next gc must go on.
+func TestKilledCollect(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	record(t, s, "kept", 0)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for kill := range 12 {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), collectorEnv+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds := 0
+		for lines := bufio.NewScanner(out); lines.Scan(); rounds++ {
+			if lines.Text() != "collect" {
+				t.Error(lines.Text())
+			}
+			if rounds == kill%3 {
+				time.AfterFunc(time.Duration(kill)*time.Millisecond, func() { _ = cmd.Process.Kill() })
+			}
+		}
+		_ = cmd.Wait() // it was killed, and says so
+		s := open(t, dir)
+		if !whole(t, s, "kept") {
+			t.Fatalf("kill %d: what was needed is lost", kill)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, dir)
+	if _, err := upkeep.Collect(t.Context(), s, upkeep.Policy{}, false); err != nil || !whole(t, s, "kept") {
+		t.Errorf("after all kills: %v", err)
+	}
+	if packs, err := filepath.Glob(filepath.Join(dir, "packs", "*.pack")); err != nil || len(packs) != 1 {
+		t.Errorf("%d packs are left: %v", len(packs), err)
+	}
 }
 
 // TestCollectKeepsOutOfTheWay cleans up while a build has the store open and holds the
@@ -307,7 +386,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := archive.Bytes()
-	for at := 0; at < len(good); at += len(good)/150 + 1 {
+	for at := 0; at < len(good); at += len(good)/60 + 1 {
 		bad := bytes.Clone(good)
 		bad[at] ^= 1
 		for what, data := range map[string][]byte{"flipped": bad, "cut": good[:at]} {
