@@ -182,6 +182,10 @@ func (s *Disk) Alone() (release func() error, err error) {
 		return nil, busy
 	}
 	introduce(s.use.name)
+	// Somebody else may have had it alone for a moment, and moved blobs to other packs.
+	if err := errors.Join(s.packs.close(), s.packs.refresh()); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock store: %w", err), s.use.file.Unlock(), s.use.again())
+	}
 	return func() error {
 		return errors.Join(os.Truncate(s.use.name, 0), s.use.file.Unlock(), s.use.again())
 	}, nil

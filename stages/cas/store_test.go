@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -287,4 +288,50 @@ func TestLockLetsOneThrough(t *testing.T) {
 	<-waiting
 	unlock()
 	wg.Wait()
+}
+
+// TestLocksOfTheDead finds what a process has left in the file of a lock that it had
+// when it died. Nobody has the lock, and nobody is waited for.
+func TestLocksOfTheDead(t *testing.T) {
+	dir := t.TempDir()
+	s := openDisk(t, dir)
+	action := cas.Sum([]byte("action"))
+	lock := func() func() {
+		t.Helper()
+		unlock, err := s.Lock(t.Context(), action, func(h cas.Holder) { t.Errorf("waited for %s", h) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unlock
+	}
+	lock()()
+	name := listFiles(t, filepath.Join(dir, "locks"))[0]
+	for _, left := range []string{`{"pid":1,"host":"gone","since":"2100-01-01T00:00:00Z"}`, `{"pid":`, ""} {
+		if err := os.WriteFile(name, []byte(left), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		unlock := lock()
+		if text, err := os.ReadFile(name); err != nil || !strings.Contains(string(text), fmt.Sprintf(`"pid":%d,`, os.Getpid())) {
+			t.Errorf("the lock says %q, %v", text, err)
+		}
+		unlock()
+	}
+}
+
+// TestSmallBlobInAFile reads what an earlier version has stored: small blobs were files.
+func TestSmallBlobInAFile(t *testing.T) {
+	dir := t.TempDir()
+	s := openDisk(t, dir)
+	const data = "stored before there were packs"
+	d := cas.Sum([]byte(data))
+	name := filepath.Join(dir, "blobs", d.Hex()[:2], d.Hex()[2:])
+	if err := errors.Join(os.Mkdir(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(data), 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	if missing, err := s.Missing(t.Context(), []cas.Digest{d}); err != nil || len(missing) > 0 {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+	if got, err := cas.ReadBlob(t.Context(), s, d); err != nil || string(got) != data {
+		t.Errorf("read %q, %v", got, err)
+	}
 }
