@@ -79,7 +79,8 @@ environment and model into a registry, as one package with one name and hash.`,
 	flags.Var(&a.mode, "progress", "how to show progress")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show only warnings, errors and the answer")
 
-	group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build(), a.cache())
+	group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build(),
+		a.explain(), a.history(), a.diff(), a.cache())
 	group(root, "packages", "Packages:", a.install(), a.log(), a.show(), a.verify(), a.predict())
 	group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
 	root.SetHelpCommand(help(root))

@@ -93,6 +93,13 @@ a question mark is left out when it does not apply.
            metrics?[pictures accuracy[correct value low high] confusion[[]]
            classes[label precision recall f1 support] macro weighted]
   check    manifest name
+  diff     old, new[build time package? accuracy?] stages[stage only?
+           differences[field old? new? files?[added removed changed first[]]]
+           output?[added removed changed first[]] lost counters[name old new]]
+  explain  stages[stage action? cached build? time? why[] log?[warning? text]
+           differences[field old? new? files?[added removed changed first[]]]]
+  history  name builds[build time seconds manifest set[] package? accuracy? error?
+           stages[stage action tree cached why?[] counters? seconds]]
   init     manifest
   install  package dest fetched bytes kept removed
   lock     lock changed photos dead
@@ -113,4 +120,5 @@ a question mark is left out when it does not apply.
   cache export  file results blobs bytes
   cache import  file results blobs bytes
 
+With --dry-run, build answers as plan does. With --until, its package is empty.
 Digests are sha256:<hex>; the hashes of packages are 64 digits. Sizes are bytes.`

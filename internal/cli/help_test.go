@@ -15,6 +15,7 @@ import (
 // answers are the answers whose fields a Go type tells.
 var answers = map[string]any{
 	"build": buildAnswer{}, "check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
+	"diff": diffAnswer{}, "explain": explainAnswer{}, "history": historyAnswer{},
 	"log": logAnswer{}, "plan": planAnswer{}, "predict": predictAnswer{}, "schema": schemaAnswer{}, "show": showAnswer{},
 	"verify": verifyAnswer{}, "version": versionAnswer{},
 	"cache stats": cacheStatsAnswer{}, "cache gc": cacheGCAnswer{}, "cache verify": cacheVerifyAnswer{},

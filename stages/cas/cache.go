@@ -137,17 +137,26 @@ func (s *Disk) Forget(_ context.Context, action Digest) error {
 	return nil
 }
 
-// Latest returns the action that was last noted under name, or fs.ErrNotExist.
+// Latest returns the action that was last noted under name, or fs.ErrNotExist. A note
+// that is damaged, or that belongs to another name, does not exist.
 func (s *Disk) Latest(_ context.Context, name string) (Digest, error) {
 	data, err := os.ReadFile(s.path(latestDir, Sum([]byte(name))))
 	if err != nil {
 		return Digest{}, fmt.Errorf("latest action: %w", err)
 	}
-	d, err := parseDigestLine(data)
-	if err != nil {
+	_, line, _ := bytes.Cut(data, []byte(" "))
+	d, err := parseDigestLine(line)
+	if err != nil || !bytes.Equal(data, note(name, d)) {
 		return Digest{}, fmt.Errorf("latest action: %w", fs.ErrNotExist)
 	}
 	return d, nil
+}
+
+// note is the text of a note: a checksum, which covers the name too, and the action.
+func note(name string, action Digest) []byte {
+	line := fmt.Appendf(nil, "%s %d\n", action.Hex(), action.size)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", name, line))
+	return fmt.Appendf(nil, "%x %s", sum, line)
 }
 
 // Note makes action the latest of name. A note that says so already is left alone,
@@ -156,8 +165,7 @@ func (s *Disk) Note(ctx context.Context, name string, action Digest) error {
 	if was, err := s.Latest(ctx, name); err == nil && was == action {
 		return nil
 	}
-	entry := fmt.Appendf(nil, "%s %d\n", action.Hex(), action.Size())
-	if err := s.write(s.path(latestDir, Sum([]byte(name))), entry, false); err != nil {
+	if err := s.write(s.path(latestDir, Sum([]byte(name))), note(name, action), false); err != nil {
 		return fmt.Errorf("note action: %w", err)
 	}
 	return nil

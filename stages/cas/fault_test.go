@@ -222,7 +222,7 @@ func newSampleIn(t *testing.T, dir string) sample {
 		t.Fatal(err)
 	}
 	s.result = cas.Result{Tree: tree.ID(), Counters: map[string]int64{"crops": 3}}
-	if err := s.store.Record(t.Context(), s.action, s.result); err != nil {
+	if err := errors.Join(s.store.Record(t.Context(), s.action, s.result), s.store.Note(t.Context(), "crop", s.action)); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -244,6 +244,11 @@ func (s sample) look(t *testing.T, what string) (whole bool) {
 	r, err := s.store.Result(t.Context(), s.action)
 	if err == nil && (r.Tree != s.result.Tree || r.Counters["crops"] != 3) || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("%s: result %v, %v", what, r, err)
+	}
+	whole = whole && err == nil
+	noted, err := s.store.Latest(t.Context(), "crop")
+	if err == nil && noted != s.action || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("%s: noted is %s, %v", what, noted, err)
 	}
 	return whole && err == nil
 }
@@ -341,7 +346,7 @@ func (s sample) heal(t *testing.T, what string) {
 	for _, data := range s.blobs {
 		put(t, s.store, data)
 	}
-	if err := s.store.Record(t.Context(), s.action, s.result); err != nil {
+	if err := errors.Join(s.store.Record(t.Context(), s.action, s.result), s.store.Note(t.Context(), "crop", s.action)); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 	if !s.look(t, what+", stored again") {
