@@ -15,6 +15,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/crop"
 	"github.com/sandwich-build/sandwich/stages/download"
 	selection "github.com/sandwich-build/sandwich/stages/select"
@@ -44,7 +45,7 @@ func diagnose(ctx context.Context, err error) (int, *ui.Problem) {
 	}
 	p := &ui.Problem{Message: err.Error()}
 	for _, rule := range []func(error, *ui.Problem) (int, bool){
-		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofStage,
+		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofCache, ofStage,
 	} {
 		if code, ok := rule(err, p); ok {
 			return code, p
@@ -182,6 +183,26 @@ func ofImages(err error, p *ui.Problem) (int, bool) {
 	}
 	_, ok := errors.AsType[*crop.LostLabelsError](err)
 	return exitIncomplete, ok
+}
+
+// ofCache gives hints for what happens to the cache; the exit code is that of any failure.
+func ofCache(err error, p *ui.Problem) (int, bool) {
+	if busy, ok := errors.AsType[*cas.BusyError](err); ok {
+		p.Hint = "try again when the build is done; without --yes gc says what would go"
+		if busy.Cleaning {
+			p.Hint = "try again when that is done"
+		}
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*damagedCacheError](err); ok {
+		p.Hint = "what was damaged is set aside: the next build makes it again"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*notBuiltError](err); ok {
+		p.Hint = "`sandwich build` it first"
+		return exitFailed, true
+	}
+	return exitFailed, false
 }
 
 // ofStage gives hints for what stages fail of; their exit code is that of any failure.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -10,13 +11,13 @@ import (
 // there is not.
 func help(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND | TOPIC]",
+		Use:   "help [COMMAND... | TOPIC]",
 		Short: "Explain a command or a topic",
 		Long: `Help explains a command, as --help does, or one of the topics environment,
 exit-codes and json.`,
 		Example: `  sandwich help build
   sandwich help exit-codes`,
-		Args: between(0, 1),
+		Args: between(0, 2),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			var names []cobra.Completion
 			for _, c := range root.Commands() {
@@ -29,9 +30,9 @@ exit-codes and json.`,
 			if err != nil {
 				return err
 			}
-			if len(args) > 0 && topic == root {
+			if len(args) > 0 && verbName(topic) != strings.Join(args, " ") {
 				hint := cmp.Or(didYouMean(root, args[0], ""), "`sandwich help` lists commands and topics")
-				return usagef(hint, "no help for %q", args[0])
+				return usagef(hint, "no help for %q", strings.Join(args, " "))
 			}
 			topic.InitDefaultHelpFlag() // so that the text is that of --help
 			return topic.Help()
@@ -112,6 +113,12 @@ a question mark is left out when it does not apply.
            files[key bytes hash]?
   verify   package files bytes missing[] changed[] extra[]
   version  version revision? modified? go platform
+
+  cache stats   folder blobs bytes packed packs results damaged files disk
+  cache gc      dry results blobs bytes kept_results kept_bytes unpacked
+  cache verify  blobs bytes results found forgotten damaged[]
+  cache export  file results blobs bytes
+  cache import  file results blobs bytes
 
 With --dry-run, build answers as plan does. With --until, its package is empty.
 Digests are sha256:<hex>; the hashes of packages are 64 digits. Sizes are bytes.`
