@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -66,7 +67,7 @@ func (s *Store) explain(ctx context.Context, op, key string, err error) error {
 	switch {
 	case e.Code == "NoSuchBucket":
 		return &NoBucketError{Bucket: s.bucket}
-	case e.Status == http.StatusNotFound && e.Code != "NoSuchUpload":
+	case e.Status == http.StatusNotFound && slices.Contains(absent, e.Code):
 		return fmt.Errorf("%s %s: %w", op, object, fs.ErrNotExist)
 	case e.Status == http.StatusPreconditionFailed:
 		return fmt.Errorf("%s %s: %w", op, object, blob.ErrChanged)
@@ -81,6 +82,9 @@ func (s *Store) explain(ctx context.Context, op, key string, err error) error {
 
 // plain returns the cause of an error without the URL that was asked.
 func plain(err error) error {
+	if errors.Is(err, errNoCredentials) {
+		return err
+	}
 	var sent *url.Error
 	if errors.As(err, &sent) {
 		return sent.Err
@@ -90,6 +94,22 @@ func plain(err error) error {
 		return operation.Err
 	}
 	return err
+}
+
+// absent are the words for an object that is not there; the answer to HEAD has none.
+var absent = []string{"", "NotFound", "NoSuchKey", "NoSuchVersion"}
+
+// refused reports whether a request might be answered to somebody else, or to a stranger.
+func refused(err error) bool {
+	if isStatus(err, http.StatusForbidden) || isStatus(err, http.StatusUnauthorized) {
+		return true
+	}
+	for _, code := range []string{"InvalidAccessKeyId", "InvalidToken", "ExpiredToken", "SignatureDoesNotMatch", "XAdminUserNotFound"} { // the last is versitygw's
+		if isCode(err, code) {
+			return true
+		}
+	}
+	return false
 }
 
 func isStatus(err error, status int) bool {

@@ -33,6 +33,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/sandwich-build/sandwich/registry/blob"
@@ -101,6 +102,7 @@ func New(ctx context.Context, bucket string, opts Options) (*Store, error) {
 		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns, t.MaxIdleConnsPerHost = maxIdle, maxIdle
 		})
+		o.Logger = logging.Nop{} // which would write to stderr, past whoever shows progress there
 		// Whoever reads a blob verifies it. And a checksum that nobody asked for is not
 		// understood by every server.
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
@@ -173,16 +175,16 @@ func (s *Store) read(ctx context.Context, sort access, request func(context.Cont
 	}
 	if loginErr := s.authenticate(ctx); loginErr != nil {
 		err := try(s.anonymous)
-		if isStatus(err, http.StatusForbidden) {
+		if refused(err) {
 			return errors.Join(err, loginErr)
 		}
 		return err
 	}
 	err := try(s.signed)
-	if !isStatus(err, http.StatusForbidden) {
+	if !refused(err) {
 		return err
 	}
-	if other := try(s.anonymous); !isStatus(other, http.StatusForbidden) {
+	if other := try(s.anonymous); !refused(other) {
 		s.unsigned[sort].Store(true)
 		return other
 	}
