@@ -49,10 +49,16 @@ func Start(tb testing.TB) *Server {
 	tb.Helper()
 	binary := find(tb)
 	for key, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": region,
-		"AWS_PROFILE": "", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_REGION": region,
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
 	} {
 		tb.Setenv(key, value)
+	}
+	for _, key := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN"} {
+		tb.Setenv(key, "") // which has it restored
+		if err := os.Unsetenv(key); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	s := &Server{}
 	var err error
