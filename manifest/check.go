@@ -21,10 +21,7 @@ func (d *decoder) check(m *Manifest) {
 		d.faultAt("model.early_stopping", "model.early_stopping",
 			m.monitor()+" needs a validation set, and split.validation is 0", "write `early_stopping: none`, or give split.validation a fraction")
 	}
-	if d.sound("crop") {
-		d.checkCrop(m.Crop)
-	}
-	if d.sound("crop", "model.layers", "model.batch") {
+	if d.sound("crop", "model.size", "model.layers", "model.batch") {
 		d.checkLayers(m)
 	}
 	if d.sound("environment") && !m.Environment.Native {
@@ -121,15 +118,6 @@ func (d *decoder) checkSplit(s Split) {
 	}
 }
 
-func (d *decoder) checkCrop(c Crop) {
-	switch {
-	case c.Size == 0:
-		d.faultAt("crop.size", "crop.size", "the model needs pictures of one size", fmt.Sprintf("write `size: %d`, the article's", articleSide))
-	case c.Shape == "keep":
-		d.faultAt("crop.shape", "crop.shape", "the model needs pictures of one size, and keep leaves each its own proportions", "use stretch, square or letterbox")
-	}
-}
-
 // Bounds of what a network may hold. The article's network
 // needs 831,585 and 8 million.
 const (
@@ -139,7 +127,7 @@ const (
 
 // checkLayers follows a picture through the layers.
 func (d *decoder) checkLayers(m *Manifest) {
-	shape := picture{side: m.Crop.Size, channels: 3}
+	shape := picture{side: m.InputSide(), channels: 3}
 	parameters := 0
 	for i, l := range m.Model.Layers {
 		next, weights, problem := shape.through(l)
@@ -163,7 +151,7 @@ func (d *decoder) checkLayers(m *Manifest) {
 }
 
 // faultInLayer stands at the layer, or where a named network's fault comes from: its
-// name, or the size of the crops when even the name is a default.
+// name, or the size of the pictures when even the name is a default.
 func (d *decoder) faultInLayer(m *Manifest, i int, problem string) {
 	name, path := m.Model.LayersName, "model.layers"
 	switch {
@@ -172,6 +160,8 @@ func (d *decoder) faultInLayer(m *Manifest, i int, problem string) {
 		d.faultAt(path, path, problem, "")
 	case d.places[path] != nil:
 		d.faultAt(path, path, fmt.Sprintf("%s's layers[%d]: %s", name, i, problem), "")
+	case d.places["model.size"] != nil:
+		d.faultAt("model.size", path, fmt.Sprintf("%s's layers[%d]: %s", name, i, problem), "")
 	default:
 		d.faultAt("crop.size", path, fmt.Sprintf("%s's layers[%d]: %s", name, i, problem), "")
 	}

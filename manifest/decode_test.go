@@ -47,9 +47,10 @@ func everything() *Manifest {
 			Boxes:  Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 32},
 			Limit:  2000,
 		},
-		Crop:  Crop{Pad: 0.25, Shape: "letterbox", Size: 96},
+		Crop:  Crop{Pad: 0.25, Shape: "letterbox", Size: 192},
 		Split: Split{Train: 0.7, Validation: 0.2, Test: 0.1, By: "image"},
 		Model: Model{
+			Size: 96,
 			Layers: []Layer{
 				{Conv: &Conv{Filters: 8, Kernel: 5, Padding: "same", Activation: "none"}},
 				{MaxPool: &MaxPool{Size: 3}},
@@ -237,8 +238,7 @@ func TestFaults(t *testing.T) {
 		{"placeholder in classes", source("{classes: '{subset}', boxes: b, images: i}"), `4:21: dataset.source.classes: unknown placeholder in "{subset}"`},
 		{"fractions", with("split: {train: 0.9}"), "6:1: split: train 0.9 + validation 0.1 + test 0.1 add up to 1.1, want 1"},
 		{"early stopping", with("split: {train: 0.9, validation: 0}\nmodel: {early_stopping: {patience: 2}}"), "7:9: model.early_stopping: val_loss needs a validation set, and split.validation is 0 (write `early_stopping: none`, or give split.validation a fraction)"},
-		{"no size", with("crop: {size: none}"), "6:14: crop.size: the model needs pictures of one size (write `size: 128`, the article's)"},
-		{"keep", with("crop: {shape: keep}"), "6:15: crop.shape: the model needs pictures of one size, and keep leaves each its own proportions (use stretch, square or letterbox)"},
+		{"article on few pixels of any crops", with("crop: {size: none}\nmodel: {size: 16}"), "7:15: model.layers: article's layers[4]: nothing is left of the picture, which is 2×2 pixels here"},
 		{"article on few pixels", with("crop: {size: 16}"), "6:14: model.layers: article's layers[4]: nothing is left of the picture, which is 2×2 pixels here"},
 		{"article on few pixels by name", with("crop: {size: 16}\nmodel:\n  layers: article"), "8:11: model.layers: article's layers[4]: nothing is left of the picture, which is 2×2 pixels here"},
 		{"pool eats the picture", with("crop: {size: 4}\nmodel:\n  layers:\n    - max_pool: 2\n    - max_pool: 3\n    - flatten"), "10:7: model.layers[1]: nothing is left of the picture, which is 2×2 pixels here"},

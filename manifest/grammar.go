@@ -62,9 +62,6 @@ func defaults() *Manifest {
 	}
 }
 
-// articleSide is the side of the pictures that the article's network reads.
-const articleSide = 128
-
 // ArticleLayers is the article's network, without the classification layer, which
 // follows from the labels: three convolutions, one hidden layer, 831,585 parameters
 // with two labels.
@@ -222,6 +219,8 @@ func modelGrammar(m *Model) mapping {
 			isShort: func() bool { return m.LayersName != "" },
 			long:    func() { m.LayersName = "" },
 		}, doc: "The network without its classification layer, which follows from the labels: by name or as a list."},
+		{key: "size", value: optionalInteger(integer[int]{&m.Size, 1, maxPixels}),
+			doc: "Pixels of a side of the square pictures that the network reads. none takes the crops' size, or 128 where they keep their pixels."},
 		{key: "augment", value: augmentGrammar(&m.Augment),
 			doc: "Random changes made to training pictures."},
 		{key: "optimizer", value: optimizerGrammar(&m.Optimizer),

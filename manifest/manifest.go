@@ -6,6 +6,8 @@
 // no clock.
 package manifest
 
+import "cmp"
+
 // Manifest is a checked manifest (version 1) with every default filled in.
 // Relative paths in it are relative to the folder that holds the file.
 type Manifest struct {
@@ -63,7 +65,7 @@ type Boxes struct {
 type Crop struct {
 	Pad   float64 // added on each side, as a fraction of the box's side
 	Shape string  // keep, stretch, square, letterbox
-	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels. A model needs one
+	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels
 }
 
 // Split says how photos are divided. The three fractions add up to 1.
@@ -74,74 +76,88 @@ type Split struct {
 
 // Model says what is trained and how.
 type Model struct {
-	Layers        []Layer // resolved: the name "article" is expanded by ArticleLayers
-	LayersName    string  // the name as written, empty when layers were listed
-	Augment       Augment
-	Optimizer     Optimizer
-	Batch         int
-	Epochs        int
-	EarlyStopping *EarlyStopping // nil trains every epoch
+	Layers        []Layer        `json:"layers"` // resolved: the name "article" is expanded by ArticleLayers
+	LayersName    string         `json:"-"`      // the name as written, empty when layers were listed
+	Size          int            `json:"-"`      // see Manifest.InputSide
+	Augment       Augment        `json:"augment"`
+	Optimizer     Optimizer      `json:"optimizer"`
+	Batch         int            `json:"batch"`
+	Epochs        int            `json:"epochs"`
+	EarlyStopping *EarlyStopping `json:"early_stopping,omitempty"` // nil trains every epoch
+}
+
+// articleSide is the side of the pictures that the article's network reads, in pixels.
+const articleSide = 128
+
+// InputSide returns the side, in pixels, of the square pictures that the model reads:
+// what model.size says, or else the size of the crops, or else the article's.
+func (m *Manifest) InputSide() int {
+	return cmp.Or(m.Model.Size, m.Crop.Size, articleSide)
 }
 
 // Layer is one layer of a sequential network on channels-last pictures.
 // Exactly one of the fields is set. A checked manifest's layers fit one another and
 // end with a vector; the classification layer follows from the labels.
 type Layer struct {
-	Conv    *Conv
-	MaxPool *MaxPool
-	Flatten *Flatten
-	Dense   *Dense
-	Dropout *Dropout
+	Conv    *Conv    `json:"conv,omitempty"`
+	MaxPool *MaxPool `json:"max_pool,omitempty"`
+	Flatten *Flatten `json:"flatten,omitempty"`
+	Dense   *Dense   `json:"dense,omitempty"`
+	Dropout *Dropout `json:"dropout,omitempty"`
 }
 
 // Conv is a 2-D convolution with stride 1 and a bias.
 type Conv struct {
-	Filters    int
-	Kernel     int    // side of the kernel, pixels
-	Padding    string // valid or same
-	Activation string // none or relu
+	Filters    int    `json:"filters"`
+	Kernel     int    `json:"kernel"`     // side of the kernel, pixels
+	Padding    string `json:"padding"`    // valid or same
+	Activation string `json:"activation"` // none or relu
 }
 
 // MaxPool takes the maximum of each Size×Size window; the stride equals Size, a
 // rest smaller than a window is dropped.
-type MaxPool struct{ Size int }
+type MaxPool struct {
+	Size int `json:"size"`
+}
 
 // Flatten makes one vector of a picture.
 type Flatten struct{}
 
 // Dense is a fully connected layer.
 type Dense struct {
-	Units      int
-	Activation string // none or relu
+	Units      int    `json:"units"`
+	Activation string `json:"activation"` // none or relu
 }
 
 // Dropout zeroes each value with probability Rate while training and scales the
 // rest by 1/(1-Rate).
-type Dropout struct{ Rate float64 }
+type Dropout struct {
+	Rate float64 `json:"rate"`
+}
 
 // Augment bounds the random changes made to training pictures, in Keras' units.
 type Augment struct {
-	Rotation float64 // degrees, drawn from ±Rotation
-	Shift    float64 // fraction of the side, drawn from ±Shift for each axis
-	Shear    float64 // degrees, drawn from ±Shear
-	Zoom     float64 // factor drawn from 1±Zoom for each axis
-	Flip     string  // none or horizontal
+	Rotation float64 `json:"rotation"` // degrees, drawn from ±Rotation
+	Shift    float64 `json:"shift"`    // fraction of the side, drawn from ±Shift for each axis
+	Shear    float64 `json:"shear"`    // degrees, drawn from ±Shear
+	Zoom     float64 `json:"zoom"`     // factor drawn from 1±Zoom for each axis
+	Flip     string  `json:"flip"`     // none or horizontal
 }
 
 // Optimizer names the update rule. Zero values never occur in a checked manifest.
 type Optimizer struct {
-	Name         string // rmsprop, as Keras defines it
-	LearningRate float64
-	Rho          float64 // decay of the squared-gradient average
-	Epsilon      float64
+	Name         string  `json:"name"` // rmsprop, as Keras defines it
+	LearningRate float64 `json:"learning_rate"`
+	Rho          float64 `json:"rho"` // decay of the squared-gradient average
+	Epsilon      float64 `json:"epsilon"`
 }
 
 // EarlyStopping ends training when Monitor has not improved for Patience epochs.
 type EarlyStopping struct {
-	Monitor     string // val_loss or val_accuracy
-	Patience    int
-	MinDelta    float64
-	RestoreBest bool
+	Monitor     string  `json:"monitor"` // val_loss or val_accuracy
+	Patience    int     `json:"patience"`
+	MinDelta    float64 `json:"min_delta"`
+	RestoreBest bool    `json:"restore_best"`
 }
 
 // Code is where the user's own sources are.

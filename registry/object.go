@@ -117,6 +117,10 @@ func (v *verifier) Read(p []byte) (int, error) {
 	if _, err := v.hasher.Write(p[:n]); err != nil {
 		return v.fail(err)
 	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		// A source that verifies by itself says more than that the sum is wrong.
+		return n, err
+	}
 	if v.left > 0 && errors.Is(err, io.EOF) {
 		return v.fail(fmt.Errorf("%d bytes are missing", v.left))
 	}

@@ -232,6 +232,37 @@ func TestPushLargeFile(t *testing.T) {
 	}
 }
 
+// lying is a source that verifies by itself, and finds damage with its last byte.
+type lying struct {
+	io.Reader
+	err error
+}
+
+func (l *lying) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err == nil && n > 0 {
+		err = l.err
+	}
+	return n, err
+}
+
+func (*lying) Close() error { return nil }
+
+// TestPushTellsTheErrorOfASource pushes bytes whose source knows that they are damaged:
+// the caller must see its error, which says what can be done about it.
+func TestPushTellsTheErrorOfASource(t *testing.T) {
+	damaged := errors.New("damaged")
+	sum := sha256.Sum256([]byte("right"))
+	rev := registry.Revision{Message: "m", Files: []registry.File{{
+		Key: "a", Size: 5, SHA256: sum,
+		Open: func(context.Context) (io.ReadCloser, error) { return &lying{strings.NewReader("wrong"), damaged}, nil },
+	}}}
+	_, _, err := open(t, new(mem.Store)).Push(t.Context(), "team/data", rev, registry.PushOptions{})
+	if !errors.Is(err, damaged) {
+		t.Errorf("got %v, want the error of the source", err)
+	}
+}
+
 func TestPushRefuses(t *testing.T) {
 	store := &mem.Store{}
 	r := open(t, store)

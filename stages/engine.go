@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"time"
 
@@ -98,12 +99,10 @@ func (e *StageError) Unwrap() error { return e.Err }
 // A blob that turns out to be missing or damaged costs time only: the stages that lead
 // to the one that needed it are run again.
 func (e *Engine) Build(ctx context.Context, p *Plan) (*Build, error) {
-	// Each attempt heals at least the blobs of one stage, so a plan of n stages is
-	// whole after n of them, or the disk loses blobs faster than they are written.
-	for attempt := 0; ; attempt++ {
+	var losses Losses
+	for {
 		b, err := e.attempt(ctx, p)
-		var lost *cas.BlobError
-		if err == nil || !errors.As(err, &lost) || attempt == len(p.stages) || ctx.Err() != nil {
+		if ctx.Err() != nil || !losses.New(err) {
 			return b, err
 		}
 		if err := e.Forget(ctx, b); err != nil {
@@ -112,15 +111,66 @@ func (e *Engine) Build(ctx context.Context, p *Plan) (*Build, error) {
 	}
 }
 
+// Losses are the blobs that a build had to make again.
+type Losses struct{ seen map[cas.Digest]bool }
+
+// New reports whether err is about a blob that is missing or damaged, and was not lost
+// before. One that is lost again after it was made again will not stay the next time
+// either: the disk loses blobs faster than they are written.
+func (l *Losses) New(err error) bool {
+	lost, ok := errors.AsType[*cas.BlobError](err)
+	if !ok || l.seen[lost.Digest] {
+		return false
+	}
+	if l.seen == nil {
+		l.seen = make(map[cas.Digest]bool)
+	}
+	l.seen[lost.Digest] = true
+	return true
+}
+
 // Forget drops the results of a build's stages, so that they run again. It is the
-// answer to a blob that is missing or damaged.
+// answer to a blob that is missing or damaged. A disk that damaged one blob damaged
+// others, and a stage that only points at blobs does not write them again: so all are
+// read, upon which the store sets those aside that are damaged.
 func (e *Engine) Forget(ctx context.Context, b *Build) error {
+	read := make(map[cas.Digest]bool)
 	for _, s := range b.Steps {
 		if err := e.Cache.Forget(ctx, s.Action); err != nil {
 			return err
 		}
+		if err := inspect(ctx, e.Store, s.Result.Tree, read); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// inspect reads the blobs of a tree that are not in read yet. What is below a damaged
+// directory is not found: a later attempt does that, when the directory is there again.
+func inspect(ctx context.Context, store cas.Store, id cas.TreeID, read map[cas.Digest]bool) error {
+	for f, err := range cas.NewTree(store, id).Files(ctx) {
+		if err == nil && !read[f.Digest] {
+			read[f.Digest] = true
+			err = readThrough(ctx, store, f.Digest)
+		}
+		if _, lost := errors.AsType[*cas.BlobError](err); err != nil && !lost {
+			return err
+		}
+	}
+	return nil
+}
+
+func readThrough(ctx context.Context, store cas.Store, d cas.Digest) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	r, err := store.Open(ctx, d)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return errors.Join(err, r.Close())
 }
 
 func (e *Engine) attempt(ctx context.Context, p *Plan) (*Build, error) {

@@ -72,23 +72,24 @@ environment and model into a registry, as one package with one name and hash.`,
 		},
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
 	flags.BoolVar(&a.json, "json", false, "write events and the answer as JSON lines (help json)")
 	flags.Var(&a.mode, "progress", "how to show progress")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show only warnings, errors and the answer")
 
-	a.group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build())
-	a.group(root, "packages", "Packages:", a.install(), a.log(), a.show(), a.verify(), a.predict())
-	a.group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
+	group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build())
+	group(root, "packages", "Packages:", a.install(), a.log(), a.show(), a.verify(), a.predict())
+	group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
+	root.SetHelpCommand(help(root))
 	root.SetHelpCommandGroupID("reference")
 	root.SetCompletionCommandGroupID("reference")
 	root.AddCommand(topics()...)
 	return root
 }
 
-func (a *app) group(root *cobra.Command, id, title string, commands ...*cobra.Command) {
+// group adds verbs under a title of the help.
+func group(root *cobra.Command, id, title string, commands ...*cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: id, Title: title})
 	for _, c := range commands {
 		c.GroupID = id

@@ -16,6 +16,7 @@ import (
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/crop"
+	"github.com/sandwich-build/sandwich/stages/download"
 	selection "github.com/sandwich-build/sandwich/stages/select"
 )
 
@@ -180,8 +181,8 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		p.Hint = "commit them, or build with --allow-dirty, which the package will say"
 		return exitFailed, true
 	}
-	if errors.Is(err, gitcode.ErrNoRepository) {
-		p.Hint = "make a commit of your sources, or leave `code` out of the manifest"
+	if failed, ok := errors.AsType[*download.FailedError](err); ok && failed.Gone() > 0 {
+		p.Hint = "`sandwich lock` looks for them at the other places, or records that they are gone"
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*pin.UnreachableError](err); ok {

@@ -19,6 +19,7 @@ import (
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/crop"
+	"github.com/sandwich-build/sandwich/stages/download"
 	selection "github.com/sandwich-build/sandwich/stages/select"
 )
 
@@ -49,7 +50,7 @@ func TestDiagnose(t *testing.T) {
 		{"strict", &incompleteError{dead: 1200}, 7, "1,200 dead"},
 		{"lost", in("crop", &crop.LostLabelsError{Labels: []string{"Ham"}}), 7, "Ham"},
 		{"dirty", in("code", &gitcode.DirtyError{Dir: ".", Paths: []string{"a.go"}}), 1, "--allow-dirty"},
-		{"no commit", gitcode.ErrNoRepository, 1, "make a commit"},
+		{"gone", in("download", &download.FailedError{Failures: []download.Failure{{Err: &fetch.StatusError{Code: 404}}}}), 1, "sandwich lock"},
 		{"offline", in("download", &pin.UnreachableError{Offline: true, First: errors.New("no route")}), 1, "run the command again"},
 		{"no answer", &fetch.Error{URL: "http://a", Err: &fetch.NoAnswerError{Err: errors.New("no such host")}}, 1, "mirrors"},
 	} {

@@ -1,6 +1,43 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"cmp"
+
+	"github.com/spf13/cobra"
+)
+
+// help is the verb that shows the help of others. Cobra's own ends well for a topic that
+// there is not.
+func help(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND | TOPIC]",
+		Short: "Explain a command or a topic",
+		Long: `Help explains a command, as --help does, or one of the topics environment,
+exit-codes and json.`,
+		Example: `  sandwich help build
+  sandwich help exit-codes`,
+		Args: between(0, 1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			for _, c := range root.Commands() {
+				names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			topic, _, err := root.Find(args)
+			if err != nil {
+				return err
+			}
+			if len(args) > 0 && topic == root {
+				hint := cmp.Or(didYouMean(root, args[0], ""), "`sandwich help` lists commands and topics")
+				return usagef(hint, "no help for %q", args[0])
+			}
+			topic.InitDefaultHelpFlag() // so that the text is that of --help
+			return topic.Help()
+		},
+	}
+}
 
 // topics are the texts of `sandwich help` that belong to no command.
 func topics() []*cobra.Command {

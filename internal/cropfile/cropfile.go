@@ -111,17 +111,17 @@ func Split(src io.Reader, file string) iter.Seq2[Assignment, error] {
 	return table.Read(src, file, splitColumns, func(row []string) (Assignment, error) {
 		a := Assignment{Path: row[0], Label: row[1], ImageID: openimages.ImageID(row[2]), Set: Set(row[3])}
 		if a.Label == "" {
-			return Assignment{}, fmt.Errorf("Label: want the label of %s", a.Path)
+			return Assignment{}, fmt.Errorf("want the label of %s", a.Path)
 		}
 		if a.Path <= last {
-			return Assignment{}, fmt.Errorf("Crop: want each crop once, sorted: %q after %q", a.Path, last)
+			return Assignment{}, fmt.Errorf("want each crop once, sorted: %q after %q", a.Path, last)
 		}
 		last = a.Path
 		switch a.Set {
 		case Train, Validation, Test:
 			return a, nil
 		default:
-			return Assignment{}, fmt.Errorf("Set: want %s, %s or %s, got %q", Train, Validation, Test, row[3])
+			return Assignment{}, fmt.Errorf("want the set %s, %s or %s, got %q", Train, Validation, Test, row[3])
 		}
 	})
 }

@@ -63,9 +63,9 @@ func TestFaultsNameFileAndLine(t *testing.T) {
 		"Crop,Label\n":                          "split.csv: record on line 1: wrong number of fields",
 		"Crop,Label,ImageID,Sets\n":             "split.csv: want the columns Crop,Label,ImageID,Set",
 		"Crop,Label,ImageID,Set\na,b,c\n":       "split.csv: record on line 2",
-		"Crop,Label,ImageID,Set\na,b,c,tests\n": `split.csv:2: Set: want train, validation or test, got "tests"`,
-		"Crop,Label,ImageID,Set\na,,c,test\n":   "split.csv:2: Label: want the label of a",
-		"Crop,Label,ImageID,Set\na,b,c,test\na,b,c,train\n": `split.csv:3: Crop: want each crop once, sorted: "a" after "a"`,
+		"Crop,Label,ImageID,Set\na,b,c,tests\n": `split.csv:2: want the set train, validation or test, got "tests"`,
+		"Crop,Label,ImageID,Set\na,,c,test\n":   "split.csv:2: want the label of a",
+		"Crop,Label,ImageID,Set\na,b,c,test\na,b,c,train\n": `split.csv:3: want each crop once, sorted: "a" after "a"`,
 		"Crop,Label,ImageID,Set\n\"a,b,c,test\n":            "split.csv: parse error on line 2",
 	}
 	for text, want := range tests {

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/cpu"
 )
 
 // Native is the toolchain and the modules that this binary was made of. It is part of
@@ -25,6 +26,7 @@ type Native struct {
 	OS      string            `json:"os"`
 	Arch    string            `json:"arch"`
 	Target  map[string]string `json:"target,omitempty"` // GOAMD64 and its like: which instructions the compiler may use
+	CPU     []string          `json:"cpu,omitempty"`    // the features by which Go's math functions choose their code
 	Modules []Module          `json:"modules"`
 }
 
@@ -49,6 +51,11 @@ func Current() (Native, error) {
 		if s.Key == targetSetting[runtime.GOARCH] {
 			n.Target[s.Key] = s.Value
 		}
+	}
+	// math.Exp, which training needs, is another function on amd64 processors that fuse
+	// a multiplication and an addition: its last bit may differ.
+	if runtime.GOARCH == "amd64" && cpu.X86.HasFMA {
+		n.CPU = append(n.CPU, "fma")
 	}
 	for _, m := range info.Deps {
 		if m.Replace != nil {

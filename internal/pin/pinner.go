@@ -3,12 +3,12 @@ package pin
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -76,18 +76,10 @@ func (l *Locked) Pin(ctx context.Context, t *stages.Task, selection cas.Tree) (c
 }
 
 // selectedImages returns the images of a selection, sorted by id.
-func selectedImages(ctx context.Context, selection cas.Tree) (_ []openimages.Image, err error) {
-	r, err := selection.Open(ctx, openimages.SelectedImagesFile)
+func selectedImages(ctx context.Context, selection cas.Tree) ([]openimages.Image, error) {
+	images, err := table.All(ctx, selection, openimages.SelectedImagesFile, openimages.SelectedImages)
 	if err != nil {
 		return nil, fmt.Errorf("pin photos: %w", err)
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	var images []openimages.Image
-	for image, err := range openimages.SelectedImages(r, openimages.SelectedImagesFile) {
-		if err != nil {
-			return nil, fmt.Errorf("pin photos: %w", err)
-		}
-		images = append(images, image)
 	}
 	return sortedImages(images), nil
 }

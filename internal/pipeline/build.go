@@ -2,12 +2,10 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
-	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
 
@@ -36,7 +34,7 @@ func (e *RegistryError) Unwrap() error { return e.Err }
 // the registry. It writes the lock as soon as every photo is pinned.
 func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
 	var outcome *Outcome
-	err := withSession(ctx, p, o, func(s *session) (err error) {
+	err := withSession(p, o, func(s *session) (err error) {
 		outcome, err = s.build(ctx)
 		return err
 	})
@@ -62,17 +60,18 @@ func (s *session) build(ctx context.Context) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	outcome, err := s.run(ctx, plan, reg)
-	var lost *cas.BlobError
-	if outcome != nil && errors.As(err, &lost) && ctx.Err() == nil {
-		// The engine brings back what its stages miss. A blob of the finished package is
-		// missed by nobody but the push, so its stages are run again here.
+	// The engine brings back what its stages miss. A blob of the finished package is
+	// missed by nobody but the push, so its stages are run again here.
+	var losses stages.Losses
+	for {
+		outcome, err := s.run(ctx, plan, reg)
+		if outcome == nil || ctx.Err() != nil || !losses.New(err) {
+			return outcome, s.asDrift(err)
+		}
 		if err := s.engine.Forget(ctx, outcome.Build); err != nil {
 			return nil, err
 		}
-		outcome, err = s.run(ctx, plan, reg)
 	}
-	return outcome, s.asDrift(err)
 }
 
 // run runs the plan and, if it ends with a package, publishes that.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -29,7 +30,7 @@ type Forecast struct {
 // photo, runs no other stage and writes no lock.
 func Plan(ctx context.Context, p *Project, o Options) (*Forecast, error) {
 	var forecast *Forecast
-	err := withSession(ctx, p, o, func(s *session) (err error) {
+	err := withSession(p, o, func(s *session) (err error) {
 		forecast, err = s.forecast(ctx)
 		return err
 	})
@@ -50,7 +51,9 @@ func (s *session) forecast(ctx context.Context) (*Forecast, error) {
 	if err != nil {
 		return nil, err
 	}
-	build, err := s.engine.Build(ctx, selecting)
+	engine := s.engine
+	engine.Observer = ranOnly{s.options.Observer}
+	build, err := engine.Build(ctx, selecting)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +62,17 @@ func (s *session) forecast(ctx context.Context) (*Forecast, error) {
 		return nil, err
 	}
 	return s.describe(ctx, build, append(before[:len(build.Steps)], after[len(build.Steps):]...))
+}
+
+// ranOnly passes on what happens in stages that run. That the others are cached is what
+// the forecast itself says.
+type ranOnly struct{ next stages.Observer }
+
+func (o ranOnly) Observe(e stages.Event) {
+	if f, ok := e.(stages.Finished); ok && f.Cached {
+		return
+	}
+	o.next.Observe(e)
 }
 
 // describe counts what was selected and what of it is not pinned yet.
@@ -76,13 +90,8 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 	for _, move := range f.Funnel.Moved {
 		f.Moved += move.Boxes
 	}
-	images, err := build.Tree(Select).Open(ctx, openimages.SelectedImagesFile)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = images.Close() }()
 	need := lock.Need{Code: s.lock.Code, Photos: &lock.Photos{Places: s.Manifest.Dataset.Images}}
-	for image, err := range openimages.SelectedImages(images, openimages.SelectedImagesFile) {
+	for image, err := range table.Rows(ctx, build.Tree(Select), openimages.SelectedImagesFile, openimages.SelectedImages) {
 		if err != nil {
 			return nil, err
 		}
@@ -94,6 +103,9 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 	}
 	for _, source := range s.lock.Sources {
 		need.Sources = append(need.Sources, source.URL)
+	}
+	if s.Lock == nil {
+		return f, nil // everything is new; the counts above say it
 	}
 	for _, change := range lock.Drift(s.Lock, need) {
 		f.Drift = append(f.Drift, change.String())

@@ -16,9 +16,9 @@ type LockReport struct {
 // downloads what it pins, since nothing else tells its digest; the bytes stay in the
 // store for the build.
 func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
-	o.Until = Download
+	o.Until, o.Repin = Download, true
 	report := &LockReport{Path: p.LockPath}
-	err := withSession(ctx, p, o, func(s *session) error {
+	err := withSession(p, o, func(s *session) error {
 		if _, err := s.build(ctx); err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 	}
 	m := s.Manifest
 	training, err := train.New(train.Params{
-		Model: m.Model, Shape: m.Crop.Shape, Side: m.Crop.Size, Labels: s.classes, Seed: m.Seed,
+		Model: m.Model, Shape: m.Crop.Shape, Side: m.InputSide(), Labels: s.classes, Seed: m.Seed,
 	})
 	if err != nil {
 		return nil, err

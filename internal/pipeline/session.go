@@ -31,6 +31,7 @@ type Options struct {
 	Locked     bool            // never change the lock: what it lacks is a *DriftError
 	AllowDirty bool            // build although the user's sources have uncommitted changes
 	Retry      bool            // try the dead photos of the lock again
+	Repin      bool            // pin anew what the world does not have any more as it was locked
 	Until      string          // the last stage to run; empty runs all and publishes
 }
 
@@ -59,7 +60,7 @@ type session struct {
 }
 
 // withSession prepares a session, lets run use it and cleans up after it.
-func withSession(ctx context.Context, p *Project, o Options, run func(*session) error) (err error) {
+func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	s := &session{Project: p, options: o, lock: new(lock.Lock)}
 	if p.Lock != nil {
 		*s.lock = *p.Lock
@@ -86,7 +87,7 @@ func withSession(ctx context.Context, p *Project, o Options, run func(*session) 
 		return err
 	}
 	s.resolver = pin.Resolver{
-		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Retry: o.Retry,
+		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Retry: o.Retry, Repin: o.Repin,
 	}
 	defer func() { err = errors.Join(err, s.resolver.Journal.Close()) }()
 	return run(s)
@@ -119,7 +120,7 @@ func (s *session) readCode(ctx context.Context) error {
 			s.written(), s.options.AllowDirty)
 		switch {
 		case errors.Is(err, gitcode.ErrNoRepository):
-			s.warn("%v; the package will list this program's modules instead of your sources", err)
+			s.warn("code %s is %v; the package will list this program's modules instead of your sources", s.Manifest.Code.Git, gitcode.ErrNoRepository)
 		case err != nil:
 			return err
 		default:
@@ -174,7 +175,27 @@ func (s *session) pinSources(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.lock.Sources = append(lists, rows...)
+	return s.lockSources(append(lists, rows...))
+}
+
+// lockSources puts the pins into the lock. Files of the user's own are read on every
+// build, so that a pin may differ although its URL is in the lock.
+func (s *session) lockSources(pins []lock.Source) error {
+	if s.options.Locked {
+		var changes []lock.Change
+		for _, pin := range pins {
+			if locked, _ := s.lock.Source(pin.URL); locked != pin {
+				changes = append(changes, lock.Change{
+					Subject: lock.SourceLine, Kind: lock.Changed, Name: pin.URL,
+					Detail: fmt.Sprintf("%s -> %s", locked.Digest, pin.Digest),
+				})
+			}
+		}
+		if len(changes) > 0 {
+			return s.drift(changes)
+		}
+	}
+	s.lock.Sources = pins
 	s.lock.Sort()
 	return nil
 }

@@ -4,6 +4,7 @@
 package table
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -76,4 +77,36 @@ func readHeader(in *csv.Reader, want []string) error {
 		return fmt.Errorf("want the columns %s, got %s", strings.Join(want, ","), strings.Join(got, ","))
 	}
 	return nil
+}
+
+// Folder is where tables are: a tree of the content store.
+type Folder interface {
+	Open(ctx context.Context, name string) (io.ReadCloser, error)
+}
+
+// Rows opens the table name in a folder and reads it with read, which is a function such
+// as cropfile.Crops. The first fault ends the sequence.
+func Rows[T any](ctx context.Context, in Folder, name string, read func(io.Reader, string) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		r, err := in.Open(ctx, name)
+		if err != nil {
+			yield(none, fmt.Errorf("open %s: %w", name, err))
+			return
+		}
+		defer func() { _ = r.Close() }() // reading to the end verifies; closing tells nothing
+		read(r, name)(yield)
+	}
+}
+
+// All reads a whole table.
+func All[T any](ctx context.Context, in Folder, name string, read func(io.Reader, string) iter.Seq2[T, error]) ([]T, error) {
+	var all []T
+	for row, err := range Rows(ctx, in, name, read) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, row)
+	}
+	return all, nil
 }

@@ -21,8 +21,9 @@ import (
 // Store keeps blobs by digest. All methods are safe for concurrent use.
 type Store interface {
 	// Open returns the content of a blob. The error is fs.ErrNotExist when the store
-	// does not have it. The reader verifies: where a bare io.EOF would end a damaged
-	// blob, Read returns a *BlobError instead.
+	// does not have it. The reader verifies: with the last byte of a damaged blob, or
+	// where a bare io.EOF would end it, Read returns a *BlobError. So it is noticed
+	// also by who knows the size and reads no further.
 	Open(ctx context.Context, d Digest) (io.ReadCloser, error)
 	// Put stores what r yields and returns its digest. A blob becomes visible whole
 	// or not at all.
@@ -94,7 +95,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	n, err := v.src.Read(p)
 	v.hash.Write(p[:n])
 	v.seen += int64(n)
-	if v.seen > v.want.size || (errors.Is(err, io.EOF) && !v.matches()) {
+	if v.seen > v.want.size || ((v.seen == v.want.size || errors.Is(err, io.EOF)) && !v.matches()) {
 		bad := &BlobError{Digest: v.want, Err: ErrDamaged}
 		if v.onFail != nil {
 			v.onFail(bad)

@@ -183,6 +183,32 @@ func TestResults(t *testing.T) {
 	})
 }
 
+// TestDamageIsToldWithTheLastByte reads a damaged blob to its size and no further.
+func TestDamageIsToldWithTheLastByte(t *testing.T) {
+	const data = "the bytes of a blob"
+	dir := t.TempDir()
+	s := openDisk(t, dir)
+	d := put(t, s, data)
+	file := listFiles(t, filepath.Join(dir, "blobs"))[0]
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("the bytes of a blot"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Open(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if n, err := r.Read(make([]byte, len(data))); !errors.Is(err, cas.ErrDamaged) {
+		t.Errorf("read %d bytes, %v; want ErrDamaged", n, err)
+	}
+	if missing, err := s.Missing(t.Context(), []cas.Digest{d}); err != nil || len(missing) != 1 {
+		t.Errorf("missing %v, %v; want the damaged blob", missing, err)
+	}
+}
+
 // TestDamagedResultIsAMiss flips every byte of a result in turn.
 func TestDamagedResultIsAMiss(t *testing.T) {
 	dir := t.TempDir()

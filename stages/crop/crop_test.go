@@ -276,7 +276,7 @@ func TestFunnel(t *testing.T) {
 	if diff := cmp.Diff(map[string]int64{"photos": 5, "crops": 1, "quarantined": 2}, result.Counters); diff != "" {
 		t.Errorf("counters (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]cas.Line{{Warning: true, Text: "1 photos quarantined: not an image: HTML"}, {Warning: true, Text: "1 photos quarantined: truncated"}}, result.Log); diff != "" {
+	if diff := cmp.Diff([]cas.Line{{Warning: true, Text: "photos quarantined: 1, not an image: HTML"}, {Warning: true, Text: "photos quarantined: 1, truncated"}}, result.Log); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
 	}
 

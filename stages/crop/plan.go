@@ -2,12 +2,10 @@ package crop
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"iter"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -36,7 +34,7 @@ func readPlan(ctx context.Context, t *stages.Task) (*plan, error) {
 	var labels []string
 	at := map[openimages.ImageID]int{}
 	selection, photos := t.Input(Selection), t.Input(Photos)
-	for box, err := range rows(ctx, selection, openimages.SelectedBoxesFile, openimages.SelectedBoxes) {
+	for box, err := range table.Rows(ctx, selection, openimages.SelectedBoxesFile, openimages.SelectedBoxes) {
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +50,7 @@ func readPlan(ctx context.Context, t *stages.Task) (*plan, error) {
 		}
 		p.photos[i].boxes = append(p.photos[i].boxes, box)
 	}
-	for row, err := range rows(ctx, selection, openimages.SelectedImagesFile, openimages.Images) {
+	for row, err := range table.Rows(ctx, selection, openimages.SelectedImagesFile, openimages.Images) {
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +62,7 @@ func readPlan(ctx context.Context, t *stages.Task) (*plan, error) {
 			p.photos[i].rotation = image.Rotation
 		}
 	}
-	for photo, err := range rows(ctx, photos, pinfile.PhotosFile, pinfile.Photos) {
+	for photo, err := range table.Rows(ctx, photos, pinfile.PhotosFile, pinfile.Photos) {
 		if err != nil {
 			return nil, err
 		}
@@ -75,22 +73,4 @@ func readPlan(ctx context.Context, t *stages.Task) (*plan, error) {
 	var err error
 	p.folders, err = folders(labels)
 	return p, err
-}
-
-// rows reads a table of an input.
-func rows[T any](ctx context.Context, tree cas.Tree, name string, read func(io.Reader, string) iter.Seq2[T, error]) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		r, err := tree.Open(ctx, name)
-		if err != nil {
-			yield(none, fmt.Errorf("open %s: %w", name, err))
-			return
-		}
-		defer func() { _ = r.Close() }() // reading to the end verifies; closing tells nothing
-		for row, err := range read(r, name) {
-			if !yield(row, err) || err != nil {
-				return
-			}
-		}
-	}
 }

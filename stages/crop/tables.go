@@ -56,7 +56,7 @@ func warn(t *stages.Task, quarantine []cropfile.Quarantined) {
 		byReason[q.Reason]++
 	}
 	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
-		t.Warnf("%d photos quarantined: %s", byReason[reason], reason)
+		t.Warnf("photos quarantined: %d, %s", byReason[reason], reason)
 	}
 }
 

@@ -3,9 +3,9 @@
 // It reads the input "pins" (pins.csv, dead.csv; package pin makes them of a selection)
 // and writes
 //
-//	photos/<ImageID>    the bytes, as found
-//	photos.csv          ImageID, Place, URL, SHA256, Size
-//	dead.csv            ImageID, Reason
+//	photos/<ImageID>.jpg    the bytes, as found, with the extension of their format
+//	photos.csv              ImageID, Place, URL, SHA256, Size
+//	dead.csv                ImageID, Reason
 //
 // What the world serves decides nothing here: a photo has the pinned bytes, or the
 // stage fails. A photo that the store has, from whichever build, is not fetched again.
@@ -17,7 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -25,6 +25,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -93,11 +94,11 @@ func (e *FailedError) Gone() int {
 
 // Run makes the output of the pins, fetching first what the store does not have.
 func (k Kind) Run(ctx context.Context, t *stages.Task) error {
-	photos, err := readAll(ctx, t.Input("pins"), pinfile.PinsFile, pinfile.Photos)
+	photos, err := table.All(ctx, t.Input("pins"), pinfile.PinsFile, pinfile.Photos)
 	if err != nil {
 		return err
 	}
-	dead, err := readAll(ctx, t.Input("pins"), pinfile.DeadFile, pinfile.DeadPhotos)
+	dead, err := table.All(ctx, t.Input("pins"), pinfile.DeadFile, pinfile.DeadPhotos)
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,11 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	var size int64
 	for _, p := range photos {
 		size += p.Digest.Size()
-		if err := t.Out().Add("photos/"+string(p.ImageID), p.Digest); err != nil {
+		extension, err := extensionOf(ctx, t.Store(), p.Digest)
+		if err != nil {
+			return fmt.Errorf("download: %w", err)
+		}
+		if err := t.Out().Add("photos/"+string(p.ImageID)+extension, p.Digest); err != nil {
 			return fmt.Errorf("download: %w", err)
 		}
 	}
@@ -115,43 +120,50 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	t.Count("bytes", size)
 	t.Count("dead", int64(len(dead)))
 	if len(dead) > 0 {
-		t.Warnf("%d of %d photos are dead: no place has them", len(dead), len(photos)+len(dead))
+		t.Warnf("dead photos: %d of %d, no place has them", len(dead), len(photos)+len(dead))
 	}
 	return tables(ctx, t)
 }
 
+// extensions are the file extensions of the formats that photos come in.
+var extensions = map[string]string{
+	"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif", "image/webp": ".webp", "image/bmp": ".bmp",
+}
+
+// sniffed is how many bytes http.DetectContentType looks at.
+const sniffed = 512
+
+// extensionOf returns the extension by which the bytes of a photo go, whatever its URL
+// called them; nothing for bytes that are no photo. Only people need it: a photo is
+// found by its digest.
+func extensionOf(ctx context.Context, store cas.Store, d cas.Digest) (_ string, err error) {
+	r, err := store.Open(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	head := make([]byte, min(sniffed, d.Size()))
+	if _, err := io.ReadFull(r, head); err != nil {
+		return "", err
+	}
+	return extensions[http.DetectContentType(head)], nil
+}
+
 // tables makes the output's tables, which are those of the pins.
 func tables(ctx context.Context, t *stages.Task) error {
-	for _, table := range []struct{ from, to string }{
+	for _, file := range []struct{ from, to string }{
 		{pinfile.PinsFile, pinfile.PhotosFile},
 		{pinfile.DeadFile, pinfile.DeadFile},
 	} {
-		d, err := t.Input("pins").Lookup(ctx, table.from)
+		d, err := t.Input("pins").Lookup(ctx, file.from)
 		if err == nil {
-			err = t.Out().Add(table.to, d)
+			err = t.Out().Add(file.to, d)
 		}
 		if err != nil {
 			return fmt.Errorf("download: %w", err)
 		}
 	}
 	return nil
-}
-
-func readAll[T any](
-	ctx context.Context, tree cas.Tree, file string, parse func(r io.Reader, file string) iter.Seq2[T, error],
-) (rows []T, err error) {
-	r, err := tree.Open(ctx, file)
-	if err != nil {
-		return nil, fmt.Errorf("download: %w", err)
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	for row, err := range parse(r, file) {
-		if err != nil {
-			return nil, fmt.Errorf("download: %w", err)
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
 }
 
 // maxUnreachable is after how many photos that cannot be reached the stage gives up:

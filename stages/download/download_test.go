@@ -106,7 +106,7 @@ func TestOutput(t *testing.T) {
 	w.Plan(w.photos[3].URL, mirrortest.Status(500), mirrortest.Cut(1000))
 	tree, result := stagetest.Run(t, store, w.kind(t, store, fetch.Options{}), map[string]cas.Tree{"pins": w.pins(t, store, dead)})
 	for _, p := range w.photos {
-		d, err := tree.Lookup(t.Context(), "photos/"+string(p.ImageID))
+		d, err := tree.Lookup(t.Context(), "photos/"+string(p.ImageID)+".jpg")
 		if err != nil || d != p.Digest {
 			t.Errorf("photo %s: got %v, %v", p.ImageID, d, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/photo"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/stages"
 )
 
@@ -93,13 +94,9 @@ func loadModel(ctx context.Context, t *stages.Task) (*model.Model, error) {
 }
 
 // testRows returns the crops of the test set.
-func testRows(ctx context.Context, t *stages.Task) (rows []cropfile.Assignment, err error) {
-	split, err := t.Input(InputSplit).Open(ctx, cropfile.SplitFile)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, split.Close()) }()
-	for row, err := range cropfile.Split(split, cropfile.SplitFile) {
+func testRows(ctx context.Context, t *stages.Task) ([]cropfile.Assignment, error) {
+	var rows []cropfile.Assignment
+	for row, err := range table.Rows(ctx, t.Input(InputSplit), cropfile.SplitFile, cropfile.Split) {
 		if err != nil {
 			return nil, err
 		}

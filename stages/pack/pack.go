@@ -3,7 +3,7 @@
 //
 //	README.md                   the card
 //	manifest.yaml, manifest.lock
-//	data/photos/<ImageID>       the photos as downloaded, unless the manifest leaves them out
+//	data/photos/<ImageID>.jpg   the photos as downloaded, unless the manifest leaves them out
 //	data/photos.csv, dead.csv   where each came from; those that are gone
 //	data/boxes.csv, labels.json the boxes that were asked for, the classes
 //	data/crops/<set>/<label>/…  the crops
@@ -23,7 +23,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"path"
@@ -168,7 +167,7 @@ func (k Kind) addCrops(ctx context.Context, t *stages.Task) (map[string]cropfile
 		digests[f.Path] = f.Digest
 	}
 	assigned := make(map[string]cropfile.Assignment)
-	for a, err := range rows(ctx, t.Input(Split), cropfile.SplitFile, cropfile.Split) {
+	for a, err := range table.Rows(ctx, t.Input(Split), cropfile.SplitFile, cropfile.Split) {
 		if err != nil {
 			return nil, err
 		}
@@ -202,7 +201,7 @@ var metaColumns = []string{
 // LabelName the class.
 func addMeta(ctx context.Context, t *stages.Task, assigned map[string]cropfile.Assignment) error {
 	cropOf := make(map[boxKey]string)
-	for c, err := range rows(ctx, t.Input(Crops), cropfile.CropsFile, cropfile.Crops) {
+	for c, err := range table.Rows(ctx, t.Input(Crops), cropfile.CropsFile, cropfile.Crops) {
 		if err != nil {
 			return err
 		}
@@ -211,14 +210,14 @@ func addMeta(ctx context.Context, t *stages.Task, assigned map[string]cropfile.A
 		}
 	}
 	urls := make(map[openimages.ImageID]string)
-	for i, err := range rows(ctx, t.Input(Selection), openimages.SelectedImagesFile, openimages.SelectedImages) {
+	for i, err := range table.Rows(ctx, t.Input(Selection), openimages.SelectedImagesFile, openimages.SelectedImages) {
 		if err != nil {
 			return err
 		}
 		urls[i.ImageID] = i.OriginalURL
 	}
 	var meta [][]string
-	for b, err := range rows(ctx, t.Input(Selection), openimages.SelectedBoxesFile, openimages.SelectedBoxes) {
+	for b, err := range table.Rows(ctx, t.Input(Selection), openimages.SelectedBoxesFile, openimages.SelectedBoxes) {
 		if err != nil {
 			return err
 		}
@@ -253,7 +252,7 @@ type photoCount struct {
 // addAttribution writes attribution.csv: a row for each photo of the package.
 func addAttribution(ctx context.Context, t *stages.Task) (photoCount, error) {
 	found := make(map[openimages.ImageID]bool)
-	for p, err := range rows(ctx, t.Input(Photos), pinfile.PhotosFile, pinfile.Photos) {
+	for p, err := range table.Rows(ctx, t.Input(Photos), pinfile.PhotosFile, pinfile.Photos) {
 		if err != nil {
 			return photoCount{}, err
 		}
@@ -261,7 +260,7 @@ func addAttribution(ctx context.Context, t *stages.Task) (photoCount, error) {
 	}
 	count := photoCount{licences: make(map[string]int)}
 	var credits [][]string
-	for i, err := range rows(ctx, t.Input(Selection), openimages.SelectedImagesFile, openimages.SelectedImages) {
+	for i, err := range table.Rows(ctx, t.Input(Selection), openimages.SelectedImagesFile, openimages.SelectedImages) {
 		if err != nil {
 			return photoCount{}, err
 		}
@@ -276,20 +275,6 @@ func addAttribution(ctx context.Context, t *stages.Task) (photoCount, error) {
 		})
 	}
 	return count, putTable(ctx, t, "data/attribution.csv", attributionColumns, slices.Values(credits))
-}
-
-// rows reads a table of a tree.
-func rows[T any](ctx context.Context, tree cas.Tree, name string, read func(io.Reader, string) iter.Seq2[T, error]) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		r, err := tree.Open(ctx, name)
-		if err != nil {
-			yield(none, err)
-			return
-		}
-		defer func() { _ = r.Close() }() // nothing was written
-		read(r, name)(yield)
-	}
 }
 
 func putTable(ctx context.Context, t *stages.Task, name string, columns []string, rows iter.Seq[[]string]) error {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 )
@@ -94,14 +95,9 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 
 // assign reads the crops and gives each the set of its photo.
 func (k *Kind) assign(ctx context.Context, t *stages.Task) ([]cropfile.Assignment, error) {
-	r, err := t.Input(Crops).Open(ctx, cropfile.CropsFile)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", cropfile.CropsFile, err)
-	}
-	defer func() { _ = r.Close() }() // reading to the end verifies; closing tells nothing
 	var assignments []cropfile.Assignment
 	labels := map[openimages.ImageID]map[string]int{} // photo -> label -> crops
-	for c, err := range cropfile.Crops(r, cropfile.CropsFile) {
+	for c, err := range table.Rows(ctx, t.Input(Crops), cropfile.CropsFile, cropfile.Crops) {
 		if err != nil {
 			return nil, err
 		}

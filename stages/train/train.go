@@ -19,6 +19,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/random"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -35,11 +36,11 @@ const HistoryFile = "history.csv"
 
 // Params decide what is trained, besides the crops and their split.
 type Params struct {
-	Model  manifest.Model
-	Shape  string   // crop.shape of the manifest: what predict will do to a photo
-	Side   int      // pixels of the network's square input
-	Labels []string // the classes, sorted
-	Seed   uint64
+	Model  manifest.Model `json:"model"`
+	Shape  string         `json:"shape"`  // crop.shape of the manifest: what predict will do to a photo
+	Side   int            `json:"side"`   // pixels of the network's square input
+	Labels []string       `json:"labels"` // the classes, sorted
+	Seed   uint64         `json:"seed"`
 }
 
 // Kind is the stage kind. Its output is model.json, model.safetensors and history.csv.
@@ -65,7 +66,6 @@ func New(p Params) (*Kind, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Model.LayersName = "" // a name for the same layers is the same model
 	return &Kind{params: p, network: n, shape: shape}, nil
 }
 
@@ -159,12 +159,7 @@ func (k *Kind) load(ctx context.Context, t *stages.Task) (training, validation [
 
 // readSplit returns the crops to train on and those to validate on.
 func readSplit(ctx context.Context, t *stages.Task) (training, validation []cropfile.Assignment, err error) {
-	split, err := t.Input(InputSplit).Open(ctx, cropfile.SplitFile)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, split.Close()) }()
-	for row, err := range cropfile.Split(split, cropfile.SplitFile) {
+	for row, err := range table.Rows(ctx, t.Input(InputSplit), cropfile.SplitFile, cropfile.Split) {
 		if err != nil {
 			return nil, nil, err
 		}
