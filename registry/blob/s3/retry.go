@@ -111,6 +111,9 @@ func unreachable(err error) bool {
 	if errors.As(err, &certificate) {
 		return false
 	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return false // nobody is there: more often a wrong address than a server that starts
+	}
 	var network net.Error
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.As(err, &network)
 }
