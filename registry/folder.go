@@ -160,8 +160,8 @@ func (f *Folder) Files() []File {
 	return files
 }
 
-// ReadFile reads a whole file.
-func (f *Folder) ReadFile(key string) ([]byte, error) { return f.root.ReadFile(key) }
+// Open opens a file.
+func (f *Folder) Open(key string) (io.ReadCloser, error) { return f.root.Open(key) }
 
 // Content reads all files and returns the package that they would be, without physical
 // keys and with an empty header.

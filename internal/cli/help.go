@@ -102,6 +102,9 @@ a question mark is left out when it does not apply.
            metrics?[pictures accuracy[correct value low high] confusion[[]]
            classes[label precision recall f1 support] macro weighted]
   check    manifest name
+  diff     a b added[key from to] removed[] changed[] equal message?[path from to]
+           metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
+           boxes[label added removed changed] metrics[name from? to? change?]
   init     manifest
   install  package dest fetched bytes kept removed
   lock     lock changed photos dead

@@ -14,7 +14,7 @@ import (
 
 // answers are the answers whose fields a Go type tells.
 var answers = map[string]any{
-	"build": buildAnswer{}, "check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "ls": listAnswer{}, "push": pushAnswer{}, "rm": removeAnswer{}, "rollback": rollbackAnswer{}, "tag": tagAnswer{}, "lock": lockAnswer{},
+	"build": buildAnswer{}, "check": checkAnswer{}, "diff": diffAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "ls": listAnswer{}, "push": pushAnswer{}, "rm": removeAnswer{}, "rollback": rollbackAnswer{}, "tag": tagAnswer{}, "lock": lockAnswer{},
 	"log": logAnswer{}, "plan": planAnswer{}, "predict": predictAnswer{}, "schema": schemaAnswer{}, "show": showAnswer{},
 	"verify": verifyAnswer{}, "version": versionAnswer{},
 }
@@ -46,6 +46,9 @@ func fields(t reflect.Type) map[string]bool {
 	case reflect.Struct:
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if t.Field(i).Anonymous {
+				maps.Copy(names, fields(t.Field(i).Type))
+			}
 			if name == "" {
 				continue // of a type that is not ours
 			}
