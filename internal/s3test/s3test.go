@@ -217,3 +217,23 @@ func drain(body io.ReadCloser) {
 	_, _ = io.Copy(io.Discard, body)
 	_ = body.Close()
 }
+
+// Versions returns the keys of a bucket, each as often as it has versions.
+func (s *Server) Versions(tb testing.TB, bucket string) []string {
+	tb.Helper()
+	var keys []string
+	input := &awss3.ListObjectVersionsInput{Bucket: &bucket}
+	for {
+		out, err := s.client.ListObjectVersions(tb.Context(), input)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, v := range out.Versions {
+			keys = append(keys, aws.ToString(v.Key))
+		}
+		if !aws.ToBool(out.IsTruncated) {
+			return keys
+		}
+		input.KeyMarker, input.VersionIdMarker = out.NextKeyMarker, out.NextVersionIdMarker
+	}
+}
