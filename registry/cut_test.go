@@ -37,6 +37,9 @@ func TestPushCutAtEveryRequest(t *testing.T) {
 	for label, versioned := range map[string]bool{"with versions": true, "without versions": false} {
 		for mode, after := range map[string]bool{"before": false, "after": true} {
 			t.Run(label+", "+mode, func(t *testing.T) {
+				if testing.Short() && after == versioned {
+					t.Skip("takes seconds; the other two are run")
+				}
 				n := 1
 				for cutPush(t, server, versioned, n, after) {
 					n++

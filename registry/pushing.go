@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -257,32 +258,47 @@ func (p *pushing) pushNamed(ctx context.Context, store blob.Versioned, count *pr
 
 // known is what a bucket with versions holds of a package.
 type known struct {
-	sizes  map[place]int64        // of the versions
-	newest map[string]place       // by key
 	latest map[quilt.Hash][]place // where the latest revision has content with a hash
+	sizes  map[place]int64        // of those places, and of the newest versions
+	newest map[string]place       // by key, of the files to push
 }
 
 // known lists the versions of all files of the package. One listing takes the place of a
-// request for each file.
+// request for each file. It keeps what can be of use, which is bounded by the files of two
+// revisions, however many there were.
 func (p *pushing) known(ctx context.Context, store blob.Versioned) (*known, error) {
-	k := &known{sizes: map[place]int64{}, newest: map[string]place{}, latest: map[quilt.Hash][]place{}}
+	k := &known{latest: map[quilt.Hash][]place{}, sizes: map[place]int64{}, newest: map[string]place{}}
+	used, err := p.addLatest(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	last := ""
 	for v, err := range store.ListVersions(ctx, p.name+"/") {
 		if err != nil {
 			return nil, err
 		}
-		at := place{key: v.Key, version: v.ID}
-		k.sizes[at] = v.Size
-		if _, ok := k.newest[v.Key]; !ok {
+		at, first := place{key: v.Key, version: v.ID}, v.Key != last
+		last = v.Key
+		if _, wanted := p.bodies[strings.TrimPrefix(v.Key, p.name+"/")]; first && wanted {
 			k.newest[v.Key] = at
+		} else if !used[at] {
+			continue
 		}
+		k.sizes[at] = v.Size
 	}
-	if p.latest.IsZero() || len(k.sizes) == 0 {
-		return k, nil
+	return k, nil
+}
+
+// addLatest reads where the latest revision has its files, and returns these places.
+func (p *pushing) addLatest(ctx context.Context, k *known) (map[place]bool, error) {
+	used := map[place]bool{}
+	if p.latest.IsZero() {
+		return used, nil
 	}
 	content, err := p.registry.load(ctx, p.latest)
 	var damage *DamageError
 	if errors.As(err, &damage) || errors.Is(err, fs.ErrNotExist) {
-		return k, nil // pushing is what repairs it
+		return used, nil // pushing is what repairs it
 	}
 	if err != nil {
 		return nil, err
@@ -290,9 +306,10 @@ func (p *pushing) known(ctx context.Context, store blob.Versioned) (*known, erro
 	for _, e := range content.Entries {
 		if at, err := p.registry.home.inside(e.PhysicalKey); err == nil {
 			k.latest[e.Hash()] = append(k.latest[e.Hash()], at)
+			used[at] = true
 		}
 	}
-	return k, nil
+	return used, nil
 }
 
 // find returns where an entry's bytes are, and otherwise where they are to be put. They

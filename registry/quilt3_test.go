@@ -85,6 +85,9 @@ func sizes(files map[string]string) map[string]int64 {
 
 // What sandwich pushes quilt3 browses, installs and verifies, and the other way round.
 func TestQuilt3(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Python many times, which takes half a minute")
+	}
 	client := findQuilt3(t)
 	server := s3test.Start(t)
 	const mib = 1 << 20

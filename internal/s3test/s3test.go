@@ -128,12 +128,12 @@ func launch(tb testing.TB, binary string) (string, error) {
 	endpoint := "http://" + address
 	if err := answers(tb.Context(), endpoint, ended); err != nil {
 		_ = cmd.Process.Kill()
-		<-ended
+		_ = <-ended // it was killed
 		return "", fmt.Errorf("%w: %s", err, said.String())
 	}
 	tb.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		<-ended
+		_ = <-ended // it was killed
 	})
 	return endpoint, nil
 }

@@ -64,6 +64,9 @@ func (s *Store) explain(ctx context.Context, op, key string, err error) error {
 	if errors.As(err, &api) {
 		e.Code, e.Message = api.ErrorCode(), api.ErrorMessage()
 	}
+	if region := answer.Response.Header.Get("X-Amz-Bucket-Region"); region != "" && (e.Status == http.StatusMovedPermanently || e.Status == http.StatusBadRequest) {
+		e.Message = "the bucket is in the region " + region
+	}
 	switch {
 	case e.Code == "NoSuchBucket":
 		return &NoBucketError{Bucket: s.bucket}
