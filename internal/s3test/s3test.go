@@ -123,23 +123,26 @@ func launch(tb testing.TB, binary string) (string, error) {
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it is killed
+	}()
 	endpoint := "http://" + address
 	if err := answers(tb.Context(), endpoint, ended); err != nil {
 		_ = cmd.Process.Kill()
-		_ = <-ended // it was killed
+		<-ended
 		return "", fmt.Errorf("%w: %s", err, said.String())
 	}
 	tb.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = <-ended // it was killed
+		<-ended
 	})
 	return endpoint, nil
 }
 
 // answers waits until a server answers.
-func answers(ctx context.Context, endpoint string, ended chan error) error {
+func answers(ctx context.Context, endpoint string, ended <-chan struct{}) error {
 	deadline := time.Now().Add(startTime)
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, http.NoBody)
@@ -151,9 +154,8 @@ func answers(ctx context.Context, endpoint string, ended chan error) error {
 			return resp.Body.Close()
 		}
 		select {
-		case why := <-ended:
-			ended <- why
-			return fmt.Errorf("it ended: %w", why)
+		case <-ended:
+			return errors.New("it ended")
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
