@@ -49,14 +49,7 @@ func TestDamagedCacheHeals(t *testing.T) {
 			p := *built
 			p.options.Locked = true
 			p.registry = t.TempDir()
-			cache := filepath.Join(t.TempDir(), "cache")
-			if err := os.CopyFS(cache, os.DirFS(built.cache.Root())); err != nil {
-				t.Fatal(err)
-			}
-			var err error
-			if p.cache, err = cas.OpenDisk(cache); err != nil {
-				t.Fatal(err)
-			}
+			p.cache = linkCache(t, built.cache)
 			files := blobFiles(t, &p, first, test.stage, test.hits)
 			if len(files) == 0 {
 				t.Fatal("nothing is damaged")
@@ -78,6 +71,34 @@ func TestDamagedCacheHeals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// linkCache returns a cache with the files of another one. They are linked: a store
+// never writes to a file that is there, and no damage here does.
+func linkCache(t *testing.T, from *cas.Disk) *cas.Disk {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "cache")
+	err := filepath.WalkDir(from.Root(), func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from.Root(), file)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return os.MkdirAll(filepath.Join(dir, name), 0o777)
+		}
+		return os.Link(file, filepath.Join(dir, name))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := cas.OpenDisk(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cache
 }
 
 // blobFiles are the files, in the cache of p, of a stage's output.
