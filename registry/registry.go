@@ -66,6 +66,7 @@ type Options struct {
 	Base string           // the folder that relative locations start from; the working directory when empty
 	Now  func() time.Time // the clock of timestamp pointers; time.Now when nil
 	S3   s3.Options       // of a registry in a bucket
+	Warn func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
 }
 
 // Open opens the registry at location: a bucket, s3://bucket, or a folder, as a path or a
@@ -93,6 +94,7 @@ func openBucket(ctx context.Context, bucket string, opts Options) (*Registry, er
 	if name, path, below := strings.Cut(bucket, "/"); below {
 		return nil, fmt.Errorf("a registry is a whole bucket: want s3://%s, without %s", name, path)
 	}
+	opts.S3.Warn = opts.Warn
 	store, err := s3.New(ctx, bucket, opts.S3)
 	if err != nil {
 		return nil, err
@@ -158,6 +160,17 @@ func clockOf(opts Options) func() time.Time {
 		return time.Now
 	}
 	return opts.Now
+}
+
+// Reach returns an error unless the registry can be read. The registry need not have the
+// package that it is asked for, and a folder need not exist.
+func (r *Registry) Reach(ctx context.Context, name string) error {
+	_, _, err := r.latest(ctx, name)
+	var damage *DamageError
+	if err != nil && !errors.As(err, &damage) {
+		return fmt.Errorf("reach %s: %w", r, err)
+	}
+	return nil
 }
 
 // String returns the URL of the registry.

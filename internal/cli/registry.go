@@ -50,10 +50,10 @@ func (a *app) registryAt(ctx context.Context, f registryFlags) (*registry.Regist
 	if location == "" {
 		return nil, usagef("--registry names it; SANDWICH_REGISTRY in the environment and `registry` in the config file do too", "no registry is named")
 	}
-	f.s3.Warn = func(message string) {
+	warn := func(message string) {
 		a.view.Observe(stages.Message{Stage: "registry", Line: cas.Line{Warning: true, Text: message}})
 	}
-	r, err := registry.Open(ctx, location, registry.Options{S3: f.s3})
+	r, err := registry.Open(ctx, location, registry.Options{S3: f.s3, Warn: warn})
 	if err != nil {
 		return nil, &registryError{err}
 	}

@@ -155,7 +155,7 @@ func (s *Store) uploadParts(ctx context.Context, key, upload string, body blob.B
 		size := min(chunk, body.Size-int64(i)*chunk)
 		memory := min(size, uploadMemory)
 		if err := s.memory.Acquire(groupCtx, memory); err != nil {
-			return nil, cmpErr(group.Wait(), err)
+			return nil, firstOf(group.Wait(), err)
 		}
 		data := make([]byte, size)
 		err := readPart(source, data)
@@ -164,7 +164,7 @@ func (s *Store) uploadParts(ctx context.Context, key, upload string, body blob.B
 		}
 		if err != nil {
 			s.memory.Release(memory)
-			return nil, cmpErr(group.Wait(), err)
+			return nil, firstOf(group.Wait(), err)
 		}
 		group.Go(func() error {
 			defer s.memory.Release(memory)
@@ -177,8 +177,8 @@ func (s *Store) uploadParts(ctx context.Context, key, upload string, body blob.B
 	return parts, group.Wait()
 }
 
-// cmpErr prefers the error of a part to that of what was stopped because of it.
-func cmpErr(part, reading error) error {
+// firstOf prefers the error of a part to that of what was stopped because of it.
+func firstOf(part, reading error) error {
 	if part != nil {
 		return part
 	}
@@ -273,14 +273,14 @@ func (s *Store) ReadTagged(ctx context.Context, key string) (_ []byte, _ blob.Ta
 // content is compared before it is written, which leaves a moment for another writer.
 func (s *Store) PutIf(ctx context.Context, key string, data []byte, tag blob.Tag) error {
 	err := check(ctx, key)
-	if err == nil && !s.lost[conditions].Load() {
+	switch {
+	case err != nil:
+	case s.lost[conditions].Load():
+		err = s.putUnchanged(ctx, key, data, tag)
+	default:
 		err = s.putIf(ctx, key, data, tag)
 		if isStatus(err, http.StatusNotImplemented) {
 			s.lose(conditions)
-		}
-	}
-	if err == nil || isStatus(err, http.StatusNotImplemented) {
-		if s.lost[conditions].Load() {
 			err = s.putUnchanged(ctx, key, data, tag)
 		}
 	}
