@@ -189,7 +189,7 @@ func TestWhy(t *testing.T) {
 	want := []string{
 		`right: Text: "R", was "r"`,
 		"both: behaviour version: 2, was 1",
-		"both: input second: changed",
+		"both: input second: 1 changed (out)",
 	}
 	if diff := cmp.Diff(want, rec.why); diff != "" {
 		t.Errorf("why (-want +got)\n%s", diff)

@@ -22,7 +22,7 @@ var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
 	{"internal/cli", "internal/fetch internal/gitcode internal/model internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/quilt stages stages/cas stages/crop stages/download stages/evaluate stages/select"},
 	{"internal/synthetic/writemirror", "internal/synthetic"},
-	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/openimages internal/pin internal/table manifest manifest/lock registry registry/quilt stages stages/cas stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
+	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/openimages internal/pin internal/pinfile internal/table manifest manifest/lock registry registry/quilt stages stages/cas stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
 	{"internal/synthetic", "internal/dice internal/drawing"},
 	{"internal/drawing", "internal/dice"},
 	{"internal/pin", "internal/fetch internal/openimages internal/pinfile internal/table manifest manifest/lock stages stages/cas"},

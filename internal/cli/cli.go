@@ -78,8 +78,9 @@ environment and model into a registry, as one package with one name and hash.`,
 	flags.Var(&a.mode, "progress", "how to show progress")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show only warnings, errors and the answer")
 
-	group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build())
-	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.diff(), a.verify(), a.predict())
+	group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build(),
+		a.explain(), a.history(), a.diff())
+	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.verify(), a.predict())
 	group(root, "registries", "Registries:", a.list(), a.tag(), a.rollback(), a.remove())
 	group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
 	root.SetHelpCommand(help(root))

@@ -4,238 +4,165 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sandwich-build/sandwich/internal/packagediff"
+	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
-	"github.com/sandwich-build/sandwich/registry"
 )
 
 func (a *app) diff() *cobra.Command {
+	var (
+		flags    buildFlags
+		path     string
+		packages packageDiffFlags
+	)
 	cmd := &cobra.Command{
-		Use:   "diff A B",
-		Short: "Compare two revisions, or folders",
-		Long: `Diff says how B differs from A: which files were added, removed and changed, and
-what that means: fields of the manifest, labels, boxes of each label, crops, photos
-that are gone, the environment, and metrics with their change. A and B are revisions
-of packages, or folders that exist.`,
-		Example: `  sandwich diff me/lunch@4d1f02 me/lunch --registry s3://my-bucket
-  sandwich diff me/lunch ./burgers --stat
-  sandwich diff me/lunch@4d1f02 me/lunch --markdown    # for a pull request`,
-		Args: between(2, 2),
-	}
-	flags := registryFlag(cmd)
-	stat := cmd.Flags().Bool("stat", false, "count the files instead of listing them")
-	markdown := cmd.Flags().Bool("markdown", false, "write Markdown")
-	cmd.RunE = a.verb(func(ctx context.Context, args []string) (_ ui.Answer, err error) {
-		var sides [2]packagediff.Side
-		for i, arg := range args {
-			side, done, err := a.side(ctx, *flags, arg)
+		Use:   "diff A [B]",
+		Short: "Compare two builds, packages or folders",
+		Long: `Diff says in what a build differs from an older one, stage by stage: the parameters and
+inputs that decide a stage, the files that came out of it, and what it counted.
+
+A build is named by the first digits of its id, or by its number in the history: @1 is
+the latest, @2 the one before. With one, the other is the latest. The older one
+comes first.
+
+Of two revisions of packages, or folders that exist, diff says which files B has more
+or less than A, which changed, and what that means: fields of the manifest, labels,
+boxes of each label, crops, dead photos, the environment, and metrics.`,
+		Example: `  sandwich diff @2 @1
+  sandwich diff 4f2a91c0
+  sandwich diff me/lunch@4d1f02 me/lunch --registry s3://my-bucket
+  sandwich diff me/lunch ./burgers --markdown    # for a pull request`,
+		Args:              between(1, 2),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			if arePackages(args) {
+				return a.diffPackages(ctx, packages, args)
+			}
+			project, options, err := a.openProject([]string{path}, flags)
 			if err != nil {
 				return nil, err
 			}
-			defer done()
-			sides[i] = side
-		}
-		report, err := packagediff.Compare(ctx, sides[0], sides[1])
-		if err != nil {
-			return nil, &registryError{err}
-		}
-		return diffAnswer{Report: report, stat: *stat, markdown: *markdown}, nil
-	})
+			records, err := pipeline.History(ctx, options.Store, project.Manifest.Name)
+			if err != nil {
+				return nil, err
+			}
+			old, err := pipeline.Find(records, args[0])
+			if err != nil {
+				return nil, err
+			}
+			now, err := pipeline.Find(records, append(args, "@1")[1])
+			if err != nil {
+				return nil, err
+			}
+			changes, err := pipeline.Compare(ctx, options.Store, old, now)
+			if err != nil {
+				return nil, err
+			}
+			return newDiffAnswer(old, now, changes), nil
+		}),
+	}
+	cmd.Flags().StringVar(&path, "manifest", "manifest.yaml", "the manifest of the builds")
+	flags.addCache(cmd)
+	packages.add(cmd)
 	return cmd
 }
 
-// side opens one of what is compared: a folder if there is one, else a package. The
-// caller calls done in the end.
-func (a *app) side(ctx context.Context, f registryFlags, arg string) (_ packagediff.Side, done func(), err error) {
-	if isFolder(arg) {
-		folder, err := registry.OpenFolder(ctx, arg)
-		if err != nil {
-			return packagediff.Side{}, nil, err
-		}
-		done := func() { _ = folder.Close() } // it was only read
-		content, err := folder.Content(ctx)
-		if err != nil {
-			done()
-			return packagediff.Side{}, nil, err
-		}
-		return packagediff.Side{Name: arg, Content: content, Bare: true, Open: func(_ context.Context, key string) (io.ReadCloser, error) { return folder.Open(key) }}, done, nil
-	}
-	r, pkg, err := a.load(ctx, f, arg)
-	if err != nil {
-		return packagediff.Side{}, nil, err
-	}
-	return packagediff.Side{Name: pkg.Ref().String(), Content: pkg.Content, Open: func(ctx context.Context, key string) (io.ReadCloser, error) {
-		return r.OpenFile(ctx, pkg, key)
-	}}, func() {}, nil
+type diffAnswer struct {
+	Old    comparedBuild   `json:"old"`
+	New    comparedBuild   `json:"new"`
+	Stages []comparedStage `json:"stages"` // those that differ
 }
 
-type diffAnswer struct {
-	*packagediff.Report
-	stat     bool
-	markdown bool
+// comparedBuild is one of the two builds.
+type comparedBuild struct {
+	Build    string    `json:"build"`
+	Time     time.Time `json:"time"`
+	Package  string    `json:"package,omitempty"`
+	Accuracy *float64  `json:"accuracy,omitempty"`
+}
+
+// comparedStage is in what a stage differs.
+type comparedStage struct {
+	Stage       string            `json:"stage"`
+	Only        string            `json:"only,omitempty"` // old or new: the build that has the stage
+	Differences []difference      `json:"differences"`
+	Output      *changedFiles     `json:"output,omitempty"`
+	Lost        bool              `json:"lost"` // what there was to compare is not in the cache any more
+	Counters    []comparedCounter `json:"counters"`
+
+	lines  []string // the differences as a person reads them
+	output string
+}
+
+// comparedCounter is a counter that differs.
+type comparedCounter struct {
+	Name string `json:"name"`
+	Old  int64  `json:"old"`
+	New  int64  `json:"new"`
+}
+
+func newDiffAnswer(old, now pipeline.Record, changes []pipeline.StageChange) diffAnswer {
+	build := func(r pipeline.Record) comparedBuild {
+		return comparedBuild{Build: r.ID, Time: r.Time, Package: r.Package, Accuracy: r.Accuracy}
+	}
+	d := diffAnswer{Old: build(old), New: build(now), Stages: []comparedStage{}}
+	for _, c := range changes {
+		s := comparedStage{
+			Stage: c.Stage, Only: c.Only, Differences: newDifferences(c.Differences), Output: newChangedFiles(c.Output), Lost: c.Lost,
+			Counters: newComparedCounters(c.Old, c.New),
+		}
+		for _, one := range c.Differences {
+			s.lines = append(s.lines, one.String())
+		}
+		if c.Output != nil {
+			s.output = c.Output.String()
+		}
+		d.Stages = append(d.Stages, s)
+	}
+	return d
+}
+
+func newComparedCounters(old, now map[string]int64) []comparedCounter {
+	names := maps.Clone(old)
+	if names == nil {
+		names = map[string]int64{}
+	}
+	maps.Copy(names, now)
+	changed := []comparedCounter{}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if old[name] != now[name] {
+			changed = append(changed, comparedCounter{Name: name, Old: old[name], New: now[name]})
+		}
+	}
+	return changed
 }
 
 func (d diffAnswer) Text(w io.Writer) {
-	p := diffPrinter{w: w, markdown: d.markdown}
-	r := d.Report
-	p.title(r.A, r.B)
-	if r.Same() {
-		fmt.Fprintf(w, "no difference: %s files\n", ui.Count(int64(r.Equal)))
-		return
+	if d.Old.Accuracy != nil && d.New.Accuracy != nil && *d.Old.Accuracy != *d.New.Accuracy {
+		fmt.Fprintf(w, "accuracy: %.4f, was %.4f\n", *d.New.Accuracy, *d.Old.Accuracy)
 	}
-	if r.Message != nil {
-		p.fields("message", []packagediff.Field{*r.Message})
-	}
-	p.fields("manifest", r.Manifest)
-	p.names("labels", r.Labels)
-	p.counts("boxes", r.Boxes)
-	if c := r.Crops; c.Added+c.Removed+c.Changed > 0 {
-		p.counts("crops", []packagediff.Count{c})
-	}
-	p.names("dead photos", r.Dead)
-	p.fields("environment", r.Environment)
-	p.metrics(r.Metrics)
-	p.fields("metadata", r.Metadata)
-	p.files(r, d.stat)
-}
-
-// diffPrinter writes the parts of a report that are not empty, for a terminal or as
-// Markdown.
-type diffPrinter struct {
-	w        io.Writer
-	markdown bool
-}
-
-func (p diffPrinter) title(a, b string) {
-	if p.markdown {
-		fmt.Fprintf(p.w, "### `%s` → `%s`\n", a, b)
-		return
-	}
-	fmt.Fprintf(p.w, "--- %s\n+++ %s\n", ui.Printable(a), ui.Printable(b))
-}
-
-func (p diffPrinter) section(name string) {
-	if p.markdown {
-		fmt.Fprintf(p.w, "\n**%s**\n\n", name)
-		return
-	}
-	fmt.Fprintf(p.w, "\n%s\n", name)
-}
-
-// line writes one item; sign is +, - or ~.
-func (p diffPrinter) line(sign, format string, args ...any) {
-	text := ui.Printable(fmt.Sprintf(format, args...))
-	if p.markdown {
-		words := map[string]string{"+": "added ", "-": "removed ", "~": "changed "}
-		fmt.Fprintf(p.w, "- %s`%s`\n", words[sign], strings.ReplaceAll(text, "`", "'"))
-		return
-	}
-	fmt.Fprintf(p.w, "  %s %s\n", sign, text)
-}
-
-func (p diffPrinter) fields(section string, all []packagediff.Field) {
-	if len(all) == 0 {
-		return
-	}
-	p.section(section)
-	for _, f := range all {
-		switch {
-		case f.From == "":
-			p.line("+", "%s: %s", f.Path, f.To)
-		case f.To == "":
-			p.line("-", "%s: %s", f.Path, f.From)
-		default:
-			p.line("~", "%s: %s → %s", f.Path, f.From, f.To)
-		}
-	}
-}
-
-func (p diffPrinter) names(section string, n packagediff.Names) {
-	if len(n.Added)+len(n.Removed) == 0 {
-		return
-	}
-	p.section(section)
-	for _, name := range n.Removed {
-		p.line("-", "%s", name)
-	}
-	for _, name := range n.Added {
-		p.line("+", "%s", name)
-	}
-}
-
-func (p diffPrinter) counts(section string, all []packagediff.Count) {
-	if len(all) == 0 {
-		return
-	}
-	p.section(section)
-	for _, c := range all {
-		for _, part := range []struct {
-			sign string
-			n    int
-		}{{"+", c.Added}, {"-", c.Removed}, {"~", c.Changed}} {
-			if part.n > 0 {
-				p.line(part.sign, "%s %s", ui.Count(int64(part.n)), c.Label)
-			}
-		}
-	}
-}
-
-func (p diffPrinter) metrics(all []packagediff.Metric) {
-	if len(all) == 0 {
-		return
-	}
-	p.section("metrics")
-	for _, m := range all {
-		switch {
-		case m.From == nil:
-			p.line("+", "%s: %.4g", m.Name, *m.To)
-		case m.To == nil:
-			p.line("-", "%s: %.4g", m.Name, *m.From)
-		default:
-			p.line("~", "%s: %.4g → %.4g (%+.4g)", m.Name, *m.From, *m.To, *m.Change)
-		}
-	}
-}
-
-func (p diffPrinter) files(r *packagediff.Report, stat bool) {
-	p.section("files")
-	for _, part := range []struct {
-		sign string
-		all  []packagediff.File
-	}{{"-", r.Removed}, {"+", r.Added}, {"~", r.Changed}} {
-		if stat {
-			p.stat(part.sign, part.all)
+	for _, s := range d.Stages {
+		fmt.Fprintln(w, s.Stage)
+		if s.Only != "" {
+			fmt.Fprintf(w, "  only the %s build has it\n", s.Only)
 			continue
 		}
-		for _, f := range part.all {
-			size := ui.Bytes(f.From + f.To) // one of them is 0
-			if part.sign == "~" {
-				size = ui.Bytes(f.From) + " → " + ui.Bytes(f.To)
-			}
-			p.line(part.sign, "%s (%s)", f.Key, size)
+		for _, line := range s.lines {
+			fmt.Fprintf(w, "  %s\n", ui.Printable(line))
 		}
-	}
-	p.line("=", "%s files are the same", ui.Count(int64(r.Equal)))
-}
-
-func (p diffPrinter) stat(sign string, all []packagediff.File) {
-	if len(all) == 0 {
-		return
-	}
-	var from, to int64
-	for _, f := range all {
-		from, to = from+f.From, to+f.To
-	}
-	switch sign {
-	case "+":
-		p.line(sign, "%s files (%s)", ui.Count(int64(len(all))), ui.Bytes(to))
-	case "-":
-		p.line(sign, "%s files (%s)", ui.Count(int64(len(all))), ui.Bytes(from))
-	default:
-		p.line(sign, "%s files (%s → %s)", ui.Count(int64(len(all))), ui.Bytes(from), ui.Bytes(to))
+		if s.output != "" {
+			fmt.Fprintf(w, "  output: %s\n", ui.Printable(s.output))
+		}
+		if s.Lost {
+			fmt.Fprintln(w, "  what there was to compare is not in the cache any more")
+		}
+		for _, c := range s.Counters {
+			fmt.Fprintf(w, "  counted %s: %s, was %s\n", ui.Printable(c.Name), ui.Count(c.New), ui.Count(c.Old))
+		}
 	}
 }

@@ -68,6 +68,15 @@ func ofUsage(err error, p *ui.Problem) (int, bool) {
 	if ok {
 		p.Hint = usage.hint
 	}
+	if errors.Is(err, manifest.ErrSetting) {
+		p.Hint, ok = "write it as in -S model.epochs=2", true
+	}
+	if _, unknown := errors.AsType[*stages.NoStageError](err); unknown {
+		ok = true
+	}
+	if _, unknown := errors.AsType[*pipeline.NoBuildError](err); unknown {
+		p.Hint, ok = "`sandwich history` lists the builds", true
+	}
 	return exitUsage, ok
 }
 
@@ -191,6 +200,10 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 	}
 	if failed, ok := errors.AsType[*download.FailedError](err); ok && failed.Gone() > 0 {
 		p.Hint = "`sandwich lock` looks for them at the other places, or records that they are gone"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*stages.UnstableError](err); ok {
+		p.Hint = "the kind of this stage is not a function of its inputs: please report it"
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*pin.UnreachableError](err); ok {

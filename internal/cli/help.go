@@ -102,9 +102,16 @@ a question mark is left out when it does not apply.
            metrics?[pictures accuracy[correct value low high] confusion[[]]
            classes[label precision recall f1 support] macro weighted]
   check    manifest name
-  diff     a b added[key from to] removed[] changed[] equal message?[path from to]
+  diff     old, new[build time package? accuracy?] stages[stage only?
+           differences[field old? new? files?[added removed changed first[]]]
+           output?[added removed changed first[]] lost counters[name old new]]
+           | a b added[key from to] removed[] changed[] equal message?[path from to]
            metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
            boxes[label added removed changed] metrics[name from? to? change?]
+  explain  stages[stage action? cached build? time? why[] log?[warning? text]
+           differences[field old? new? files?[added removed changed first[]]]]
+  history  name builds[build time seconds manifest set[] package? accuracy? error?
+           stages[stage action tree cached why?[] counters? seconds]]
   init     manifest
   install  package dest fetched bytes kept removed
   lock     lock changed photos dead
@@ -124,4 +131,5 @@ a question mark is left out when it does not apply.
   verify   package files bytes missing[] changed[] extra[]
   version  version revision? modified? go platform
 
+With --dry-run, build answers as plan does. With --until, its package is empty.
 Digests are sha256:<hex>; the hashes of packages are 64 digits. Sizes are bytes.`

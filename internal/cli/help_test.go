@@ -14,7 +14,12 @@ import (
 
 // answers are the answers whose fields a Go type tells.
 var answers = map[string]any{
-	"build": buildAnswer{}, "check": checkAnswer{}, "diff": diffAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "ls": listAnswer{}, "push": pushAnswer{}, "rm": removeAnswer{}, "rollback": rollbackAnswer{}, "tag": tagAnswer{}, "lock": lockAnswer{},
+	"build": buildAnswer{}, "check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
+	"explain": explainAnswer{}, "history": historyAnswer{}, "diff": struct {
+		diffAnswer
+		packagesAnswer
+	}{},
+	"ls": listAnswer{}, "push": pushAnswer{}, "rm": removeAnswer{}, "rollback": rollbackAnswer{}, "tag": tagAnswer{},
 	"log": logAnswer{}, "plan": planAnswer{}, "predict": predictAnswer{}, "schema": schemaAnswer{}, "show": showAnswer{},
 	"verify": verifyAnswer{}, "version": versionAnswer{},
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/sandwich-build/sandwich/stages"
 )
@@ -19,7 +20,7 @@ type plainView struct {
 func (v *plainView) Observe(e stages.Event) {
 	switch e := e.(type) {
 	case stages.Started:
-		v.line(e.Stage, "running ("+Reasons(e.Why)+")")
+		v.line(e.Stage, strings.TrimSuffix("running ("+Reasons(e.Why)+")", " ()"))
 	case stages.Message:
 		text := Printable(e.Line.Text)
 		if e.Line.Warning {
