@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"strings"
 	"sync"
 
@@ -186,13 +187,12 @@ func (r *Registry) arrived(ctx context.Context, wanted map[string]int64, workers
 			return there, err
 		}
 	}
+	unseen := maps.Clone(wanted)
+	maps.DeleteFunc(unseen, func(key string, _ int64) bool { return there[key] })
 	var mu sync.Mutex // guards there
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
-	for key, size := range wanted {
-		if there[key] {
-			continue
-		}
+	for key, size := range unseen {
 		group.Go(func() error {
 			info, err := r.store.Stat(groupCtx, key)
 			if err != nil || info.Size != size {
