@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
@@ -14,6 +15,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/blob/s3"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/crop"
@@ -151,8 +153,14 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
 		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
 	}
+	if _, tagged := errors.AsType[*registry.TagError](err); tagged {
+		p.Hint, ok = "--move lets a tag mean another revision", true
+	}
+	if answer, refused := errors.AsType[*s3.Error](err); refused && answer.Status == http.StatusForbidden {
+		p.Hint, ok = "do your AWS credentials (AWS_PROFILE, ~/.aws, …) allow this on the bucket?", true
+	}
 	if _, lost := errors.AsType[*registry.ConflictError](err); lost {
-		p.Hint, ok = "somebody else pushed: build again to push on top of that", true
+		p.Hint, ok = "somebody else pushed: look at `sandwich log`, then build or push again on top of that", true
 	}
 	if differs, found := errors.AsType[*differsError](err); found {
 		p.Hint, ok = "pushing the package again from where it was built repairs it", true

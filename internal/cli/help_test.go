@@ -15,7 +15,11 @@ import (
 // answers are the answers whose fields a Go type tells.
 var answers = map[string]any{
 	"build": buildAnswer{}, "check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
-	"diff": diffAnswer{}, "explain": explainAnswer{}, "history": historyAnswer{},
+	"explain": explainAnswer{}, "history": historyAnswer{}, "diff": struct {
+		diffAnswer
+		packagesAnswer
+	}{},
+	"ls": listAnswer{}, "push": pushAnswer{}, "rm": removeAnswer{}, "rollback": rollbackAnswer{}, "tag": tagAnswer{},
 	"log": logAnswer{}, "plan": planAnswer{}, "predict": predictAnswer{}, "schema": schemaAnswer{}, "show": showAnswer{},
 	"verify": verifyAnswer{}, "version": versionAnswer{},
 	"cache stats": cacheStatsAnswer{}, "cache gc": cacheGCAnswer{}, "cache verify": cacheVerifyAnswer{},
@@ -49,6 +53,9 @@ func fields(t reflect.Type) map[string]bool {
 	case reflect.Struct:
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if t.Field(i).Anonymous {
+				maps.Copy(names, fields(t.Field(i).Type))
+			}
 			if name == "" {
 				continue // of a type that is not ours
 			}
