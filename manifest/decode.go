@@ -21,20 +21,30 @@ const MaxSize = 256 << 10
 // ReadFile reads and decodes the manifest at path. It also returns the file's bytes,
 // which the package records as they are. Faults name the file by path.
 func ReadFile(path string) (*Manifest, []byte, error) {
-	f, err := os.Open(path)
+	src, err := ReadText(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read manifest: %w", err)
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read manifest: %w", err)
+		return nil, nil, err
 	}
 	m, err := Decode(path, src)
 	if err != nil {
 		return nil, nil, err
 	}
 	return m, src, nil
+}
+
+// ReadText reads the file at path without decoding it. Of a file that is too large for a
+// manifest it returns so much that Decode says so.
+func ReadText(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	return src, nil
 }
 
 // Decode reads a manifest, checks it and fills in every default. The error is a

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
@@ -106,76 +104,6 @@ func loadAction(ctx context.Context, store cas.Store, id cas.Digest) (action, er
 		inputs:      inputs,
 		environment: act.GetPlatform().GetProperties()[0].GetValue(),
 	}, nil
-}
-
-// differences says, a line each, in what a differs from the action of an earlier run.
-func (a action) differences(old action) []string {
-	var lines []string
-	if a.kind != old.kind {
-		lines = append(lines, fmt.Sprintf("kind: %s, was %s", a.kind, old.kind))
-	}
-	if a.version != old.version {
-		lines = append(lines, fmt.Sprintf("behaviour version: %d, was %d", a.version, old.version))
-	}
-	lines = append(lines, paramDifferences(a.params, old.params)...)
-	for _, name := range slices.Sorted(maps.Keys(a.inputs)) {
-		switch was, ok := old.inputs[name]; {
-		case !ok:
-			lines = append(lines, fmt.Sprintf("input %s: new", name))
-		case was != a.inputs[name]:
-			lines = append(lines, fmt.Sprintf("input %s: changed", name))
-		}
-	}
-	if a.environment != old.environment {
-		lines = append(lines, "environment: changed")
-	}
-	return lines
-}
-
-// paramDifferences compares two canonical JSON values leaf by leaf.
-func paramDifferences(params, old []byte) []string {
-	now, was := map[string]string{}, map[string]string{}
-	flatten("", params, now)
-	flatten("", old, was)
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(now)) {
-		switch before, ok := was[name]; {
-		case !ok:
-			lines = append(lines, fmt.Sprintf("%s: %s, was not set", name, now[name]))
-		case before != now[name]:
-			lines = append(lines, fmt.Sprintf("%s: %s, was %s", name, now[name], before))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(was)) {
-		if _, ok := now[name]; !ok {
-			lines = append(lines, fmt.Sprintf("%s: not set, was %s", name, was[name]))
-		}
-	}
-	return lines
-}
-
-// flatten writes every leaf of a JSON value to leaves, under its dotted path.
-func flatten(prefix string, value []byte, leaves map[string]string) {
-	join := func(name string) string {
-		if prefix == "" {
-			return name
-		}
-		return prefix + "." + name
-	}
-	var object map[string]json.RawMessage
-	var list []json.RawMessage
-	switch {
-	case json.Unmarshal(value, &object) == nil && object != nil:
-		for name, v := range object {
-			flatten(join(name), v, leaves)
-		}
-	case json.Unmarshal(value, &list) == nil && list != nil:
-		for i, v := range list {
-			flatten(join(strconv.Itoa(i)), v, leaves)
-		}
-	default:
-		leaves[prefix] = string(value)
-	}
 }
 
 // canonicalJSON marshals v with sorted keys and no insignificant space, so that the

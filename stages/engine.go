@@ -3,8 +3,11 @@ package stages
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -25,9 +28,10 @@ type Cache interface {
 }
 
 // Locker is the ability of a cache that several processes share to let only one of them
-// run an action. Lock calls waiting once if it cannot have the lock at once.
+// run an action. If it cannot have the lock at once, Lock calls waiting, once, with the
+// process that has it.
 type Locker interface {
-	Lock(ctx context.Context, action cas.Digest, waiting func()) (unlock func(), err error)
+	Lock(ctx context.Context, action cas.Digest, waiting func(cas.Holder)) (unlock func(), err error)
 }
 
 // Engine runs plans.
@@ -37,20 +41,44 @@ type Engine struct {
 	Environment string   // digest of what the stages run in; part of every action
 	Workers     int      // goroutines that a stage may keep busy
 	Observer    Observer // nil observes nothing
+
+	AtOnce    int             // stages that may run at once if none needs the other; at least 1
+	KeepGoing bool            // after a failure, run what does not need the stage that failed
+	Force     map[string]bool // stages that run although their result is known
+	Verify    bool            // run every stage once more, and fail if it differs
+
+	// Earlier returns actions that a stage had in earlier builds, the latest first. It
+	// serves explanations and may be nil; the latest action is known without it.
+	Earlier func(ctx context.Context, stage string) []cas.Digest
 }
 
 // Step is a stage of a build that has its result.
 type Step struct {
-	Stage  string
-	Action cas.Digest
-	Cached bool
-	Result cas.Result
+	Stage   string
+	Action  cas.Digest
+	Cached  bool
+	Why     []string // why it ran; empty when it did not
+	Result  cas.Result
+	Elapsed time.Duration
 }
 
 // Build is a plan that was run.
 type Build struct {
 	Steps []Step // in the order of the plan
 	store cas.Store
+	index map[string]int // of Steps, by stage
+}
+
+// newBuild puts steps into the order of a plan.
+func newBuild(p *Plan, store cas.Store, steps map[string]Step) *Build {
+	b := &Build{store: store, index: make(map[string]int, len(steps))}
+	for _, s := range p.stages {
+		if step, ok := steps[s.Name]; ok {
+			b.index[s.Name] = len(b.Steps)
+			b.Steps = append(b.Steps, step)
+		}
+	}
+	return b
 }
 
 // Tree returns the output of a stage; the zero Tree if the build has no such stage.
@@ -63,12 +91,11 @@ func (b *Build) Tree(stage string) cas.Tree {
 
 // Step returns what became of a stage.
 func (b *Build) Step(stage string) (Step, bool) {
-	for _, s := range b.Steps {
-		if s.Stage == stage {
-			return s, true
-		}
+	i, ok := b.index[stage]
+	if !ok {
+		return Step{}, false
 	}
-	return Step{}, false
+	return b.Steps[i], true
 }
 
 // Ran returns the number of stages that had to run.
@@ -93,8 +120,29 @@ func (e *StageError) Error() string { return e.Stage + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// Build runs the plan: a stage whose action has a result is not run. The first stage
-// that fails ends the build with a *StageError; what ran before it is kept.
+// FailedError says which stages ended a build, when several did.
+type FailedError struct{ Failed []*StageError }
+
+func (e *FailedError) Error() string {
+	var others []string
+	for _, f := range e.Failed[1:] {
+		others = append(others, f.Stage)
+	}
+	return fmt.Sprintf("%v (failed too: %s)", e.Failed[0], strings.Join(others, ", "))
+}
+
+// Unwrap returns the errors of the stages.
+func (e *FailedError) Unwrap() []error {
+	errs := make([]error, len(e.Failed))
+	for i, f := range e.Failed {
+		errs[i] = f
+	}
+	return errs
+}
+
+// Build runs the plan: a stage whose action has a result is not run. A stage that fails
+// ends the build with a *StageError, or a *FailedError when several do; what has begun is
+// finished first, and what ran is kept.
 //
 // A blob that turns out to be missing or damaged costs time only: the stages that lead
 // to the one that needed it are run again.
@@ -174,16 +222,18 @@ func readThrough(ctx context.Context, store cas.Store, d cas.Digest) error {
 }
 
 func (e *Engine) attempt(ctx context.Context, p *Plan) (*Build, error) {
-	run := e.newRun(p)
-	for _, s := range p.stages {
-		if err := context.Cause(ctx); err != nil {
-			return run.build, err
-		}
-		if err := run.stage(ctx, s); err != nil {
-			return run.build, &StageError{Stage: s.Name, Err: err}
-		}
+	r := e.newRun(p)
+	failed, err := schedule(ctx, p.stages, max(e.AtOnce, 1), e.KeepGoing, r.stage)
+	b := newBuild(p, e.Store, r.steps)
+	switch {
+	case err != nil:
+		return b, err
+	case len(failed) == 1:
+		return b, failed[0]
+	case len(failed) > 1:
+		return b, &FailedError{failed}
 	}
-	return run.build, nil
+	return b, nil
 }
 
 // run is one walk through a plan.
@@ -191,7 +241,9 @@ type run struct {
 	*Engine
 	plan     *Plan
 	observer Observer
-	build    *Build
+
+	mu    sync.Mutex // guards steps
+	steps map[string]Step
 }
 
 func (e *Engine) newRun(p *Plan) *run {
@@ -199,7 +251,21 @@ func (e *Engine) newRun(p *Plan) *run {
 	if next == nil {
 		next = Discard
 	}
-	return &run{Engine: e, plan: p, observer: &serial{next: next}, build: &Build{store: e.Store}}
+	return &run{Engine: e, plan: p, observer: &serial{next: next}, steps: make(map[string]Step, len(p.stages))}
+}
+
+// step returns what became of a stage.
+func (r *run) step(stage string) (Step, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.steps[stage]
+	return s, ok
+}
+
+func (r *run) add(s Step) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.steps[s.Stage] = s
 }
 
 // stage brings one stage to its result and adds the step to the build.
@@ -214,18 +280,22 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 	}
 	step := Step{Stage: s.Name, Action: id, Cached: true}
 	start := time.Now()
-	step.Result, err = r.lookup(ctx, id)
+	step.Result, err = r.known(ctx, s.Name, id)
 	if errors.Is(err, fs.ErrNotExist) {
-		step.Cached, step.Result, err = r.execute(ctx, s, act, id, inputs)
+		err = r.execute(ctx, s, act, inputs, &step)
 	}
+	if err == nil && r.Verify {
+		err = r.verify(ctx, s, inputs, step)
+	}
+	step.Elapsed = time.Since(start)
 	r.observer.Observe(Finished{
 		Stage: s.Name, Action: id, Cached: step.Cached && err == nil,
-		Result: step.Result, Elapsed: time.Since(start), Err: err,
+		Result: step.Result, Elapsed: step.Elapsed, Err: err,
 	})
 	if err != nil {
 		return err
 	}
-	r.build.Steps = append(r.build.Steps, step)
+	r.add(step)
 	return r.Cache.Note(ctx, r.noteName(s.Name), id)
 }
 
@@ -233,7 +303,10 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 func (r *run) action(ctx context.Context, s Stage) (action, map[string]cas.Tree, error) {
 	inputs := make(map[string]cas.Tree, len(s.Inputs))
 	for _, in := range s.Inputs {
-		tree := r.build.Tree(in.From)
+		var tree cas.Tree
+		if from, ok := r.step(in.From); ok {
+			tree = cas.NewTree(r.Store, from.Result.Tree)
+		}
 		if in.Pin != nil {
 			var err error
 			t := newTask(s.Name, r.Store, nil, r.Workers, r.observer)
@@ -245,6 +318,14 @@ func (r *run) action(ctx context.Context, s Stage) (action, map[string]cas.Tree,
 	}
 	act, err := newAction(s.Kind, inputs, r.Environment)
 	return act, inputs, err
+}
+
+// known returns the result of an action that need not run.
+func (r *run) known(ctx context.Context, stage string, id cas.Digest) (cas.Result, error) {
+	if r.Force[stage] {
+		return cas.Result{}, fs.ErrNotExist
+	}
+	return r.lookup(ctx, id)
 }
 
 // lookup returns the cached result of an action. A result without its tree is none.
@@ -263,53 +344,44 @@ func (r *run) lookup(ctx context.Context, id cas.Digest) (cas.Result, error) {
 	return result, nil
 }
 
-// execute runs a stage and records its result. It reports cached if another process
+// execute runs a stage and records its result. The step stays cached if another process
 // did that while this one waited for the lock.
-func (r *run) execute(ctx context.Context, s Stage, act action, id cas.Digest, inputs map[string]cas.Tree) (cached bool, _ cas.Result, err error) {
+func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[string]cas.Tree, step *Step) error {
 	if l, ok := r.Cache.(Locker); ok {
 		waited := false
-		unlock, err := l.Lock(ctx, id, func() {
+		unlock, err := l.Lock(ctx, step.Action, func(by cas.Holder) {
 			waited = true
-			r.observer.Observe(Waiting{Stage: s.Name, Action: id})
+			r.observer.Observe(Waiting{Stage: s.Name, Action: step.Action, Holder: by})
 		})
 		if err != nil {
-			return false, cas.Result{}, err
+			return err
 		}
 		defer unlock()
 		if waited {
-			if result, err := r.lookup(ctx, id); err == nil {
-				return true, result, nil
+			if result, err := r.lookup(ctx, step.Action); err == nil {
+				step.Result = result
+				return nil
 			}
 		}
 	}
-	r.observer.Observe(Started{Stage: s.Name, Action: id, Why: r.why(ctx, s, act)})
-	t := newTask(s.Name, r.Store, inputs, r.Workers, r.observer)
-	if err := s.Kind.Run(ctx, t); err != nil {
-		return false, cas.Result{}, err
-	}
-	result, err := t.result(ctx)
+	step.Cached = false
+	step.Why, _ = r.why(ctx, s.Name, act)
+	r.observer.Observe(Started{Stage: s.Name, Action: step.Action, Why: step.Why})
+	result, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, r.Workers, r.observer))
 	if err != nil {
-		return false, cas.Result{}, err
+		return err
 	}
-	return false, result, r.Cache.Record(ctx, id, result)
+	step.Result = result
+	return r.Cache.Record(ctx, step.Action, result)
+}
+
+// runTask runs a kind and commits its output.
+func runTask(ctx context.Context, k Kind, t *Task) (cas.Result, error) {
+	if err := k.Run(ctx, t); err != nil {
+		return cas.Result{}, err
+	}
+	return t.result(ctx)
 }
 
 // noteName is the name under which the last action of a stage is noted.
 func (r *run) noteName(stage string) string { return r.plan.name + "\x00" + stage }
-
-// why says what differs from the stage's last action. It serves the person only, so
-// whatever cannot be read is as good as nothing.
-func (r *run) why(ctx context.Context, s Stage, act action) []string {
-	id, err := r.Cache.Latest(ctx, r.noteName(s.Name))
-	if err != nil {
-		return []string{"it has not run before"}
-	}
-	old, err := loadAction(ctx, r.Store, id)
-	if err != nil {
-		return []string{"its last run is not known any more"}
-	}
-	if lines := act.differences(old); len(lines) > 0 {
-		return lines
-	}
-	return []string{"its result was removed from the cache"}
-}

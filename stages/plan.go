@@ -2,6 +2,7 @@ package stages
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -55,21 +56,49 @@ func (p *Plan) Stages() []Stage { return p.stages }
 func (p *Plan) Until(stage string) (*Plan, error) {
 	need := map[string]bool{stage: true}
 	var kept []Stage
-	for i := len(p.stages) - 1; i >= 0; i-- {
-		s := p.stages[i]
+	for _, s := range slices.Backward(p.stages) {
 		if !need[s.Name] {
 			continue
 		}
-		kept = append([]Stage{s}, kept...)
+		kept = append(kept, s)
 		for _, in := range s.Inputs {
 			need[in.From] = true
 		}
 	}
+	slices.Reverse(kept)
 	if len(kept) == 0 || kept[len(kept)-1].Name != stage {
-		return nil, fmt.Errorf("plan: there is no stage %q; the stages are %s", stage, strings.Join(p.names(), ", "))
+		return nil, p.noStage(stage)
 	}
 	return &Plan{name: p.name, stages: kept}, nil
 }
+
+// Downstream returns the named stage and all that need it.
+func (p *Plan) Downstream(stage string) (map[string]bool, error) {
+	if !slices.ContainsFunc(p.stages, func(s Stage) bool { return s.Name == stage }) {
+		return nil, p.noStage(stage)
+	}
+	reached := map[string]bool{stage: true}
+	for _, s := range p.stages {
+		for _, in := range s.Inputs {
+			if reached[in.From] {
+				reached[s.Name] = true
+			}
+		}
+	}
+	return reached, nil
+}
+
+// NoStageError says that a plan has no stage of a name.
+type NoStageError struct {
+	Name   string
+	Stages []string // those that it has
+}
+
+func (e *NoStageError) Error() string {
+	return fmt.Sprintf("there is no stage %q; the stages are %s", e.Name, strings.Join(e.Stages, ", "))
+}
+
+func (p *Plan) noStage(name string) error { return &NoStageError{Name: name, Stages: p.names()} }
 
 func (p *Plan) names() []string {
 	names := make([]string, len(p.stages))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -15,6 +17,10 @@ type Forecast struct {
 	Cached bool
 	Why    []string // why it would run
 	Result cas.Result
+
+	// Differences are those from the nearest earlier action of the stage; empty when it is
+	// cached, or no earlier one is known. Inputs that are not known yet are not compared.
+	Differences []Difference
 }
 
 // Preview says what Build would do, without running a stage. Stages after the first
@@ -33,17 +39,23 @@ func (e *Engine) Preview(ctx context.Context, p *Plan) ([]Forecast, *Build, erro
 		}
 		forecasts = append(forecasts, f)
 	}
-	return forecasts, r.build, nil
+	return forecasts, newBuild(p, e.Store, r.steps), nil
 }
 
 func (r *run) forecast(ctx context.Context, s Stage) (Forecast, error) {
 	f := Forecast{Stage: s.Name}
+	var first []string
 	for _, in := range s.Inputs {
-		if _, known := r.build.Step(in.From); in.From != "" && !known {
-			f.Why = append(f.Why, "stage "+in.From+" runs first")
+		if _, known := r.step(in.From); in.From != "" && !known {
+			first = append(first, "stage "+in.From+" runs first")
 		}
 	}
-	if len(f.Why) > 0 {
+	if len(first) > 0 {
+		var err error
+		if f.Differences, err = r.ownDifferences(ctx, s); err != nil {
+			return f, err
+		}
+		f.Why = append(told(f.Differences), first...)
 		return f, nil
 	}
 	act, _, err := r.action(ctx, s)
@@ -58,17 +70,28 @@ func (r *run) forecast(ctx context.Context, s Stage) (Forecast, error) {
 	if f.Action, err = act.put(ctx, r.Store); err != nil {
 		return f, err
 	}
-	f.Result, err = r.lookup(ctx, f.Action)
+	f.Result, err = r.known(ctx, s.Name, f.Action)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.Why = r.why(ctx, s, act)
+		f.Why, f.Differences = r.why(ctx, s.Name, act)
 	case err != nil:
 		return f, err
 	default:
 		f.Cached = true
-		r.build.Steps = append(r.build.Steps, Step{Stage: s.Name, Action: f.Action, Cached: true, Result: f.Result})
+		r.add(Step{Stage: s.Name, Action: f.Action, Cached: true, Result: f.Result})
 	}
 	return f, nil
+}
+
+// ownDifferences returns in what a stage differs from its nearest earlier action, besides
+// its inputs, which are not known yet.
+func (r *run) ownDifferences(ctx context.Context, s Stage) ([]Difference, error) {
+	act, err := newAction(s.Kind, nil, r.Environment)
+	if err != nil {
+		return nil, err
+	}
+	differences, _ := r.explain(ctx, s.Name, act)
+	return slices.DeleteFunc(differences, func(d Difference) bool { return strings.HasPrefix(d.Field, inputField) }), nil
 }
 
 // NotPinnedError is returned by a Pinner that may not touch the world when the lock does

@@ -141,11 +141,7 @@ func (t *Task) result(ctx context.Context) (cas.Result, error) {
 
 // RunKind runs a kind once on the given inputs, outside of any build and any cache.
 func RunKind(ctx context.Context, store cas.Store, kind Kind, inputs map[string]cas.Tree, workers int, o Observer) (cas.Result, error) {
-	t := newTask(kind.Name(), store, inputs, workers, o)
-	if err := kind.Run(ctx, t); err != nil {
-		return cas.Result{}, err
-	}
-	return t.result(ctx)
+	return runTask(ctx, kind, newTask(kind.Name(), store, inputs, workers, o))
 }
 
 // RunPinner runs a pinner once, outside of any build.

@@ -11,15 +11,62 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
+
+// howFlags are the flags that say how a build goes about it.
+type howFlags struct {
+	until, from string
+	force       []string
+	keepGoing   bool
+	verify      bool
+	explain     bool
+}
+
+func (f *howFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.until, "until", "", "end with this stage, without a package")
+	flags.StringVar(&f.from, "from", "", "run this stage and all that need it again")
+	flags.StringArrayVar(&f.force, "force", nil, "run this stage again; repeatable")
+	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "after a failure, run what does not need the stage that failed")
+	flags.BoolVar(&f.verify, "verify", false, "run each stage once more and compare; fail if it does not do the same")
+	flags.BoolVar(&f.explain, "explain", false, "tell every reason why a stage runs")
+}
+
+// apply sets the options. A program has the reasons in its events.
+func (f *howFlags) apply(o *pipeline.Options, json bool) {
+	o.Until, o.From, o.Force, o.KeepGoing, o.Verify = f.until, f.from, f.force, f.keepGoing, f.verify
+	if f.explain && !json {
+		o.Observer = explaining{o.Observer}
+	}
+}
+
+// explaining is an observer that is told each reason why a stage runs in a line of its
+// own.
+type explaining struct{ next stages.Observer }
+
+func (e explaining) Observe(event stages.Event) {
+	started, ok := event.(stages.Started)
+	if !ok {
+		e.next.Observe(event)
+		return
+	}
+	e.next.Observe(stages.Started{Stage: started.Stage, Action: started.Action})
+	for _, reason := range started.Why {
+		e.next.Observe(stages.Message{Stage: started.Stage, Line: cas.Line{Text: "because " + reason}})
+	}
+}
 
 func (a *app) build() *cobra.Command {
 	var (
 		flags      buildFlags
+		how        howFlags
 		locked     bool
 		allowDirty bool
 		strict     bool
+		dryRun     bool
 		registry   string
 	)
 	cmd := &cobra.Command{
@@ -34,10 +81,15 @@ Every URL of the manifest is pinned to a digest in the lock beside it. Build wri
 it when it is absent and adds what is missing; with --locked it changes nothing,
 and ends with exit code 4 if it would have to.
 
+With --set (-S) a value replaces the one of the manifest. It is checked as that would
+be, the package's manifest holds it, and the history of builds tells of it.
+
 The answer is the package's name and hash. Photos that are gone from the web do not
 stop a build; with --strict it ends with exit code 7 when one is.`,
 		Example: `  sandwich build
   sandwich build burgers.yaml --locked --strict    # as continuous integration does
+  sandwich build -S model.epochs=2 -S seed=7       # try something
+  sandwich build --from train --verify             # does training do the same again?
   sandwich build -q | xargs sandwich show --registry ./registry`,
 		Args:              between(0, 1),
 		ValidArgsFunction: completeManifest,
@@ -46,7 +98,11 @@ stop a build; with --strict it ends with exit code 7 when one is.`,
 			if err != nil {
 				return nil, err
 			}
+			how.apply(&options, a.mode == ui.JSON)
 			options.Locked, options.AllowDirty = locked, allowDirty
+			if dryRun {
+				return planned(ctx, project, options)
+			}
 			if registry != "" {
 				if project.Manifest.Registry, err = fromHere(registry); err != nil {
 					return nil, err
@@ -67,6 +123,8 @@ stop a build; with --strict it ends with exit code 7 when one is.`,
 	cmd.Flags().BoolVar(&allowDirty, "allow-dirty", false, "build although your sources have uncommitted changes")
 	cmd.Flags().BoolVar(&strict, "strict", false, "end with exit code 7 if photos are missing")
 	cmd.Flags().StringVar(&registry, "registry", "", "push to this registry instead of the manifest's")
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only say what would be done, as plan does")
+	how.add(cmd)
 	flags.add(cmd)
 	return cmd
 }
@@ -86,7 +144,7 @@ func buildSummary(o *pipeline.Outcome) string {
 	if o.Ran == 0 {
 		summary = "no stage ran: all of it was built before"
 	}
-	if !o.Created {
+	if o.Package != "" && !o.Created {
 		summary += "; the registry has this revision already"
 	}
 	return summary
@@ -110,4 +168,8 @@ func newBuildAnswer(o *pipeline.Outcome) buildAnswer {
 	}
 }
 
-func (b buildAnswer) Text(w io.Writer) { fmt.Fprintln(w, b.Package) }
+func (b buildAnswer) Text(w io.Writer) {
+	if b.Package != "" { // there is none when the build was to end earlier
+		fmt.Fprintln(w, b.Package)
+	}
+}

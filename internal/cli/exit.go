@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
@@ -14,7 +15,9 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/blob/s3"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/crop"
 	"github.com/sandwich-build/sandwich/stages/download"
 	selection "github.com/sandwich-build/sandwich/stages/select"
@@ -44,7 +47,7 @@ func diagnose(ctx context.Context, err error) (int, *ui.Problem) {
 	}
 	p := &ui.Problem{Message: err.Error()}
 	for _, rule := range []func(error, *ui.Problem) (int, bool){
-		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofStage,
+		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofCache, ofStage,
 	} {
 		if code, ok := rule(err, p); ok {
 			return code, p
@@ -65,6 +68,15 @@ func ofUsage(err error, p *ui.Problem) (int, bool) {
 	usage, ok := errors.AsType[*usageError](err)
 	if ok {
 		p.Hint = usage.hint
+	}
+	if errors.Is(err, manifest.ErrSetting) {
+		p.Hint, ok = "write it as in -S model.epochs=2", true
+	}
+	if _, unknown := errors.AsType[*stages.NoStageError](err); unknown {
+		ok = true
+	}
+	if _, unknown := errors.AsType[*pipeline.NoBuildError](err); unknown {
+		p.Hint, ok = "`sandwich history` lists the builds", true
 	}
 	return exitUsage, ok
 }
@@ -141,8 +153,14 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
 		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
 	}
+	if _, tagged := errors.AsType[*registry.TagError](err); tagged {
+		p.Hint, ok = "--move lets a tag mean another revision", true
+	}
+	if answer, refused := errors.AsType[*s3.Error](err); refused && answer.Status == http.StatusForbidden {
+		p.Hint, ok = "do your AWS credentials (AWS_PROFILE, ~/.aws, …) allow this on the bucket?", true
+	}
 	if _, lost := errors.AsType[*registry.ConflictError](err); lost {
-		p.Hint, ok = "somebody else pushed: build again to push on top of that", true
+		p.Hint, ok = "somebody else pushed: look at `sandwich log`, then build or push again on top of that", true
 	}
 	if differs, found := errors.AsType[*differsError](err); found {
 		p.Hint, ok = "pushing the package again from where it was built repairs it", true
@@ -175,6 +193,26 @@ func ofImages(err error, p *ui.Problem) (int, bool) {
 	return exitIncomplete, ok
 }
 
+// ofCache gives hints for what happens to the cache; the exit code is that of any failure.
+func ofCache(err error, p *ui.Problem) (int, bool) {
+	if busy, ok := errors.AsType[*cas.BusyError](err); ok {
+		p.Hint = "try again when the build is done; without --yes gc says what would go"
+		if busy.Cleaning {
+			p.Hint = "try again when that is done"
+		}
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*damagedCacheError](err); ok {
+		p.Hint = "what was damaged is set aside: the next build makes it again"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*notBuiltError](err); ok {
+		p.Hint = "`sandwich build` it first"
+		return exitFailed, true
+	}
+	return exitFailed, false
+}
+
 // ofStage gives hints for what stages fail of; their exit code is that of any failure.
 func ofStage(err error, p *ui.Problem) (int, bool) {
 	if _, ok := errors.AsType[*gitcode.DirtyError](err); ok {
@@ -183,6 +221,10 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 	}
 	if failed, ok := errors.AsType[*download.FailedError](err); ok && failed.Gone() > 0 {
 		p.Hint = "`sandwich lock` looks for them at the other places, or records that they are gone"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*stages.UnstableError](err); ok {
+		p.Hint = "the kind of this stage is not a function of its inputs: please report it"
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*pin.UnreachableError](err); ok {

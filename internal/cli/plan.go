@@ -31,15 +31,20 @@ does not do again. It downloads no photo, trains nothing and leaves the lock alo
 			if err != nil {
 				return nil, err
 			}
-			forecast, err := pipeline.Plan(ctx, project, options)
-			if err != nil {
-				return nil, err
-			}
-			return newPlanAnswer(forecast), nil
+			return planned(ctx, project, options)
 		}),
 	}
 	flags.add(cmd)
 	return cmd
+}
+
+// planned is the answer of plan, and of build --dry-run.
+func planned(ctx context.Context, project *pipeline.Project, options pipeline.Options) (ui.Answer, error) {
+	forecast, err := pipeline.Plan(ctx, project, options)
+	if err != nil {
+		return nil, err
+	}
+	return newPlanAnswer(forecast), nil
 }
 
 type planAnswer struct {

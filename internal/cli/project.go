@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
@@ -17,11 +19,18 @@ import (
 type buildFlags struct {
 	cache   string
 	workers int
+	set     []string
 }
 
 func (f *buildFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.cache, "cache", "", "folder of the cache (default $SANDWICH_CACHE, or sandwich in the user's cache folder)")
+	f.addCache(cmd)
 	cmd.Flags().IntVarP(&f.workers, "jobs", "j", 0, "cores to keep busy (default all); the result does not depend on it")
+	cmd.Flags().StringArrayVarP(&f.set, "set", "S", nil, "replace a value of the manifest, as in model.epochs=2; repeatable")
+}
+
+// addCache adds the flag of those verbs that build nothing.
+func (f *buildFlags) addCache(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.cache, "cache", "", "folder of the cache (default $SANDWICH_CACHE, or sandwich in the user's cache folder)")
 }
 
 // openProject opens the project that the arguments name, and the cache.
@@ -30,7 +39,11 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if workers < 1 {
 		return nil, pipeline.Options{}, usagef("leave it out to use every core", "--jobs %d: want 1 or more", workers)
 	}
-	project, err := pipeline.Open(manifestArg(args))
+	settings := make([]manifest.Setting, len(f.set))
+	for i, text := range f.set {
+		settings[i] = manifest.Setting(text)
+	}
+	project, err := pipeline.Open(manifestArg(args), settings...)
 	if err != nil {
 		return nil, pipeline.Options{}, unreadable(manifestArg(args), err)
 	}
@@ -42,7 +55,7 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err != nil {
 		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
 	}
-	return project, pipeline.Options{Store: store, Workers: workers, Observer: a.view}, nil
+	return project, pipeline.Options{Store: store, Workers: workers, Observer: a.view, Now: time.Now}, nil
 }
 
 func (a *app) cacheDir(flag string) (string, error) {

@@ -3,9 +3,13 @@ package pipeline
 import (
 	"context"
 	"io"
+	"maps"
+	"time"
 
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
 
@@ -35,7 +39,12 @@ func (e *RegistryError) Unwrap() error { return e.Err }
 func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
 	var outcome *Outcome
 	err := withSession(p, o, func(s *session) (err error) {
+		var began time.Time
+		if o.Now != nil {
+			began = o.Now()
+		}
 		outcome, err = s.build(ctx)
+		s.record(ctx, began, outcome, err)
 		return err
 	})
 	if err != nil {
@@ -47,7 +56,7 @@ func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
 func (s *session) build(ctx context.Context) (*Outcome, error) {
 	// The registry is opened first: that it cannot be used should not be learned after
 	// an hour of training.
-	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir})
+	reg, err := s.openRegistry(ctx)
 	if err != nil {
 		return nil, &RegistryError{err}
 	}
@@ -55,10 +64,8 @@ func (s *session) build(ctx context.Context) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.options.Until != "" {
-		if plan, err = plan.Until(s.options.Until); err != nil {
-			return nil, err
-		}
+	if plan, err = s.narrow(plan); err != nil {
+		return nil, err
 	}
 	// The engine brings back what its stages miss. A blob of the finished package is
 	// missed by nobody but the push, so its stages are run again here.
@@ -74,9 +81,33 @@ func (s *session) build(ctx context.Context) (*Outcome, error) {
 	}
 }
 
+// narrow returns the part of the plan that the options ask for, and makes the engine run
+// what they force.
+func (s *session) narrow(plan *stages.Plan) (*stages.Plan, error) {
+	s.engine.Force = make(map[string]bool)
+	if s.options.From != "" {
+		downstream, err := plan.Downstream(s.options.From)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(s.engine.Force, downstream)
+	}
+	for _, name := range s.options.Force {
+		if _, err := plan.Downstream(name); err != nil {
+			return nil, err
+		}
+		s.engine.Force[name] = true
+	}
+	if s.options.Until == "" {
+		return plan, nil
+	}
+	return plan.Until(s.options.Until)
+}
+
 // run runs the plan and, if it ends with a package, publishes that.
 func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Registry) (*Outcome, error) {
 	build, err := s.engine.Build(ctx, plan)
+	s.built = build
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +130,33 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 // pushStage is the name under which events tell of the push.
 const pushStage = "push"
 
-// publish makes the package the latest revision in the registry.
+func (s *session) openRegistry(ctx context.Context) (*registry.Registry, error) {
+	warn := func(message string) {
+		s.options.Observer.Observe(stages.Message{Stage: pushStage, Line: cas.Line{Warning: true, Text: message}})
+	}
+	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir, Warn: warn})
+	if err != nil {
+		return nil, err
+	}
+	return reg, reg.Reach(ctx, s.Manifest.Name)
+}
+
+// publish makes the package the latest revision in the registry. What was pushed before
+// and still is the latest is known by its hash alone: no file of it is looked at.
 func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registry) error {
-	rev, err := s.revision(ctx, o)
+	meta, err := s.meta(o)
+	if err != nil {
+		return err
+	}
+	pushed := fact{"pushed", reg.String(), s.Manifest.Name, s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
+	if known, ok := s.recall(ctx, pushed); ok {
+		latest, err := reg.Resolve(ctx, registry.Ref{Name: s.Manifest.Name})
+		if err == nil && latest.String() == known.Hex() {
+			o.Package = s.Manifest.Name + "@" + latest.String()
+			return nil
+		}
+	}
+	rev, err := s.revision(ctx, o, meta)
 	if err != nil {
 		return err
 	}
@@ -114,17 +169,22 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 		return &RegistryError{err}
 	}
 	o.Package, o.Created = s.Manifest.Name+"@"+top.String(), created
+	hash, err := cas.NewDigest(top.String(), 0)
+	if err != nil {
+		return err
+	}
+	s.remember(ctx, pushed, hash)
 	return nil
 }
 
 // revision describes the package to the registry. Nothing is read or hashed: the store
 // knows the digest of every file.
-func (s *session) revision(ctx context.Context, o *Outcome) (registry.Revision, error) {
-	meta, err := s.meta(o)
+func (s *session) revision(ctx context.Context, o *Outcome, meta []byte) (registry.Revision, error) {
+	value, err := quilt.ParseValue(meta)
 	if err != nil {
 		return registry.Revision{}, err
 	}
-	rev := registry.Revision{Message: s.Manifest.Message, Meta: meta}
+	rev := registry.Revision{Message: s.Manifest.Message, Meta: value}
 	for f, err := range o.Build.Tree(Pack).Files(ctx) {
 		if err != nil {
 			return registry.Revision{}, err

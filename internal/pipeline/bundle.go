@@ -37,7 +37,7 @@ type bundle struct{ *session }
 // Pin stores manifest.yaml, manifest.lock, code/ and environment/.
 func (b bundle) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (cas.Tree, error) {
 	out := cas.NewBuilder(t.Store())
-	text, err := lock.Encode(b.lock)
+	text, err := b.lockFile()
 	if err != nil {
 		return cas.Tree{}, err
 	}

@@ -38,30 +38,44 @@ func Plan(ctx context.Context, p *Project, o Options) (*Forecast, error) {
 }
 
 func (s *session) forecast(ctx context.Context) (*Forecast, error) {
-	plan, err := s.prepare(ctx, func() stages.Pinner { return unpinned{s.lockedPinner()} })
+	forecasts, build, err := s.preview(ctx)
 	if err != nil {
 		return nil, err
+	}
+	return s.describe(ctx, build, forecasts)
+}
+
+// preview says what a build would do with each stage, and returns the build of the
+// selection, without which nothing can be said of what follows it.
+func (s *session) preview(ctx context.Context) ([]stages.Forecast, *stages.Build, error) {
+	plan, err := s.prepare(ctx, func() stages.Pinner { return unpinned{s.lockedPinner()} })
+	if err != nil {
+		return nil, nil, err
+	}
+	selecting, err := plan.Until(Select)
+	if err != nil {
+		return nil, nil, err
+	}
+	if plan, err = s.narrow(plan); err != nil {
+		return nil, nil, err
 	}
 	// What would run is asked before the selection is made, and again with it.
 	before, _, err := s.engine.Preview(ctx, plan)
 	if err != nil {
-		return nil, err
-	}
-	selecting, err := plan.Until(Select)
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	engine := s.engine
-	engine.Observer = ranOnly{s.options.Observer}
+	engine.Observer, engine.Force, engine.Verify = ranOnly{s.options.Observer}, nil, false
 	build, err := engine.Build(ctx, selecting)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	after, _, err := s.engine.Preview(ctx, plan)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.describe(ctx, build, append(before[:len(build.Steps)], after[len(build.Steps):]...))
+	known := min(len(build.Steps), len(before))
+	return append(before[:known], after[known:]...), build, nil
 }
 
 // ranOnly passes on what happens in stages that run. That the others are cached is what

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
@@ -24,8 +23,8 @@ type packageMeta struct {
 	} `json:"sandwich"`
 }
 
-// meta returns the metadata of the package that was built.
-func (s *session) meta(o *Outcome) (quilt.Value, error) {
+// meta returns the metadata of the package that was built, as JSON.
+func (s *session) meta(o *Outcome) ([]byte, error) {
 	var m packageMeta
 	m.Sandwich.Version = 1
 	m.Sandwich.Labels = s.classes
@@ -42,9 +41,9 @@ func (s *session) meta(o *Outcome) (quilt.Value, error) {
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
-		return quilt.Value{}, fmt.Errorf("package metadata: %w", err)
+		return nil, fmt.Errorf("package metadata: %w", err)
 	}
-	return quilt.ParseValue(text)
+	return text, nil
 }
 
 // readMetrics returns what the evaluation measured, or nil when the build did not get

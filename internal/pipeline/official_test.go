@@ -60,6 +60,9 @@ var onlyExcluded = map[string]bool{"006f87bf928f9ba3": true, "011417767312812e":
 
 // TestBuildOfficialRows builds from official rows, of which every original has changed.
 func TestBuildOfficialRows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("decodes 21 photos of full size")
+	}
 	w := newOfficial(t)
 	const deleted, gone = 4, 9
 	w.DeletePhoto(w.url(deleted, pinfile.Thumbnail))

@@ -135,15 +135,15 @@ func metadataPath(f manifest.SourceFile) string {
 // help, writing the lock when it is complete.
 func (s *session) photoPinner() stages.Pinner {
 	if s.options.Locked {
-		return s.lockedPinner()
+		return remembering{s, s.lockedPinner()}
 	}
-	return saving{s, &pin.Pinner{
+	return saving{s, remembering{s, &pin.Pinner{
 		Resolver: &s.resolver, Places: s.Manifest.Dataset.Images, Have: s.lock.Photos,
 		Save: func(photos []lock.Photo) error {
 			s.lock.Photos = photos
 			return nil
 		},
-	}}
+	}}}
 }
 
 // saving is a pinner after which the lock is complete, and is written.

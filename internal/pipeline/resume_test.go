@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -189,4 +190,28 @@ func selectedIDs(t *testing.T, o *pipeline.Outcome) map[string]bool {
 		ids[string(photo.ImageID)] = true
 	}
 	return ids
+}
+
+// TestTwoBuildsAtOnce builds a project twice at the same time, in one cache. Each stage
+// runs in one of the two builds, while the other waits for it.
+func TestTwoBuildsAtOnce(t *testing.T) {
+	w := newSmallOrchard(t, small)
+	p := newProject(t, w.manifest(t))
+	var outcomes [2]*pipeline.Outcome
+	var errs [2]error
+	var group sync.WaitGroup
+	for i := range outcomes {
+		opened, options := p.open(t)
+		group.Go(func() { outcomes[i], errs[i] = pipeline.Build(t.Context(), opened, options) })
+	}
+	group.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	if outcomes[0].Package != outcomes[1].Package {
+		t.Errorf("one build made %s, the other %s", outcomes[0].Package, outcomes[1].Package)
+	}
+	if together := outcomes[0].Ran + outcomes[1].Ran; together != outcomes[0].Stages {
+		t.Errorf("%d stages ran in both builds together, want each of %d once", together, outcomes[0].Stages)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -33,6 +34,14 @@ type Options struct {
 	Retry      bool            // try the dead photos of the lock again
 	Repin      bool            // pin anew what the world does not have any more as it was locked
 	Until      string          // the last stage to run; empty runs all and publishes
+	From       string          // run this stage and all that need it, whatever is known; empty runs what has to
+	Force      []string        // run these stages, whatever is known
+	KeepGoing  bool            // after a failure, run what does not need the stage that failed
+	Verify     bool            // run each stage once more, and fail if it does not do the same
+
+	// Now is the clock of the history, which no result depends on; nil keeps the build
+	// out of it.
+	Now func() time.Time
 }
 
 // DriftError says in what the lock differs from what the manifest needs.
@@ -53,10 +62,11 @@ type session struct {
 	engine      stages.Engine
 	client      *fetch.Client
 	resolver    pin.Resolver
-	lock        *lock.Lock // the project's, completed as the session goes on
-	code        cas.Tree   // the user's sources; the zero Tree when lock.Code is nil
-	classes     []string   // what the labels become, sorted
-	lockChanged bool       // whether the lock file was written
+	lock        *lock.Lock    // the project's, completed as the session goes on
+	code        cas.Tree      // the user's sources; the zero Tree when lock.Code is nil
+	classes     []string      // what the labels become, sorted
+	lockChanged bool          // whether the lock file was written
+	built       *stages.Build // as far as the last run of the plan got; nil before one
 }
 
 // withSession prepares a session, lets run use it and cleans up after it.
@@ -77,6 +87,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	}
 	s.engine = stages.Engine{
 		Store: o.Store, Cache: o.Store, Environment: name.String(), Workers: o.Workers, Observer: s.options.Observer,
+		KeepGoing: o.KeepGoing, Verify: o.Verify, Earlier: s.earlier(),
 	}
 	if s.client, err = fetch.New(fetch.Options{Mirrors: p.Manifest.Mirrors, Dir: p.Dir}); err != nil {
 		return err
@@ -228,7 +239,7 @@ func (s *session) checkLabels(ctx context.Context, files []manifest.SourceFile, 
 	}
 	faults := make(manifest.Faults, 0, len(wrong))
 	for _, e := range wrong {
-		line, column := manifest.Locate(s.Source, e.Path())
+		line, column := manifest.Locate(s.file, e.Path())
 		faults = append(faults, manifest.Fault{
 			File: s.Path, Line: line, Column: column, Path: e.Path(), Message: e.Err.Error(), Hint: nearest(e.Err),
 		})
@@ -278,11 +289,13 @@ func (s *session) drift(changes []lock.Change) error {
 
 // saveLock writes the lock. What the journal remembers is in it then.
 func (s *session) saveLock() error {
-	changed, err := lock.WriteFile(s.LockPath, s.lock)
-	if err != nil {
-		return err
+	if !s.lockIsOnDisk() {
+		changed, err := lock.WriteFile(s.LockPath, s.lock)
+		if err != nil {
+			return err
+		}
+		s.lockChanged = s.lockChanged || changed
 	}
-	s.lockChanged = s.lockChanged || changed
 	done := s.resolver.Journal
 	s.resolver.Journal = nil
 	return done.Remove()

@@ -17,11 +17,18 @@ const maxSize = 2 << 30
 // Read reads the lock file at path. The error is fs.ErrNotExist when there is none,
 // and a *FormatError when it is not a lock.
 func Read(path string) (*Lock, error) {
+	l, _, err := ReadFile(path)
+	return l, err
+}
+
+// ReadFile is Read that returns the file's bytes as well, which are those of Encode.
+func ReadFile(path string) (*Lock, []byte, error) {
 	src, err := readFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read lock: %w", err)
+		return nil, nil, fmt.Errorf("read lock: %w", err)
 	}
-	return Decode(path, src)
+	l, err := Decode(path, src)
+	return l, src, err
 }
 
 func readFile(path string) ([]byte, error) {

@@ -414,3 +414,11 @@ func BenchmarkCrop(b *testing.B) {
 		})
 	}
 }
+
+// TestSuite's golden digest holds the tables; it changes with the encoder of the Go
+// version as those of TestGolden do.
+func TestSuite(t *testing.T) {
+	store := cas.NewMemory()
+	kind := crop.New(manifest.Crop{Shape: "letterbox", Size: 32, Pad: 0.05}, 10)
+	stagetest.Suite(t, store, kind, inputs(t, store, appleOrange(t)[:3]), stagetest.Golden{Version: 1, Tree: "sha256:83bc19cc0c58a737aafa3137f0f0818cd6c622cf8cfd30727559e306daf785af"})
+}

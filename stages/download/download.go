@@ -46,8 +46,8 @@ type Kind struct {
 // Name returns "download".
 func (Kind) Name() string { return "download" }
 
-// Version returns the behaviour version.
-func (Kind) Version() int { return 1 }
+// Version returns the behaviour version. Since 2, photos have an extension.
+func (Kind) Version() int { return 2 }
 
 // Params returns nothing: the pins decide the output alone.
 func (Kind) Params() any { return struct{}{} }

@@ -312,3 +312,10 @@ func benchmark(b *testing.B, w *world, newStore func(*testing.B) cas.Store) {
 	}
 	b.ReportMetric(float64(photos)/b.Elapsed().Seconds(), "photos/s")
 }
+
+func TestSuite(t *testing.T) {
+	w := newWorld(t, 20)
+	store := cas.NewMemory()
+	pins := w.pins(t, store, pinfile.Dead{ImageID: "0000", Reason: "original: 404 Not Found"})
+	stagetest.Suite(t, store, w.kind(t, store, fetch.Options{}), map[string]cas.Tree{"pins": pins}, stagetest.Golden{Version: 2, Tree: "sha256:2ddfac2abd123dce812768e24a749137b1b29e03c9e8e334613a4a95ea51af81"})
+}

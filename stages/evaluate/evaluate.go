@@ -136,22 +136,28 @@ func predict(ctx context.Context, t *stages.Task, m *model.Model, rows []cropfil
 func decode(ctx context.Context, t *stages.Task, rows []cropfile.Assignment) ([]image.Image, error) {
 	pictures := make([]image.Image, len(rows))
 	tree := t.Input(InputCrops)
-	group, ctx := errgroup.WithContext(ctx)
+	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(t.Workers())
 	for i, row := range rows {
+		if running.Err() != nil {
+			break // the rest is not wanted any more
+		}
 		group.Go(func() error {
-			file, err := tree.ReadFile(ctx, row.Path)
+			file, err := tree.ReadFile(running, row.Path)
 			if err != nil {
 				return fmt.Errorf("crop %s: %w", row.Path, err)
 			}
-			pictures[i], err = photo.Decode(ctx, file, photo.DefaultLimits())
+			pictures[i], err = photo.Decode(running, file, photo.DefaultLimits())
 			if err != nil {
 				return fmt.Errorf("crop %s: %w", row.Path, err)
 			}
 			return nil
 		})
 	}
-	return pictures, group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return pictures, context.Cause(ctx) // some are missing when it has ended
 }
 
 func write(ctx context.Context, t *stages.Task, labels []string, rows []cropfile.Assignment, probabilities [][]float32) error {

@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -136,4 +137,24 @@ func TestEvaluateRefuses(t *testing.T) {
 	if err := run("a.jpg,Dark,a,test\n", map[string]string{"a.jpg": "no picture"}); err == nil || !strings.Contains(err.Error(), "crop a.jpg: ") {
 		t.Errorf("with a broken crop: error %v", err)
 	}
+}
+
+func TestSuite(t *testing.T) {
+	golden := stagetest.Golden{Version: 1}
+	if runtime.GOARCH == "amd64" { // other processors may round a probability differently
+		golden.Tree = "sha256:b47ac98c9b0304d923ca5c45148ebdd2b5145aefcbd677bae19cd72d59510b8d"
+	}
+	store := cas.NewMemory()
+	files, split := map[string]string{}, splitHeader
+	for i := range 150 {
+		path := fmt.Sprintf("crops/Bright/%03d.jpg", i)
+		files[path] = grey(t, uint8(100+i))
+		split += fmt.Sprintf("%s,Bright,%d,test\n", path, i)
+	}
+	inputs := map[string]cas.Tree{
+		evaluate.InputCrops: stagetest.Tree(t, store, files),
+		evaluate.InputSplit: stagetest.Tree(t, store, map[string]string{"split.csv": split}),
+		evaluate.InputModel: stagetest.Tree(t, store, brightness(t)),
+	}
+	stagetest.Suite(t, store, evaluate.New(), inputs, golden)
 }

@@ -93,3 +93,13 @@ func TestParams(t *testing.T) {
 		t.Error("a file's digest does not change the parameters")
 	}
 }
+
+func TestSuite(t *testing.T) {
+	store := cas.NewMemory()
+	w := &web{store: store, pages: map[string]string{"https://x/classes": "/m/1,One\n", "https://x/boxes": "ImageID\n"}}
+	kind := metadata.Kind{Fetcher: w, Files: []metadata.File{
+		{Path: "classes.csv", URL: "https://x/classes", Digest: cas.Sum([]byte("/m/1,One\n"))},
+		{Path: "boxes/train.csv", URL: "https://x/boxes", Digest: cas.Sum([]byte("ImageID\n"))},
+	}}
+	stagetest.Suite(t, store, kind, nil, stagetest.Golden{Version: 1, Tree: "sha256:a443b434aca0435a1c8c9adf4d78a4524a0af4ece65ba3378feb54aaa99ae8a8"})
+}

@@ -144,3 +144,9 @@ func TestSplitOfAnotherCrop(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+func TestSuite(t *testing.T) {
+	store := cas.NewMemory()
+	kind := pack.New(pack.Params{Package: "quilt/open_images", Message: "Lunch", Originals: true})
+	stagetest.Suite(t, store, kind, inputs(t, store), stagetest.Golden{Version: 1, Tree: "sha256:f7405e9f8a1e3b2912c935262fe6ac563bcc26851c7badaecbd90d4bab2460ec"})
+}

@@ -333,3 +333,13 @@ func TestReal(t *testing.T) {
 		})
 	}
 }
+
+func TestSuite(t *testing.T) {
+	store := cas.NewMemory()
+	metadata := stagetest.Tree(t, store, map[string]string{
+		"classes.csv": classesCSV, "hierarchy.json": hierarchyJSON, "images/train.csv": imageHeader + imageRows,
+		"boxes/train.csv": boxHeader + "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n1000000000000002,x,/m/burger,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n",
+	})
+	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}, {Name: "Hamburger"}}, Subsets: []string{"train"}, Limit: 5}
+	stagetest.Suite(t, store, k, map[string]cas.Tree{"metadata": metadata}, stagetest.Golden{Version: 1, Tree: "sha256:88ce334a68db212aaa65c74da53960d83c91e887beae9432c38bd5e577e09429"})
+}

@@ -47,12 +47,13 @@ type params struct {
 	Train      float64 `json:"train"`
 	Validation float64 `json:"validation"`
 	Test       float64 `json:"test"`
+	By         string  `json:"by"`
 	Seed       uint64  `json:"seed"`
 }
 
 // New returns the kind for a manifest's split section and its seed.
 func New(s manifest.Split, seed uint64) *Kind {
-	return &Kind{params{Train: s.Train, Validation: s.Validation, Test: s.Test, Seed: seed}}
+	return &Kind{params{Train: s.Train, Validation: s.Validation, Test: s.Test, By: s.By, Seed: seed}}
 }
 
 // Name returns "split".

@@ -169,3 +169,8 @@ func TestMissingLabels(t *testing.T) {
 		t.Errorf("got %v, want A and B missing", err)
 	}
 }
+
+func TestSuite(t *testing.T) {
+	store := cas.NewMemory()
+	stagetest.Suite(t, store, split.New(article, 42), input(t, store, photos(500)), stagetest.Golden{Version: 1, Tree: "sha256:cb5dfc2b3849803a1918b96fb4e76da1b280a10a0e365d94d90d6bc18e421c94"})
+}

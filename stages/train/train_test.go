@@ -321,3 +321,14 @@ func TestTrainStopsWhenCancelled(t *testing.T) {
 		t.Errorf("%d progress events, want none after the 40th", n)
 	}
 }
+
+func TestSuite(t *testing.T) {
+	golden := stagetest.Golden{Version: 1}
+	if runtime.GOARCH == "amd64" { // see TestTrainIsStable
+		golden.Tree = "sha256:8052ed24df9d10833a09139a72ee3a7e3249eea8dcda70dde2cf5697b8d7e4ef"
+	}
+	store := cas.NewMemory()
+	p := params()
+	p.Model.Epochs = 2
+	stagetest.Suite(t, store, kind(t, p), data(t, store, 9, 3, 0), golden)
+}

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/ui"
+)
+
+func (a *app) diff() *cobra.Command {
+	var (
+		flags    buildFlags
+		path     string
+		packages packageDiffFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "diff A [B]",
+		Short: "Compare two builds, packages or folders",
+		Long: `Diff says in what a build differs from an older one, stage by stage: the parameters and
+inputs that decide a stage, the files that came out of it, and what it counted.
+
+A build is named by the first digits of its id, or by its number in the history: @1 is
+the latest, @2 the one before. With one, the other is the latest. The older one
+comes first.
+
+Of two revisions of packages, or folders that exist, diff says which files B has more
+or less than A, which changed, and what that means: fields of the manifest, labels,
+boxes of each label, crops, dead photos, the environment, and metrics.`,
+		Example: `  sandwich diff @2 @1
+  sandwich diff 4f2a91c0
+  sandwich diff me/lunch@4d1f02 me/lunch --registry s3://my-bucket
+  sandwich diff me/lunch ./burgers --markdown    # for a pull request`,
+		Args:              between(1, 2),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			if arePackages(args) {
+				return a.diffPackages(ctx, packages, args)
+			}
+			project, options, err := a.openProject([]string{path}, flags)
+			if err != nil {
+				return nil, err
+			}
+			records, err := pipeline.History(ctx, options.Store, project.Manifest.Name)
+			if err != nil {
+				return nil, err
+			}
+			old, err := pipeline.Find(records, args[0])
+			if err != nil {
+				return nil, err
+			}
+			now, err := pipeline.Find(records, append(args, "@1")[1])
+			if err != nil {
+				return nil, err
+			}
+			changes, err := pipeline.Compare(ctx, options.Store, old, now)
+			if err != nil {
+				return nil, err
+			}
+			return newDiffAnswer(old, now, changes), nil
+		}),
+	}
+	cmd.Flags().StringVar(&path, "manifest", "manifest.yaml", "the manifest of the builds")
+	flags.addCache(cmd)
+	packages.add(cmd)
+	return cmd
+}
+
+type diffAnswer struct {
+	Old    comparedBuild   `json:"old"`
+	New    comparedBuild   `json:"new"`
+	Stages []comparedStage `json:"stages"` // those that differ
+}
+
+// comparedBuild is one of the two builds.
+type comparedBuild struct {
+	Build    string    `json:"build"`
+	Time     time.Time `json:"time"`
+	Package  string    `json:"package,omitempty"`
+	Accuracy *float64  `json:"accuracy,omitempty"`
+}
+
+// comparedStage is in what a stage differs.
+type comparedStage struct {
+	Stage       string            `json:"stage"`
+	Only        string            `json:"only,omitempty"` // old or new: the build that has the stage
+	Differences []difference      `json:"differences"`
+	Output      *changedFiles     `json:"output,omitempty"`
+	Lost        bool              `json:"lost"` // what there was to compare is not in the cache any more
+	Counters    []comparedCounter `json:"counters"`
+
+	lines  []string // the differences as a person reads them
+	output string
+}
+
+// comparedCounter is a counter that differs.
+type comparedCounter struct {
+	Name string `json:"name"`
+	Old  int64  `json:"old"`
+	New  int64  `json:"new"`
+}
+
+func newDiffAnswer(old, now pipeline.Record, changes []pipeline.StageChange) diffAnswer {
+	build := func(r pipeline.Record) comparedBuild {
+		return comparedBuild{Build: r.ID, Time: r.Time, Package: r.Package, Accuracy: r.Accuracy}
+	}
+	d := diffAnswer{Old: build(old), New: build(now), Stages: []comparedStage{}}
+	for _, c := range changes {
+		s := comparedStage{
+			Stage: c.Stage, Only: c.Only, Differences: newDifferences(c.Differences), Output: newChangedFiles(c.Output), Lost: c.Lost,
+			Counters: newComparedCounters(c.Old, c.New),
+		}
+		for _, one := range c.Differences {
+			s.lines = append(s.lines, one.String())
+		}
+		if c.Output != nil {
+			s.output = c.Output.String()
+		}
+		d.Stages = append(d.Stages, s)
+	}
+	return d
+}
+
+func newComparedCounters(old, now map[string]int64) []comparedCounter {
+	names := maps.Clone(old)
+	if names == nil {
+		names = map[string]int64{}
+	}
+	maps.Copy(names, now)
+	changed := []comparedCounter{}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if old[name] != now[name] {
+			changed = append(changed, comparedCounter{Name: name, Old: old[name], New: now[name]})
+		}
+	}
+	return changed
+}
+
+func (d diffAnswer) Text(w io.Writer) {
+	if d.Old.Accuracy != nil && d.New.Accuracy != nil && *d.Old.Accuracy != *d.New.Accuracy {
+		fmt.Fprintf(w, "accuracy: %.4f, was %.4f\n", *d.New.Accuracy, *d.Old.Accuracy)
+	}
+	for _, s := range d.Stages {
+		fmt.Fprintln(w, s.Stage)
+		if s.Only != "" {
+			fmt.Fprintf(w, "  only the %s build has it\n", s.Only)
+			continue
+		}
+		for _, line := range s.lines {
+			fmt.Fprintf(w, "  %s\n", ui.Printable(line))
+		}
+		if s.output != "" {
+			fmt.Fprintf(w, "  output: %s\n", ui.Printable(s.output))
+		}
+		if s.Lost {
+			fmt.Fprintln(w, "  what there was to compare is not in the cache any more")
+		}
+		for _, c := range s.Counters {
+			fmt.Fprintf(w, "  counted %s: %s, was %s\n", ui.Printable(c.Name), ui.Count(c.New), ui.Count(c.Old))
+		}
+	}
+}

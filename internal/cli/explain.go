@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+func (a *app) explain() *cobra.Command {
+	var (
+		flags buildFlags
+		path  string
+		log   bool
+	)
+	cmd := &cobra.Command{
+		Use:   "explain [STAGE]",
+		Short: "Say why stages run, or ran",
+		Long: `Explain says of each stage, or of one, why a build would run it, or why the build ran
+that made the result in the cache.
+
+The reason is what differs from the nearest earlier run of the stage, which is the one
+with the fewest differences: a parameter with its value then and now, the files of an
+input, the version of what the stage does, or the environment.
+
+With --log it tells again what the stage told when it ran.`,
+		Example: `  sandwich explain
+  sandwich explain train -S model.epochs=2
+  sandwich explain select --log`,
+		Args:              between(0, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			project, options, err := a.openProject([]string{path}, flags)
+			if err != nil {
+				return nil, err
+			}
+			explanations, err := pipeline.Explain(ctx, project, options)
+			if err != nil {
+				return nil, err
+			}
+			if len(args) == 1 {
+				if explanations, err = only(explanations, args[0]); err != nil {
+					return nil, err
+				}
+			}
+			return newExplainAnswer(explanations, log), nil
+		}),
+	}
+	cmd.Flags().StringVar(&path, "manifest", "manifest.yaml", "the manifest")
+	cmd.Flags().BoolVar(&log, "log", false, "tell again what cached stages told")
+	flags.add(cmd)
+	return cmd
+}
+
+// only returns the explanation of one stage.
+func only(all []pipeline.Explanation, stage string) ([]pipeline.Explanation, error) {
+	i := slices.IndexFunc(all, func(e pipeline.Explanation) bool { return e.Stage == stage })
+	if i < 0 {
+		unknown := &stages.NoStageError{Name: stage}
+		for _, e := range all {
+			unknown.Stages = append(unknown.Stages, e.Stage)
+		}
+		return nil, unknown
+	}
+	return all[i : i+1], nil
+}
+
+type explainAnswer struct {
+	Stages []explainedStage `json:"stages"`
+}
+
+// explainedStage is why a stage would run or, if it is cached, why it ran.
+type explainedStage struct {
+	Stage       string       `json:"stage"`
+	Action      string       `json:"action,omitempty"` // absent when stages before it run first
+	Cached      bool         `json:"cached"`
+	Build       string       `json:"build,omitempty"` // that ran it; absent when it is not known
+	Time        *time.Time   `json:"time,omitempty"`  // when that build ended
+	Why         []string     `json:"why"`
+	Differences []difference `json:"differences"` // of a stage that would run
+	Log         []cas.Line   `json:"log,omitempty"`
+}
+
+// difference is a field in which an action differs from an earlier one.
+type difference struct {
+	Field string        `json:"field"`
+	Old   string        `json:"old,omitempty"` // absent when it was not set
+	New   string        `json:"new,omitempty"` // absent when it is not set
+	Files *changedFiles `json:"files,omitempty"`
+}
+
+// changedFiles are the files in which two trees differ.
+type changedFiles struct {
+	Added   int      `json:"added"`
+	Removed int      `json:"removed"`
+	Changed int      `json:"changed"`
+	First   []string `json:"first"`
+}
+
+func newChangedFiles(c *cas.Changes) *changedFiles {
+	if c == nil {
+		return nil
+	}
+	f := &changedFiles{Added: c.Added, Removed: c.Removed, Changed: c.Changed, First: []string{}}
+	for _, change := range c.First {
+		f.First = append(f.First, change.Path)
+	}
+	return f
+}
+
+func newDifferences(all []stages.Difference) []difference {
+	listed := make([]difference, len(all))
+	for i, d := range all {
+		listed[i] = difference{Field: d.Field, Old: d.Old, New: d.New, Files: newChangedFiles(d.Files)}
+	}
+	return listed
+}
+
+func newExplainAnswer(all []pipeline.Explanation, log bool) explainAnswer {
+	answer := explainAnswer{Stages: []explainedStage{}}
+	for _, e := range all {
+		s := explainedStage{
+			Stage: e.Stage, Cached: e.Cached, Why: listed(e.Why), Differences: newDifferences(e.Differences),
+		}
+		if !e.Action.IsZero() {
+			s.Action = e.Action.String()
+		}
+		if e.Build != nil {
+			s.Build, s.Time = e.Build.ID, &e.Build.Time
+		}
+		if log {
+			s.Log = e.Result.Log
+		}
+		answer.Stages = append(answer.Stages, s)
+	}
+	return answer
+}
+
+func (a explainAnswer) Text(w io.Writer) {
+	for _, s := range a.Stages {
+		switch {
+		case !s.Cached:
+			fmt.Fprintf(w, "%s: would run\n", s.Stage)
+		case s.Time != nil:
+			fmt.Fprintf(w, "%s: cached; it ran in build %s (%s)\n", s.Stage, s.Build, s.Time.Format(time.DateTime))
+		default:
+			fmt.Fprintf(w, "%s: cached; the build that ran it is not in the history\n", s.Stage)
+		}
+		for _, reason := range s.Why {
+			fmt.Fprintf(w, "  %s\n", ui.Printable(reason))
+		}
+		for _, line := range s.Log {
+			mark := "|"
+			if line.Warning {
+				mark = "!"
+			}
+			fmt.Fprintf(w, "  %s %s\n", mark, ui.Printable(line.Text))
+		}
+	}
+}

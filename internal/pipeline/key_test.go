@@ -1,0 +1,366 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/sandwich-build/sandwich/internal/fetch"
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	selection "github.com/sandwich-build/sandwich/stages/select"
+)
+
+// keys says of every setting of a manifest which stages have another action when it
+// changes, before any input of theirs does; what follows from them changes by content.
+// The project that pack records is left out: the manifest's text is in it, so that
+// every setting is part of the package.
+//
+// A setting that must not change an action has no stages here, and a line in free.
+var keys = map[string]string{
+	"Name":                      "pack",
+	"Message":                   "pack",
+	"Dataset.Source.Name":       "metadata",
+	"Dataset.Source.Classes":    "metadata",
+	"Dataset.Source.Hierarchy":  "metadata",
+	"Dataset.Source.Boxes":      "metadata",
+	"Dataset.Source.Images":     "metadata",
+	"Dataset.Subsets":           "metadata select",
+	"Dataset.Subsets[]":         "metadata select",
+	"Dataset.Labels":            "select train",
+	"Dataset.Labels[].Name":     "select train",
+	"Dataset.Labels[].As":       "select train",
+	"Dataset.Images":            "download",
+	"Dataset.Images[]":          "download",
+	"Dataset.Boxes.Exclude":     "select",
+	"Dataset.Boxes.Exclude[]":   "select",
+	"Dataset.Boxes.MinSide":     "crop",
+	"Dataset.Limit":             "select",
+	"Crop.Pad":                  "crop",
+	"Crop.Shape":                "crop train",
+	"Crop.Size":                 "crop", // and train, where there is no Model.Size
+	"Split.Train":               "split",
+	"Split.Validation":          "split",
+	"Split.Test":                "split",
+	"Split.By":                  "split",
+	"Model.Optimizer.Name":      refused,
+	"Seed":                      "split train",
+	"Package.Originals":         "pack",
+	"Dataset.Labels[].Except":   "select",
+	"Dataset.Labels[].Except[]": "select",
+
+	"Dataset.Labels[].Descendants": "select",
+
+	"Model.Layers":                    "train",
+	"Model.Layers[].Conv":             refused,
+	"Model.Layers[].Conv.Filters":     "train",
+	"Model.Layers[].Conv.Kernel":      "train",
+	"Model.Layers[].Conv.Padding":     "train",
+	"Model.Layers[].Conv.Activation":  "train",
+	"Model.Layers[].MaxPool":          refused,
+	"Model.Layers[].MaxPool.Size":     "train",
+	"Model.Layers[].Flatten":          refused,
+	"Model.Layers[].Dense":            refused,
+	"Model.Layers[].Dense.Units":      "train",
+	"Model.Layers[].Dense.Activation": "train",
+	"Model.Layers[].Dropout":          refused,
+	"Model.Layers[].Dropout.Rate":     "train",
+	"Model.Augment.Rotation":          "train",
+	"Model.Augment.Shift":             "train",
+	"Model.Augment.Shear":             "train",
+	"Model.Augment.Zoom":              "train",
+	"Model.Augment.Flip":              "train",
+	"Model.Optimizer.LearningRate":    "train",
+	"Model.Optimizer.Rho":             "train",
+	"Model.Optimizer.Epsilon":         "train",
+	"Model.Batch":                     "train",
+	"Model.Size":                      "train",
+	"Model.Epochs":                    "train",
+	"Model.EarlyStopping":             "train",
+	"Model.EarlyStopping.Monitor":     "train",
+	"Model.EarlyStopping.Patience":    "train",
+	"Model.EarlyStopping.MinDelta":    "train",
+	"Model.EarlyStopping.RestoreBest": "train",
+}
+
+// free are the settings that no key may depend on, each with the reason.
+var free = map[string]string{
+	"Version":            "the language has one version, and means the same in every build",
+	"Model.LayersName":   "a name for the same layers is the same model",
+	"Code":               "the sources enter by their content, with the project that pack records",
+	"Code.Git":           "the sources enter by their content, wherever they lie",
+	"Environment.Native": "there is one environment so far; its digest is a field of every action",
+	"Registry":           "where a package is pushed is not part of what it is",
+	"Mirrors":            "where bytes are fetched from does not decide them: their digests are pinned",
+	"Mirrors{}":          "as above",
+}
+
+// refused is what a plan says of a setting that its sample cannot have.
+const refused = "refused"
+
+// other are values for settings that cannot have just any.
+var other = map[string]string{
+	"Dataset.Source.Name":             "open-images/v4",
+	"Dataset.Labels[].Name":           "Pizza",
+	"Dataset.Labels[].Except[]":       "Hot dog",
+	"Crop.Shape":                      "letterbox",
+	"Model.Layers[].Conv.Padding":     "same",
+	"Model.Layers[].Conv.Activation":  "none",
+	"Model.Layers[].Dense.Activation": "none",
+	"Model.EarlyStopping.Monitor":     "val_accuracy",
+	"Model.Augment.Flip":              "none",
+}
+
+// sample is a manifest in which everything is set.
+func sample() *manifest.Manifest {
+	return &manifest.Manifest{
+		Version: 1, Name: "a/b", Message: "m",
+		Dataset: manifest.Dataset{
+			Source:  manifest.Source{Classes: "classes.csv", Hierarchy: "h.json", Boxes: "boxes-{subset}.csv", Images: "images-{subset}.csv"},
+			Subsets: []string{"train", "test"},
+			Labels: []manifest.Label{
+				{Name: "Sandwich", Descendants: true, Except: []string{"Hamburger"}}, {Name: "Salad"}, {Name: "Taco"},
+			},
+			Images: []string{"original", "thumbnail"},
+			Boxes:  manifest.Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 3},
+			Limit:  7,
+		},
+		Crop:  manifest.Crop{Pad: 0.1, Shape: "stretch", Size: 32},
+		Split: manifest.Split{Train: 0.5, Validation: 0.25, Test: 0.25, By: "image"},
+		Model: manifest.Model{
+			Layers: []manifest.Layer{
+				{Conv: &manifest.Conv{Filters: 4, Kernel: 3, Padding: "valid", Activation: "relu"}},
+				{MaxPool: &manifest.MaxPool{Size: 2}},
+				{Flatten: &manifest.Flatten{}},
+				{Dense: &manifest.Dense{Units: 4, Activation: "relu"}},
+				{Dropout: &manifest.Dropout{Rate: 0.5}},
+			},
+			Size:          32,
+			LayersName:    "mine",
+			Augment:       manifest.Augment{Rotation: 1, Shift: 0.1, Shear: 1, Zoom: 0.1, Flip: "horizontal"},
+			Optimizer:     manifest.Optimizer{Name: "rmsprop", LearningRate: 0.1, Rho: 0.9, Epsilon: 1e-7},
+			Batch:         4,
+			Epochs:        5,
+			EarlyStopping: &manifest.EarlyStopping{Monitor: "val_loss", Patience: 2, MinDelta: 0.1},
+		},
+		Seed:     3,
+		Code:     &manifest.Code{Git: "."},
+		Package:  manifest.Package{Originals: true},
+		Registry: "registry",
+		Mirrors:  map[string]string{"https://a": "b"},
+	}
+}
+
+// TestEverySettingReachesAKey changes each setting of a manifest by itself. None may be
+// forgotten: a setting that changes nothing is one that a build would ignore.
+func TestEverySettingReachesAKey(t *testing.T) {
+	before, err := actions(t, sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for i := 0; ; i++ {
+		m := sample()
+		c := changer{left: i}
+		c.visit(reflect.ValueOf(m).Elem(), "")
+		if c.changed == "" {
+			break
+		}
+		seen[c.changed] = true
+		got := refused
+		if after, err := actions(t, m); err == nil {
+			got = strings.Join(differing(before, after), " ")
+		}
+		want, isKey := keys[c.changed]
+		_, isFree := free[c.changed]
+		switch {
+		case isKey == isFree:
+			t.Errorf("%s is in one of keys and free: want it there once; it changes %q", c.changed, got)
+		case got != want:
+			t.Errorf("%s changes the actions of %q, want %q", c.changed, got, want)
+		}
+	}
+	for path := range settings(reflect.TypeFor[manifest.Manifest](), "") {
+		if !seen[path] {
+			t.Errorf("%s was not tried: give it a value in sample", path)
+		}
+	}
+	for path := range maps.Keys(keys) {
+		if !seen[path] {
+			t.Errorf("%s is no setting", path)
+		}
+	}
+}
+
+// actions describes what of each stage's action the manifest decides by itself.
+func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
+	t.Helper()
+	client, err := fetch.New(fetch.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s := &session{Project: &Project{Manifest: m}, client: client, lock: new(lock.Lock)}
+	for _, f := range manifest.Files(m.Dataset) {
+		s.lock.Sources = append(s.lock.Sources, lock.Source{URL: f.URL, Digest: digest.FromString(f.URL), Size: int64(len(f.URL))})
+	}
+	s.lock.Sort()
+	s.classes = classes(t, m.Dataset.Labels)
+	plan, err := s.plan(s.lockedPinner())
+	if err != nil {
+		return nil, err
+	}
+	described := map[string]string{}
+	for _, stage := range plan.Stages() {
+		params, err := json.Marshal(stage.Kind.Params())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf("%s %d %s", stage.Kind.Name(), stage.Kind.Version(), params)
+		for _, in := range stage.Inputs {
+			text += fmt.Sprintf(" %s<-%s", in.Name, in.From)
+			// The places are no parameter: they are in the pins, and a lock with other
+			// places is out of date.
+			if locked, ok := in.Pin.(*pin.Locked); ok {
+				text += fmt.Sprint(locked.Places)
+			}
+		}
+		described[stage.Name] = text
+	}
+	return described, nil
+}
+
+// classes looks the labels up as a session does. Those that contradict themselves never
+// get that far; they stand as they are written.
+func classes(t *testing.T, labels []manifest.Label) []string {
+	t.Helper()
+	list, err := openimages.ReadClasses(strings.NewReader("/m/1,Sandwich\n/m/2,Hamburger\n/m/3,Hot dog\n/m/4,Salad\n/m/5,Taco\n/m/6,Pizza\n"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hierarchy, err := openimages.ReadHierarchy(strings.NewReader(
+		`{"LabelName":"/m/0","Subcategory":[{"LabelName":"/m/1","Subcategory":[{"LabelName":"/m/2"},{"LabelName":"/m/3"}]},`+
+			`{"LabelName":"/m/6","Subcategory":[{"LabelName":"/m/2"},{"LabelName":"/m/3"}]},{"LabelName":"/m/4"},{"LabelName":"/m/5"}]}`), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resolved, err := selection.ResolveLabels(list, hierarchy, labels); err == nil {
+		return resolved.Classes()
+	}
+	var names []string
+	for _, l := range labels {
+		names = append(names, l.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func differing(before, after map[string]string) []string {
+	var names []string
+	for name, text := range before {
+		if after[name] != text {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// changer changes one setting of a manifest: the one that left others come before.
+type changer struct {
+	left    int
+	changed string // the setting's path; empty when there are not that many
+}
+
+func (c *changer) visit(v reflect.Value, path string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			c.visit(v.Field(i), join(path, v.Type().Field(i).Name))
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			c.visit(v.Elem(), path)
+			c.change(path, v.SetZero)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			c.visit(v.Index(i), path+"[]")
+		}
+		if v.Len() > 0 {
+			c.change(path, func() { v.SetLen(v.Len() - 1) })
+		}
+	case reflect.Map:
+		c.change(path, v.SetZero)
+		c.change(path+"{}", func() { v.SetMapIndex(reflect.ValueOf("https://c"), reflect.ValueOf("d")) })
+	default:
+		c.change(path, func() { setOther(v, path) })
+	}
+}
+
+func (c *changer) change(path string, change func()) {
+	if c.left == 0 {
+		c.changed = path
+		change()
+	}
+	c.left--
+}
+
+// setOther gives a scalar another value.
+func setOther(v reflect.Value, path string) {
+	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Int:
+		v.SetInt(v.Int() + 1)
+	case reflect.Uint64:
+		v.SetUint(v.Uint() + 1)
+	case reflect.Float64:
+		v.SetFloat(v.Float() + 0.015625)
+	case reflect.String:
+		if text, ok := other[path]; ok && text != v.String() {
+			v.SetString(text)
+		} else {
+			v.SetString(v.String() + "x")
+		}
+	default:
+		panic("a setting of a kind that the test does not know: " + path)
+	}
+}
+
+// settings yields the path of everything that a manifest can set.
+func settings(t reflect.Type, path string) map[string]bool {
+	all := map[string]bool{}
+	switch t.Kind() {
+	case reflect.Struct:
+		for i := range t.NumField() {
+			maps.Copy(all, settings(t.Field(i).Type, join(path, t.Field(i).Name)))
+		}
+	case reflect.Pointer:
+		all[path] = true
+		maps.Copy(all, settings(t.Elem(), path))
+	case reflect.Slice:
+		all[path] = true
+		maps.Copy(all, settings(t.Elem(), path+"[]"))
+	case reflect.Map:
+		all[path], all[path+"{}"] = true, true
+	default:
+		all[path] = true
+	}
+	return all
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
