@@ -15,6 +15,7 @@ package exact
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -149,6 +150,9 @@ func checkShape(shape shapes.Shape) error {
 	}
 	if shape.IsDynamic() {
 		return fmt.Errorf("exact backend: dynamic shape %s: %w", shape, compute.ErrNotImplemented)
+	}
+	if shape.Size() > math.MaxInt32 {
+		return fmt.Errorf("exact backend: shape %s has over 2³¹ elements: %w", shape, compute.ErrNotImplemented)
 	}
 	return nil
 }

@@ -481,3 +481,31 @@ func TestElementwiseKernelsAgree(t *testing.T) {
 		}
 	}
 }
+
+// Tensors without elements go through every kind of operation.
+func TestEmptyTensors(t *testing.T) {
+	b := newBackend(t, "")
+	for name, build := range map[string]func(f compute.Function, x compute.Value) (compute.Value, error){
+		"neg":     func(f compute.Function, x compute.Value) (compute.Value, error) { return f.Neg(x) },
+		"sum":     func(f compute.Function, x compute.Value) (compute.Value, error) { return f.ReduceSum(x, 0) },
+		"reverse": func(f compute.Function, x compute.Value) (compute.Value, error) { return f.Reverse(x, 0, 1) },
+		"concat":  func(f compute.Function, x compute.Value) (compute.Value, error) { return f.Concatenate(0, x, x) },
+		"dot": func(f compute.Function, x compute.Value) (compute.Value, error) {
+			return f.DotGeneral(x, []int{0}, nil, x, []int{0}, nil, compute.DotGeneralConfig{})
+		},
+		"outer": func(f compute.Function, x compute.Value) (compute.Value, error) {
+			return f.DotGeneral(x, []int{1}, nil, x, []int{1}, nil, compute.DotGeneralConfig{})
+		},
+	} {
+		_, err := testutil.Exec1(b, nil, func(f compute.Function, _ []compute.Value) (compute.Value, error) {
+			x, err := f.Constant([]float32{}, 0, 3)
+			if err != nil {
+				return nil, err
+			}
+			return build(f, x)
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -35,7 +35,7 @@ func (f *function) Gather(operand, start compute.Value, vectorAxis int, offsetAx
 		sources := offsets(pick(sizes, window), pick(vectors.strides, window))
 		targets := offsets(pick(sizes, window), pick(outer, offsetAxes))
 		width := shape.DType.Size()
-		p.do(len(batches), elements/len(sources), func(r *run, _ *scratch, lo, hi int) {
+		p.do(len(batches), elements/max(1, len(sources)), func(r *run, _ *scratch, lo, hi int) {
 			for b := lo; b < hi; b++ {
 				base := vectors.clamped(r, index, b, sizes)
 				for i, s := range sources {
@@ -196,7 +196,7 @@ func (f *function) DynamicSlice(operand compute.Value, start []compute.Value, si
 		strides := steps(in[0].shape.Dimensions)
 		g := newGrid(shape, view{strides: strides})
 		p.do(g.rows, elements/max(1, g.length), func(r *run, _ *scratch, lo, hi int) {
-			base := startOf(r, at[1:], in[0].shape.Dimensions, sizes)
+			base := startOf(r, at[1:], in[0].shape.Dimensions, sizes, strides)
 			g.gather(r.at[to], unsafe.Add(r.at[at[0]], base*g.width), lo, hi)
 		}, append(at, to)...)
 	}
@@ -224,10 +224,11 @@ func (f *function) DynamicUpdateSlice(operand, update compute.Value, start []com
 		at, source := p.slotsOf(in), p.slot(updates[0])
 		to := p.result(n)
 		inner, bytes := updates[0].shape, byteSize(shape)
-		g := newGrid(inner, view{strides: steps(shape.Dimensions)})
+		strides := steps(shape.Dimensions)
+		g := newGrid(inner, view{strides: strides})
 		p.do(1, 1, func(r *run, _ *scratch, _, _ int) {
 			copy(slice[byte](r, to, bytes), slice[byte](r, at[0], bytes))
-			base := startOf(r, at[1:], shape.Dimensions, inner.Dimensions)
+			base := startOf(r, at[1:], shape.Dimensions, inner.Dimensions, strides)
 			for i := range g.rows {
 				copyRow(unsafe.Add(r.at[to], (base+g.row(i))*g.width),
 					unsafe.Add(r.at[source], i*g.length*g.width), g.length, g.stride, 1, g.width)
@@ -259,9 +260,9 @@ func (p *plan) slotsOf(nodes []*node) []slot {
 	return list
 }
 
-func startOf(r *run, indices []slot, dims, sizes []int) int {
+// startOf returns where in the operand a window begins that is moved in if it stands out.
+func startOf(r *run, indices []slot, dims, sizes, strides []int) int {
 	base := 0
-	strides := steps(dims)
 	for axis, s := range indices {
 		at := *(*int64)(r.at[s])
 		base += int(max(0, min(at, int64(dims[axis]-sizes[axis])))) * strides[axis]

@@ -158,7 +158,7 @@ func (f *function) ReduceWindow(x compute.Value, reduction compute.ReduceOpType,
 }
 
 func reduceWindows(p *plan, k kernel, zero []byte, w *windows, from, to slot) {
-	p.do(product(w.out), elements/w.run/max(1, product(w.size)), func(r *run, _ *scratch, lo, hi int) {
+	p.do(product(w.out), elements/max(1, w.run*product(w.size)), func(r *run, _ *scratch, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			acc := unsafe.Add(r.at[to], i*w.run*w.width)
 			fill(acc, unsafe.Pointer(&zero[0]), w.width, w.run)
