@@ -37,6 +37,8 @@ var layers = []struct{ name, imports string }{
 	{"stages/select", "internal/openimages manifest stages stages/cas"},
 	{"stages/split", "internal/cropfile internal/openimages internal/table manifest stages"},
 	{"stages/stagetest", "stages stages/cas"},
+	{"stages/train/exact", ""},
+	{"stages/train/exact/generate", ""},
 	{"stages/train", "internal/cropfile internal/model internal/photo internal/random internal/table manifest stages stages/cas"},
 	{"bench/engine", "stages/cas"},
 	{"internal/cropfile", "internal/openimages internal/table"},
