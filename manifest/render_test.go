@@ -18,10 +18,10 @@ func mustRender(t testing.TB, m *Manifest) string {
 	return string(text)
 }
 
-// golden compares got with a file of the project; SANDWICH_UPDATE=1 writes it.
+// golden compares got with a file of the project; UPDATE=1 writes it.
 func golden(t *testing.T, path, got string) {
 	t.Helper()
-	if os.Getenv("SANDWICH_UPDATE") != "" {
+	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +31,7 @@ func golden(t *testing.T, path, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got), SANDWICH_UPDATE=1 accepts it:\n%s", path, diff)
+		t.Errorf("%s (-want +got), UPDATE=1 accepts it:\n%s", path, diff)
 	}
 }
 

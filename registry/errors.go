@@ -12,10 +12,7 @@ import (
 type UnsupportedError struct{ Scheme string }
 
 func (e *UnsupportedError) Error() string {
-	if e.Scheme == "s3" {
-		return "registries on S3 come with a later version; use a folder"
-	}
-	return fmt.Sprintf("registries at %s:// are not supported; use a folder", e.Scheme)
+	return fmt.Sprintf("registries at %s:// are not supported; use s3://bucket or a folder", e.Scheme)
 }
 
 // NotFoundError says that a registry has no such package, tag or revision. It is

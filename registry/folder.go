@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -116,4 +118,55 @@ func matching(ctx context.Context, entries []quilt.Entry, files map[string]*loca
 		})
 	}
 	return match, group.Wait()
+}
+
+// Folder is a folder whose files can be pushed or compared with a package. Symbolic links
+// in it are not followed.
+type Folder struct {
+	root  *os.Root
+	files []*localFile // by key
+}
+
+// OpenFolder lists a folder, whose caller closes it. A symbolic link, or another thing
+// that is no file, is an error: leaving it out in silence would lose it.
+func OpenFolder(ctx context.Context, path string) (*Folder, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	found, err := scan(ctx, root)
+	if err == nil && len(found.irregular) > 0 {
+		err = fmt.Errorf("%s in %s is neither a file nor a folder", found.irregular[0], path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	f := &Folder{root: root}
+	for _, key := range slices.SortedFunc(maps.Keys(found.files), quilt.CompareKeys) {
+		f.files = append(f.files, found.files[key])
+	}
+	return f, nil
+}
+
+// Close closes the folder, and with it what Files returned.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// Files returns the files, for a Revision.
+func (f *Folder) Files() []File {
+	files := make([]File, len(f.files))
+	for i, file := range f.files {
+		files[i] = File{Key: file.key, Size: file.size, Open: func(context.Context) (io.ReadCloser, error) { return f.root.Open(file.key) }}
+	}
+	return files
+}
+
+// Open opens a file.
+func (f *Folder) Open(key string) (io.ReadCloser, error) { return f.root.Open(key) }
+
+// Content reads all files and returns the package that they would be, without physical
+// keys and with an empty header.
+func (f *Folder) Content(ctx context.Context) (*quilt.Package, error) {
+	p := &pushing{rev: Revision{Files: f.Files()}, workers: folderWorkers}
+	err := p.compose(ctx)
+	return p.content, err
 }

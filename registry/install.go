@@ -16,6 +16,7 @@ import (
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
@@ -55,8 +56,9 @@ func (r *Registry) Install(ctx context.Context, p *Package, dest string, opts In
 	i := &install{
 		registry: r,
 		pkg:      p,
-		workers:  workers(opts.Workers),
+		workers:  r.atOnce(opts.Workers),
 		count:    &progress{report: opts.Progress, total: p.Content.Size()},
+		ranges:   semaphore.NewWeighted(int64(r.atOnce(opts.Workers))),
 	}
 	if err := i.run(ctx, dest); err != nil {
 		return Installed{}, fmt.Errorf("install %s in %s: %w", p.Ref(), dest, err)
@@ -70,6 +72,7 @@ type install struct {
 	pkg      *Package
 	workers  int
 	count    *progress
+	ranges   *semaphore.Weighted // of large files that are read at once
 
 	mu   sync.Mutex // guards done and, below the part folder, the names of files
 	done Installed
@@ -226,7 +229,7 @@ func (i *install) dropKnown(ctx context.Context, files map[string]*localFile) er
 			return err
 		}
 		for key, file := range files {
-			e, ok := content.Entry(key)
+			e, ok := content.Entry(i.pkg.prefix + key)
 			if !ok {
 				continue
 			}
@@ -301,7 +304,7 @@ func (i *install) collect(ctx context.Context, part string, entries []quilt.Entr
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := errors.Join(root.MkdirAll("files", 0o777), root.RemoveAll("new"), root.Mkdir("new", 0o777)); err != nil {
+	if err := errors.Join(root.MkdirAll("files", 0o777), root.MkdirAll("large", 0o777), root.RemoveAll("new"), root.Mkdir("new", 0o777)); err != nil {
 		return err
 	}
 	files, err := root.OpenRoot("files")
@@ -361,16 +364,11 @@ func (i *install) keep(ctx context.Context, root *os.Root, entries []quilt.Entry
 // fetch reads the bytes of an entry to a temporary file and moves that, once it is
 // verified, below "files".
 func (i *install) fetch(ctx context.Context, root *os.Root, temp string, e quilt.Entry) error {
-	body, err := i.registry.openEntry(ctx, e)
-	if err != nil {
-		return err
+	read := i.fetchWhole
+	if i.registry.home.bucket != "" && e.Size() >= largeFile && e.Hash().Type == quilt.SHA256Chunked {
+		temp, read = largeName(e), i.fetchRanges
 	}
-	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return errors.Join(err, body.Close())
-	}
-	_, err = io.Copy(f, i.count.reader(body))
-	if err = errors.Join(err, f.Close(), body.Close()); err != nil {
+	if err := read(ctx, root, temp, e); err != nil {
 		return fmt.Errorf("fetch %s: %w", e.Key, err)
 	}
 	target := path.Join("files", e.Key)
@@ -380,7 +378,7 @@ func (i *install) fetch(ctx context.Context, root *os.Root, temp string, e quilt
 	if _, err := root.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(&quilt.KeyError{Key: e.Key, Reason: "is the same file as another key on this file system"}, err)
 	}
-	err = root.Rename(temp, target)
+	err := root.Rename(temp, target)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.Join(root.MkdirAll(path.Dir(target), 0o777), root.Rename(temp, target))
 	}
@@ -390,4 +388,18 @@ func (i *install) fetch(ctx context.Context, root *os.Root, temp string, e quilt
 	i.done.Fetched++
 	i.done.Bytes += e.Size()
 	return nil
+}
+
+// fetchWhole reads and verifies a file in one stream.
+func (i *install) fetchWhole(ctx context.Context, root *os.Root, temp string, e quilt.Entry) error {
+	body, err := i.registry.openEntry(ctx, e)
+	if err != nil {
+		return err
+	}
+	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return errors.Join(err, body.Close())
+	}
+	_, err = io.Copy(f, i.count.reader(body))
+	return errors.Join(err, f.Close(), body.Close())
 }

@@ -3,7 +3,9 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sandwich-build/sandwich/internal/s3test"
 	"github.com/sandwich-build/sandwich/registry"
-	"github.com/sandwich-build/sandwich/registry/blob/dir"
 )
 
 // many are enough files for a push to last some milliseconds.
@@ -89,21 +91,33 @@ func killed(t *testing.T, delay time.Duration, env ...string) bool {
 // shows is complete each time, a folder that is installed is complete or absent, and doing
 // it again ends well.
 func TestKill(t *testing.T) {
-	root := filepath.Join(t.TempDir(), "registry")
-	early := 0
-	for step := range 6 {
+	t.Run("folder", func(t *testing.T) { testKill(t, filepath.Join(t.TempDir(), "registry")) })
+	t.Run("s3", func(t *testing.T) {
+		server := s3test.Start(t)
+		for label, versioned := range map[string]bool{"with versions": true, "without versions": false} {
+			t.Run(label, func(t *testing.T) { testKill(t, "s3://"+server.NewBucket(t, versioned)) })
+		}
+	})
+}
+
+func testKill(t *testing.T, location string) {
+	r, err := registry.Open(t.Context(), location, registry.Options{Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	early, rounds := 0, repeated(t, 6)
+	for step := range rounds {
 		content := fmt.Sprint("content ", step)
-		if killed(t, time.Duration(3*step)*time.Millisecond, "SANDWICH_TEST_REGISTRY="+root, "SANDWICH_TEST_CONTENT="+content) {
+		if killed(t, time.Duration(3*(step%40))*time.Millisecond, "SANDWICH_TEST_REGISTRY="+location, "SANDWICH_TEST_CONTENT="+content) {
 			early++
 		}
-		checkAllReachable(t, dir.New(root))
-		r := openFolder(t, root)
+		checkWhole(t, r)
 		if _, _, err := r.Push(t.Context(), name, revision("m", many(content)), registry.PushOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		p := load(t, r, registry.Ref{Name: name})
 		dest := filepath.Join(t.TempDir(), "dest")
-		if killed(t, time.Duration(2*step)*time.Millisecond, "SANDWICH_TEST_REGISTRY="+root, "SANDWICH_TEST_DEST="+dest) {
+		if killed(t, time.Duration(2*(step%40))*time.Millisecond, "SANDWICH_TEST_REGISTRY="+location, "SANDWICH_TEST_DEST="+dest) {
 			early++
 		}
 		if exists(dest) {
@@ -118,5 +132,23 @@ func TestKill(t *testing.T) {
 	if early == 0 {
 		t.Error("no process was killed before it was done")
 	}
-	t.Logf("%d of 12 processes were killed at work", early)
+	t.Logf("%d of %d processes were killed at work", early, 2*rounds)
+}
+
+// checkWhole reads all of the newest revisions that the log shows.
+func checkWhole(t *testing.T, r *registry.Registry) {
+	t.Helper()
+	entries, err := r.Log(t.Context(), name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries[:min(len(entries), 3)] {
+		if e.Err != nil {
+			t.Fatal(e.Err)
+		}
+		p := load(t, r, registry.Ref{Name: name, Hash: e.TopHash.String()})
+		if report, err := r.VerifyObjects(t.Context(), p, nil); err != nil || !report.OK(false) {
+			t.Fatalf("%s is incomplete: %+v, %v", p.Ref(), report, err)
+		}
+	}
 }

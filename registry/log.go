@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
@@ -39,23 +42,29 @@ func (r *Registry) log(ctx context.Context, name string) ([]LogEntry, error) {
 	if err != nil {
 		return nil, err
 	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(r.workers)
 	for i := range entries {
-		e := &entries[i]
-		if e.Err != nil {
-			continue
+		if entries[i].Err == nil {
+			group.Go(func() error { return r.describe(groupCtx, &entries[i]) })
 		}
-		content, err := r.load(ctx, e.TopHash)
-		var damage *DamageError
-		if errors.As(err, &damage) || errors.Is(err, fs.ErrNotExist) {
-			e.Err = err
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		e.Message, e.Files, e.Size = content.Message(), len(content.Entries), content.Size()
 	}
-	return entries, nil
+	return entries, group.Wait()
+}
+
+// describe adds what the package file tells.
+func (r *Registry) describe(ctx context.Context, e *LogEntry) error {
+	content, err := r.load(ctx, e.TopHash)
+	var damage *DamageError
+	if errors.As(err, &damage) || errors.Is(err, fs.ErrNotExist) {
+		e.Err = err
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e.Message, e.Files, e.Size = content.Message(), len(content.Entries), content.Size()
+	return nil
 }
 
 // pushes returns the log without what is in the package files.
@@ -63,28 +72,22 @@ func (r *Registry) pushes(ctx context.Context, name string) ([]LogEntry, error) 
 	if err := quilt.CheckName(name); err != nil {
 		return nil, err
 	}
-	latest, _, err := r.latest(ctx, name)
-	var damage *DamageError
-	if err != nil && !errors.As(err, &damage) {
-		return nil, err
-	}
-	stamps, err := r.stamps(ctx, name)
+	pointers, err := r.pointers(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	latest := pointers[latestTag].top
 	var entries []LogEntry
-	for _, s := range stamps {
-		top, err := r.readPointer(ctx, s.key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a push that lost its race has just removed it
+	for _, tag := range slices.Sorted(maps.Keys(pointers)) {
+		unix, ok := parseStamp(tag)
+		if !ok {
+			continue
 		}
-		if err != nil && !errors.As(err, &damage) {
-			return nil, err
-		}
-		if n := len(entries); n > 0 && err == nil && entries[n-1].Err == nil && entries[n-1].TopHash == top {
+		p := pointers[tag]
+		if n := len(entries); n > 0 && p.err == nil && entries[n-1].Err == nil && entries[n-1].TopHash == p.top {
 			continue // two pushers of one content
 		}
-		entries = append(entries, LogEntry{Time: time.Unix(s.unix, 0).UTC(), TopHash: top, Err: err})
+		entries = append(entries, LogEntry{Time: time.Unix(unix, 0).UTC(), TopHash: p.top, Err: p.err})
 	}
 	slices.Reverse(entries)
 	entries = markLatest(entries, latest)

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 	"sync"
 
+	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -50,46 +50,47 @@ func (r *Registry) openEntry(ctx context.Context, e quilt.Entry) (io.ReadCloser,
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", e.Key, err)
 	}
-	key, body, err := r.openObject(ctx, e)
+	key, body, err := r.openObject(ctx, e, 0, -1)
 	if err != nil {
 		return nil, err
 	}
 	return &verifier{ReadCloser: body, object: key, hasher: hasher, want: e.Hash(), left: e.Size()}, nil
 }
 
-// openObject opens the bytes of an entry. They are looked for under their hash first, so
-// that a registry can be moved. A physical key is followed only to a place inside of the
-// registry: a package must not make its reader open any file of the machine.
-func (r *Registry) openObject(ctx context.Context, e quilt.Entry) (string, io.ReadCloser, error) {
-	key, ok := objectKey(e.Hash())
-	if ok {
-		body, err := r.store.Open(ctx, key, 0, -1)
+// openObject opens a range of the bytes of an entry. A physical key is followed only to a place
+// inside of the registry: a package must not make its reader open any file of the machine
+// or any object that its credentials give access to. Otherwise the bytes are looked for
+// under their hash, so that a registry can be moved.
+func (r *Registry) openObject(ctx context.Context, e quilt.Entry, offset, length int64) (string, io.ReadCloser, error) {
+	at, outside := r.home.inside(e.PhysicalKey)
+	if outside == nil {
+		body, err := r.openAt(ctx, at, offset, length)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return key, body, err
+			return at.key, body, err
 		}
+		outside = fmt.Errorf("its object %s is missing", at.key)
 	}
-	inside, err := r.inside(e.PhysicalKey)
-	if err != nil {
-		return "", nil, &DamageError{Object: e.Key, Err: err}
+	key, ok := objectKey(e.Hash())
+	if !ok || key == at.key {
+		return "", nil, &DamageError{Object: e.Key, Err: outside}
 	}
-	body, err := r.store.Open(ctx, inside, 0, -1)
+	body, err := r.store.Open(ctx, key, offset, length)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = &DamageError{Object: e.Key, Err: fmt.Errorf("its object %s is missing", inside)}
+		err = &DamageError{Object: e.Key, Err: outside}
 	}
-	return inside, body, err
+	return key, body, err
 }
 
-// inside returns the blob that a physical key leads to.
-func (r *Registry) inside(physical string) (string, error) {
-	place, err := quilt.ParsePhysicalKey(physical)
-	if err != nil {
-		return "", err
+// openAt reads a range of the bytes at a place.
+func (r *Registry) openAt(ctx context.Context, at place, offset, length int64) (io.ReadCloser, error) {
+	if at.version == "" {
+		return r.store.Open(ctx, at.key, offset, length)
 	}
-	key, ok := strings.CutPrefix(place.Path, strings.TrimSuffix(r.root, "/")+"/")
-	if place.Bucket != "" || !ok {
-		return "", fmt.Errorf("its bytes are outside of the registry, at %s", physical)
+	versions, ok := r.store.(blob.Versioned)
+	if !ok {
+		return nil, fmt.Errorf("open %s: this store has no versions: %w", at.key, fs.ErrNotExist)
 	}
-	return key, nil
+	return versions.OpenVersion(ctx, at.key, at.version, offset, length)
 }
 
 // verifier reads bytes that must have a size and a hash. It compares before it hands out

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
@@ -68,21 +66,21 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
-	content, err := r.compose(ctx, rev, workers(opts.Workers))
-	if err != nil {
+	p := &pushing{registry: r, name: name, rev: rev, latest: latest, workers: r.atOnce(opts.Workers)}
+	if err := p.compose(ctx); err != nil {
 		return quilt.TopHash{}, false, err
 	}
-	top, err := content.TopHash()
+	top, err := p.content.TopHash()
 	if err != nil || top == latest {
 		return top, false, err
 	}
 	if opts.Expect != nil && *opts.Expect != latest {
 		return top, false, &ConflictError{Name: name, Expected: *opts.Expect, Found: latest, Pushed: top}
 	}
-	if err := r.pushObjects(ctx, content, rev.Files, opts); err != nil {
+	if err := p.pushObjects(ctx, &progress{report: opts.Progress, total: p.content.Size()}); err != nil {
 		return top, false, err
 	}
-	if err := r.putPackage(ctx, top, content); err != nil {
+	if err := r.putPackage(ctx, top, p.content); err != nil {
 		return top, false, err
 	}
 	created, err := r.advance(ctx, name, top, latest, tag)
@@ -102,102 +100,6 @@ func (r *Registry) latest(ctx context.Context, name string) (quilt.TopHash, blob
 	}
 	top, err := pointer(key, data)
 	return top, tag, err
-}
-
-// compose makes the package of a revision. It reads only files whose hash does not
-// follow from what is known.
-func (r *Registry) compose(ctx context.Context, rev Revision, workers int) (*quilt.Package, error) {
-	for _, file := range rev.Files {
-		if err := quilt.CheckFileKey(file.Key); err != nil {
-			return nil, err
-		}
-		if file.Size < 0 {
-			return nil, fmt.Errorf("file %s: negative size", file.Key)
-		}
-	}
-	entries := make([]quilt.Entry, len(rev.Files))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(workers)
-	for i, file := range rev.Files {
-		group.Go(func() error {
-			hash, err := file.hash(ctx)
-			if err != nil {
-				return fmt.Errorf("hash %s: %w", file.Key, err)
-			}
-			key, ok := objectKey(hash)
-			if !ok {
-				return fmt.Errorf("hash %s: no place for %v", file.Key, hash)
-			}
-			physical := quilt.PhysicalKey{Path: strings.TrimSuffix(r.root, "/") + "/" + key}
-			entries[i] = quilt.NewEntry(file.Key, physical.String(), file.Size, hash, quilt.Value{})
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return quilt.New(quilt.NewHeader(rev.Meta, quilt.Value{}, rev.Message), entries)
-}
-
-// hash returns the hash of the file, and reads the file only where it must.
-func (f File) hash(ctx context.Context) (quilt.Hash, error) {
-	if f.SHA256 != [sha256.Size]byte{} {
-		if hash, ok := quilt.ChunkedFromSHA256(f.SHA256, f.Size); ok {
-			return hash, nil
-		}
-	}
-	hasher, err := quilt.NewHasher(quilt.SHA256Chunked, f.Size)
-	if err != nil {
-		return quilt.Hash{}, err
-	}
-	if err := blob.Copy(ctx, hasher, blob.Body{Size: f.Size, Open: f.Open}); err != nil {
-		return quilt.Hash{}, err
-	}
-	return hasher.Hash(), nil
-}
-
-// pushObjects puts the bytes of all files into the store, each content once.
-func (r *Registry) pushObjects(ctx context.Context, content *quilt.Package, files []File, opts PushOptions) error {
-	count := &progress{report: opts.Progress, total: content.Size()}
-	seen := make(map[string]bool, len(files))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(workers(opts.Workers))
-	for _, file := range files {
-		e, ok := content.Entry(file.Key)
-		if !ok {
-			return errors.Join(fmt.Errorf("file %s: not in its package", file.Key), group.Wait())
-		}
-		key, _ := objectKey(e.Hash())
-		if seen[key] {
-			count.add(file.Size)
-			continue
-		}
-		seen[key] = true
-		group.Go(func() error { return r.pushObject(ctx, key, file, e.Hash(), count) })
-	}
-	return group.Wait()
-}
-
-func (r *Registry) pushObject(ctx context.Context, key string, file File, hash quilt.Hash, count *progress) error {
-	info, err := r.store.Stat(ctx, key)
-	if err == nil && info.Size == file.Size {
-		count.add(file.Size)
-		return nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return r.store.Put(ctx, key, blob.Body{Size: file.Size, Open: func(ctx context.Context) (io.ReadCloser, error) {
-		body, err := file.Open(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", file.Key, err)
-		}
-		hasher, err := quilt.NewHasher(hash.Type, file.Size)
-		if err != nil {
-			return nil, errors.Join(err, body.Close())
-		}
-		return &verifier{ReadCloser: count.reader(body), object: file.Key, hasher: hasher, want: hash, left: file.Size}, nil
-	}})
 }
 
 // putPackage writes the package file, over one that may be there: that one has the same

@@ -6,11 +6,13 @@
 //	.quilt/named_packages/<ns>/<name>/<unix seconds>   pointer: 64 digits of a top hash
 //	.quilt/named_packages/<ns>/<name>/latest           pointer to the newest revision
 //	.quilt/packages/<top hash>                         the package file
-//	.sandwich/objects/<hh>/<hash>                      the bytes of a file
+//	<ns>/<name>/<logical key>                          the bytes of a file, in a bucket that keeps versions
+//	.sandwich/objects/<hh>/<hash>                      the bytes of a file, anywhere else
 //
-// The first three are Quilt's own. A folder has no versions of objects, so a file's
+// All but the last are Quilt's own. Where nothing keeps versions of objects, a file's
 // bytes lie under their hash instead of under their name: the next revision overwrites
-// nothing, and each revision stays installable.
+// nothing, and each revision stays installable. A package file names the place of each
+// file, with its version, so Quilt's clients read both.
 //
 // A push writes in this order: objects, package file, timestamp pointer, and last
 // "latest", by a conditional write. So whoever follows a pointer finds everything, and
@@ -33,6 +35,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/blob/dir"
+	"github.com/sandwich-build/sandwich/registry/blob/s3"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -44,35 +47,64 @@ const (
 	// maxPointer is the most bytes of a pointer: 64 digits, and room for the spaces that
 	// old clients left.
 	maxPointer = 128
-	// defaultWorkers is how many files are moved at once. Small files wait for the disk
-	// or the network rather than for a core.
-	defaultWorkers = 8
+	// folderWorkers and bucketWorkers are how many files are moved at once. Small files
+	// wait for the disk rather than for a core, and longer for a server.
+	folderWorkers = 8
+	bucketWorkers = 32
 )
 
 // Registry is an open registry. Its methods may be called at the same time.
 type Registry struct {
-	store blob.Conditional
-	root  string // slash-separated absolute path that physical keys start with
-	now   func() time.Time
+	store   blob.Conditional
+	home    home
+	now     func() time.Time
+	workers int // files at once, unless a caller says another number
 }
 
 // Options say how a registry is opened. The zero Options are fine.
 type Options struct {
 	Base string           // the folder that relative locations start from; the working directory when empty
 	Now  func() time.Time // the clock of timestamp pointers; time.Now when nil
+	S3   s3.Options       // of a registry in a bucket
+	Warn func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
 }
 
-// Open opens the registry at location: a folder, as a path or a file:// URL. The folder
-// need not exist; the first push makes it. Another scheme is an *UnsupportedError.
+// Open opens the registry at location: a bucket, s3://bucket, or a folder, as a path or a
+// file:// URL. The folder need not exist; the first push makes it. Another scheme is an
+// *UnsupportedError.
 func Open(ctx context.Context, location string, opts Options) (*Registry, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
+	}
+	if bucket, ok := strings.CutPrefix(location, "s3://"); ok {
+		r, err := openBucket(ctx, strings.TrimSuffix(bucket, "/"), opts)
+		if err != nil {
+			return nil, fmt.Errorf("open registry %s: %w", location, err)
+		}
+		return r, nil
 	}
 	root, err := folder(location, opts.Base)
 	if err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
 	}
 	return New(dir.New(root), root, opts)
+}
+
+func openBucket(ctx context.Context, bucket string, opts Options) (*Registry, error) {
+	if name, path, below := strings.Cut(bucket, "/"); below {
+		return nil, fmt.Errorf("a registry is a whole bucket: want s3://%s, without %s", name, path)
+	}
+	opts.S3.Warn = opts.Warn
+	store, err := s3.New(ctx, bucket, opts.S3)
+	if err != nil {
+		return nil, err
+	}
+	return NewBucket(store, bucket, opts), nil
+}
+
+// NewBucket returns the registry in the bucket that store is.
+func NewBucket(store blob.Conditional, bucket string, opts Options) *Registry {
+	return &Registry{store: store, home: home{bucket: bucket}, now: clockOf(opts), workers: bucketWorkers}
 }
 
 // folder returns the absolute path of a location.
@@ -119,15 +151,30 @@ func New(store blob.Store, root string, opts Options) (*Registry, error) {
 	if !ok {
 		return nil, fmt.Errorf("open registry %s: the store has no conditional writes", root)
 	}
-	now := opts.Now
-	if now == nil {
-		now = time.Now
+	absolute := path.Clean("/" + filepath.ToSlash(root))
+	return &Registry{store: conditional, home: home{root: absolute}, now: clockOf(opts), workers: folderWorkers}, nil
+}
+
+func clockOf(opts Options) func() time.Time {
+	if opts.Now == nil {
+		return time.Now
 	}
-	return &Registry{store: conditional, root: path.Clean("/" + filepath.ToSlash(root)), now: now}, nil
+	return opts.Now
+}
+
+// Reach returns an error unless the registry can be read. The registry need not have the
+// package that it is asked for, and a folder need not exist.
+func (r *Registry) Reach(ctx context.Context, name string) error {
+	_, _, err := r.latest(ctx, name)
+	var damage *DamageError
+	if err != nil && !errors.As(err, &damage) {
+		return fmt.Errorf("reach %s: %w", r, err)
+	}
+	return nil
 }
 
 // String returns the URL of the registry.
-func (r *Registry) String() string { return quilt.PhysicalKey{Path: r.root}.String() }
+func (r *Registry) String() string { return r.home.String() }
 
 // Package is a revision that was read from a registry and has the top hash that it
 // was asked for by.
@@ -135,6 +182,30 @@ type Package struct {
 	Name    string // namespace/name
 	TopHash quilt.TopHash
 	Content *quilt.Package
+	prefix  string // what the keys of a part lack in front
+}
+
+// Part returns the file or the folder of p at a path, as a package whose keys are
+// relative to the folder that holds the file, or to the folder. fs.ErrNotExist says that
+// p has neither.
+func (p *Package) Part(at string) (*Package, error) {
+	part := &Package{Name: p.Name, TopHash: p.TopHash, prefix: p.prefix + at + "/", Content: &quilt.Package{Header: p.Content.Header}}
+	if e, ok := p.Content.Entry(at); ok {
+		e.Key = path.Base(at)
+		part.prefix = strings.TrimSuffix(p.prefix+at, e.Key)
+		part.Content.Entries = []quilt.Entry{e}
+		return part, nil
+	}
+	for _, e := range p.Content.Entries {
+		if below, ok := strings.CutPrefix(e.Key, at+"/"); ok {
+			e.Key = below
+			part.Content.Entries = append(part.Content.Entries, e)
+		}
+	}
+	if len(part.Content.Entries) == 0 {
+		return nil, fmt.Errorf("%s has no %s: %w", p.Ref(), at, fs.ErrNotExist)
+	}
+	return part, nil
 }
 
 // Ref returns the reference that names exactly this revision.
@@ -203,9 +274,10 @@ func (r *Registry) readPointer(ctx context.Context, key string) (quilt.TopHash, 
 
 func pointerKey(name, tag string) string { return pointersPrefix + name + "/" + tag }
 
-func workers(n int) int {
+// atOnce returns how many files to move at once when a caller wants n.
+func (r *Registry) atOnce(n int) int {
 	if n <= 0 {
-		return defaultWorkers
+		return r.workers
 	}
 	return n
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -397,31 +398,41 @@ func checkAllReachable(t *testing.T, store blob.Store) {
 // Several pushers start from the same revision, again and again. One of them wins each
 // time, the others learn which, and the log has the winners only.
 func TestRacingPushers(t *testing.T) {
-	for label, r := range map[string]*registry.Registry{
-		"memory": open(t, &mem.Store{}),
-		"folder": openFolder(t, t.TempDir()),
-	} {
-		t.Run(label, func(t *testing.T) {
-			const rounds, pushers = 10, 3
-			var winners []quilt.TopHash
-			base := quilt.TopHash{}
-			for round := range rounds {
-				winners = append(winners, race(t, r, round, pushers, base))
-				base = winners[round]
-			}
-			entries, err := r.Log(t.Context(), name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var logged []quilt.TopHash
-			for _, e := range slices.Backward(entries) {
-				logged = append(logged, e.TopHash)
-			}
-			if diff := cmp.Diff(winners, logged); diff != "" {
-				t.Errorf("log (-winners +logged):\n%s", diff)
-			}
-		})
+	everywhere(t, func(t *testing.T, r *registry.Registry) {
+		const pushers = 3
+		var winners []quilt.TopHash
+		base := quilt.TopHash{}
+		for round := range repeated(t, 10) {
+			winners = append(winners, race(t, r, round, pushers, base))
+			base = winners[round]
+		}
+		entries, err := r.Log(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var logged []quilt.TopHash
+		for _, e := range slices.Backward(entries) {
+			logged = append(logged, e.TopHash)
+		}
+		if diff := cmp.Diff(winners, logged); diff != "" {
+			t.Errorf("log (-winners +logged):\n%s", diff)
+		}
+	})
+}
+
+// repeated returns how often a test of chance repeats: often when that is asked for by
+// SANDWICH_TEST_ROUNDS=100, else n times.
+func repeated(t *testing.T, n int) int {
+	t.Helper()
+	text := os.Getenv("SANDWICH_TEST_ROUNDS")
+	if text == "" {
+		return n
 	}
+	rounds, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rounds
 }
 
 func race(t *testing.T, r *registry.Registry, round, pushers int, base quilt.TopHash) quilt.TopHash {
@@ -493,7 +504,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("Open(%q) = %v", location, r)
 		}
 	}
-	for _, scheme := range []string{"s3", "https"} {
+	for _, scheme := range []string{"gs", "https"} {
 		var unsupported *registry.UnsupportedError
 		_, err := registry.Open(t.Context(), scheme+"://bucket", registry.Options{})
 		if !errors.As(err, &unsupported) || unsupported.Scheme != scheme {

@@ -61,7 +61,7 @@ func verifyFolder(ctx context.Context, p *Package, folder string) (_ Report, err
 	if err != nil {
 		return Report{}, err
 	}
-	right, err := matching(ctx, p.Content.Entries, found.files, defaultWorkers)
+	right, err := matching(ctx, p.Content.Entries, found.files, folderWorkers)
 	if err != nil {
 		return Report{}, err
 	}
@@ -103,7 +103,7 @@ func (r *Registry) VerifyObjects(ctx context.Context, p *Package, report func(do
 	var result Report
 	count := &progress{report: report, total: p.Content.Size()}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(defaultWorkers)
+	group.SetLimit(r.workers)
 	for _, e := range p.Content.Entries {
 		group.Go(func() error {
 			body, err := r.openEntry(groupCtx, e)

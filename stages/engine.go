@@ -28,9 +28,10 @@ type Cache interface {
 }
 
 // Locker is the ability of a cache that several processes share to let only one of them
-// run an action. Lock calls waiting once if it cannot have the lock at once.
+// run an action. If it cannot have the lock at once, Lock calls waiting, once, with the
+// process that has it.
 type Locker interface {
-	Lock(ctx context.Context, action cas.Digest, waiting func()) (unlock func(), err error)
+	Lock(ctx context.Context, action cas.Digest, waiting func(cas.Holder)) (unlock func(), err error)
 }
 
 // Engine runs plans.
@@ -352,9 +353,9 @@ func (r *run) lookup(ctx context.Context, id cas.Digest) (cas.Result, error) {
 func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[string]cas.Tree, step *Step) error {
 	if l, ok := r.Cache.(Locker); ok {
 		waited := false
-		unlock, err := l.Lock(ctx, step.Action, func() {
+		unlock, err := l.Lock(ctx, step.Action, func(by cas.Holder) {
 			waited = true
-			r.observer.Observe(Waiting{Stage: s.Name, Action: step.Action})
+			r.observer.Observe(Waiting{Stage: s.Name, Action: step.Action, Holder: by})
 		})
 		if err != nil {
 			return err

@@ -40,6 +40,7 @@ type Message struct {
 type Waiting struct {
 	Stage  string
 	Action cas.Digest
+	Holder cas.Holder // zero when it is not known
 }
 
 // Finished says that a stage ended. Cached tells that it did not have to run; Err that

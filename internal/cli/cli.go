@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,8 +80,9 @@ environment and model into a registry, as one package with one name and hash.`,
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show only warnings, errors and the answer")
 
 	group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build(),
-		a.explain(), a.history(), a.diff())
-	group(root, "packages", "Packages:", a.install(), a.log(), a.show(), a.verify(), a.predict())
+		a.explain(), a.history(), a.diff(), a.cache())
+	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.verify(), a.predict())
+	group(root, "registries", "Registries:", a.list(), a.tag(), a.rollback(), a.remove())
 	group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
 	root.SetHelpCommand(help(root))
 	root.SetHelpCommandGroupID("reference")
@@ -118,6 +120,11 @@ func (a *app) open() {
 	})
 }
 
+// verbName is a command as it is written, without the program's name.
+func verbName(command *cobra.Command) string {
+	return strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")
+}
+
 // finish shows how the command ended and returns the exit code.
 func (a *app) finish(ctx context.Context, command *cobra.Command, err error) int {
 	if a.view == nil {
@@ -131,7 +138,7 @@ func (a *app) finish(ctx context.Context, command *cobra.Command, err error) int
 	if problem != nil {
 		a.summary = ""
 	}
-	failure := a.view.Close(ui.End{Command: command.Name(), Exit: code, Summary: a.summary, Answer: a.answer, Problem: problem})
+	failure := a.view.Close(ui.End{Command: verbName(command), Exit: code, Summary: a.summary, Answer: a.answer, Problem: problem})
 	if failure != nil && code == exitOK {
 		code, problem = diagnose(ctx, failure)
 		_ = ui.Open(ui.Options{Mode: ui.Plain, Stdout: io.Discard, Stderr: a.Stderr, Getenv: a.Getenv}).Close(ui.End{Exit: code, Problem: problem})

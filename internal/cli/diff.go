@@ -16,23 +16,33 @@ import (
 
 func (a *app) diff() *cobra.Command {
 	var (
-		flags buildFlags
-		path  string
+		flags    buildFlags
+		path     string
+		packages packageDiffFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "diff BUILD [BUILD]",
-		Short: "Compare two builds",
+		Use:   "diff A [B]",
+		Short: "Compare two builds, packages or folders",
 		Long: `Diff says in what a build differs from an older one, stage by stage: the parameters and
 inputs that decide a stage, the files that came out of it, and what it counted.
 
 A build is named by the first digits of its id, or by its number in the history: @1 is
-the latest, @2 the one before. With one BUILD, the other is the latest. The older one
-comes first.`,
+the latest, @2 the one before. With one, the other is the latest. The older one
+comes first.
+
+Of two revisions of packages, or folders that exist, diff says which files B has more
+or less than A, which changed, and what that means: fields of the manifest, labels,
+boxes of each label, crops, dead photos, the environment, and metrics.`,
 		Example: `  sandwich diff @2 @1
-  sandwich diff 4f2a91c0`,
+  sandwich diff 4f2a91c0
+  sandwich diff me/lunch@4d1f02 me/lunch --registry s3://my-bucket
+  sandwich diff me/lunch ./burgers --markdown    # for a pull request`,
 		Args:              between(1, 2),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			if arePackages(args) {
+				return a.diffPackages(ctx, packages, args)
+			}
 			project, options, err := a.openProject([]string{path}, flags)
 			if err != nil {
 				return nil, err
@@ -58,6 +68,7 @@ comes first.`,
 	}
 	cmd.Flags().StringVar(&path, "manifest", "manifest.yaml", "the manifest of the builds")
 	flags.addCache(cmd)
+	packages.add(cmd)
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
@@ -14,7 +15,9 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/blob/s3"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/crop"
 	"github.com/sandwich-build/sandwich/stages/download"
 	selection "github.com/sandwich-build/sandwich/stages/select"
@@ -44,7 +47,7 @@ func diagnose(ctx context.Context, err error) (int, *ui.Problem) {
 	}
 	p := &ui.Problem{Message: err.Error()}
 	for _, rule := range []func(error, *ui.Problem) (int, bool){
-		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofStage,
+		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofCache, ofStage,
 	} {
 		if code, ok := rule(err, p); ok {
 			return code, p
@@ -150,8 +153,14 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
 		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
 	}
+	if _, tagged := errors.AsType[*registry.TagError](err); tagged {
+		p.Hint, ok = "--move lets a tag mean another revision", true
+	}
+	if answer, refused := errors.AsType[*s3.Error](err); refused && answer.Status == http.StatusForbidden {
+		p.Hint, ok = "do your AWS credentials (AWS_PROFILE, ~/.aws, …) allow this on the bucket?", true
+	}
 	if _, lost := errors.AsType[*registry.ConflictError](err); lost {
-		p.Hint, ok = "somebody else pushed: build again to push on top of that", true
+		p.Hint, ok = "somebody else pushed: look at `sandwich log`, then build or push again on top of that", true
 	}
 	if differs, found := errors.AsType[*differsError](err); found {
 		p.Hint, ok = "pushing the package again from where it was built repairs it", true
@@ -182,6 +191,26 @@ func ofImages(err error, p *ui.Problem) (int, bool) {
 	}
 	_, ok := errors.AsType[*crop.LostLabelsError](err)
 	return exitIncomplete, ok
+}
+
+// ofCache gives hints for what happens to the cache; the exit code is that of any failure.
+func ofCache(err error, p *ui.Problem) (int, bool) {
+	if busy, ok := errors.AsType[*cas.BusyError](err); ok {
+		p.Hint = "try again when the build is done; without --yes gc says what would go"
+		if busy.Cleaning {
+			p.Hint = "try again when that is done"
+		}
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*damagedCacheError](err); ok {
+		p.Hint = "what was damaged is set aside: the next build makes it again"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*notBuiltError](err); ok {
+		p.Hint = "`sandwich build` it first"
+		return exitFailed, true
+	}
+	return exitFailed, false
 }
 
 // ofStage gives hints for what stages fail of; their exit code is that of any failure.

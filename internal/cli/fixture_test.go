@@ -17,6 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
 // push puts the files of a folder into a registry, at a time that is always the same:
@@ -100,4 +101,26 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 		data[0] ^= 1
 		return errors.Join(os.Chmod(path, 0o666), os.WriteFile(path, data, 0o666))
 	}))
+}
+
+// damagePack changes a byte of the packed blobs of a cache: damagepack cache.
+func damagePack(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damagepack cache")
+	}
+	name := filepath.Join(ts.MkAbs(args[0]), "packs", "000001.pack")
+	data, err := os.ReadFile(name)
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(name, data, 0o666))
+}
+
+// hold keeps a cache open, as a build does, until the script ends: hold cache.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold cache")
+	}
+	store, err := cas.OpenDisk(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(store.Close()) })
 }

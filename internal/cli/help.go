@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -10,13 +11,13 @@ import (
 // there is not.
 func help(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND | TOPIC]",
+		Use:   "help [COMMAND... | TOPIC]",
 		Short: "Explain a command or a topic",
 		Long: `Help explains a command, as --help does, or one of the topics environment,
 exit-codes and json.`,
 		Example: `  sandwich help build
   sandwich help exit-codes`,
-		Args: between(0, 1),
+		Args: between(0, 2),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			var names []cobra.Completion
 			for _, c := range root.Commands() {
@@ -29,9 +30,9 @@ exit-codes and json.`,
 			if err != nil {
 				return err
 			}
-			if len(args) > 0 && topic == root {
+			if len(args) > 0 && verbName(topic) != strings.Join(args, " ") {
 				hint := cmp.Or(didYouMean(root, args[0], ""), "`sandwich help` lists commands and topics")
-				return usagef(hint, "no help for %q", args[0])
+				return usagef(hint, "no help for %q", strings.Join(args, " "))
 			}
 			topic.InitDefaultHelpFlag() // so that the text is that of --help
 			return topic.Help()
@@ -54,8 +55,18 @@ const environmentTopic = `Environment variables:
                      before it. The default is "sandwich" in the user's cache folder
                      ($XDG_CACHE_HOME or ~/.cache on Linux). It can be deleted at any
                      time, which costs time only.
-  SANDWICH_REGISTRY  the registry of install, log, show, verify and predict, such as
-                     s3://bucket, file:///path or a folder; --registry goes before it.
+  SANDWICH_REGISTRY  the registry of push, install, ls, log, show, verify, tag, rollback,
+                     rm and predict: s3://bucket, file:///path or a folder. --registry
+                     goes before it, the config file behind it; verbs that only read
+                     find the public s3://quilt-example where none of them is there.
+  SANDWICH_CONFIG    the config file; by default sandwich/config.yaml in the user's
+                     folder for those (~/.config on Linux). It is YAML and may have:
+                       registry: s3://bucket             where packages are
+                       endpoint: https://s3.example.com  of a server not Amazon's
+                       region: eu-central-1
+  AWS_…              what every AWS tool takes: AWS_PROFILE, AWS_REGION,
+                     AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, … and the files in ~/.aws.
+                     Public buckets need none of it.
   NO_COLOR           when not empty, output has no colours.
   TERM, CI           progress is drawn only where TERM is set and not "dumb", and CI
                      is empty; --progress goes before them.`
@@ -97,6 +108,9 @@ a question mark is left out when it does not apply.
   diff     old, new[build time package? accuracy?] stages[stage only?
            differences[field old? new? files?[added removed changed first[]]]
            output?[added removed changed first[]] lost counters[name old new]]
+           | a b added[key from to] removed[] changed[] equal message?[path from to]
+           metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
+           boxes[label added removed changed] metrics[name from? to? change?]
   explain  stages[stage action? cached build? time? why[] log?[warning? text]
            differences[field old? new? files?[added removed changed first[]]]]
   history  name builds[build time seconds manifest set[] package? accuracy? error?
@@ -104,16 +118,27 @@ a question mark is left out when it does not apply.
   init     manifest
   install  package dest fetched bytes kept removed
   lock     lock changed photos dead
+  ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]
   plan     stages[stage action? cached why?] boxes images moved unpinned bytes drift[]
            moves[from to boxes] rules[rule boxes images dropped_boxes dropped_images]
   predict  labels[] predictions[image label? probability? probabilities[]? error?]
+  push     package registry created
   render   manifest, as an object
+  rm       removed pointers
+  rollback package was
   schema   schema
   show     name hash message meta? count bytes folders[name count bytes]
            files[key bytes hash]?
+  tag      package tag
   verify   package files bytes missing[] changed[] extra[]
   version  version revision? modified? go platform
+
+  cache stats   folder blobs bytes packed packs results damaged files disk
+  cache gc      dry results blobs bytes kept_results kept_bytes unpacked
+  cache verify  blobs bytes results found forgotten damaged[]
+  cache export  file results blobs bytes
+  cache import  file results blobs bytes
 
 Of a matrix, explain and plan answer with variants[set[] answer].
 With --dry-run, build answers as plan does. With --until, its package is empty.

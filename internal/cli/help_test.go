@@ -15,15 +15,21 @@ import (
 // answers are the answers whose fields a Go type tells.
 var answers = map[string]any{
 	"build": buildAnswer{}, "check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
-	"diff": diffAnswer{}, "explain": explainAnswer{}, "history": historyAnswer{},
+	"explain": explainAnswer{}, "history": historyAnswer{}, "diff": struct {
+		diffAnswer
+		packagesAnswer
+	}{},
+	"ls": listAnswer{}, "push": pushAnswer{}, "rm": removeAnswer{}, "rollback": rollbackAnswer{}, "tag": tagAnswer{},
 	"log": logAnswer{}, "plan": planAnswer{}, "predict": predictAnswer{}, "schema": schemaAnswer{}, "show": showAnswer{},
 	"verify": verifyAnswer{}, "version": versionAnswer{},
+	"cache stats": cacheStatsAnswer{}, "cache gc": cacheGCAnswer{}, "cache verify": cacheVerifyAnswer{},
+	"cache export": archiveAnswer{}, "cache import": archiveAnswer{},
 }
 
 // TestJSONTopicIsComplete holds the help text and the types together: each verb's
 // paragraph names exactly the fields of its answer.
 func TestJSONTopicIsComplete(t *testing.T) {
-	paragraphs := regexp.MustCompile(`(?m)^  ([a-z]+) +(.*(?:\n {11}.*)*)`).FindAllStringSubmatch(jsonTopic, -1)
+	paragraphs := regexp.MustCompile(`(?m)^  ((?:cache )?[a-z]+) +(.*(?:\n {11}.*)*)`).FindAllStringSubmatch(jsonTopic, -1)
 	documented := map[string]string{}
 	for _, p := range paragraphs {
 		documented[p[1]] = p[2]
@@ -47,6 +53,9 @@ func fields(t reflect.Type) map[string]bool {
 	case reflect.Struct:
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if t.Field(i).Anonymous {
+				maps.Copy(names, fields(t.Field(i).Type))
+			}
 			if name == "" {
 				continue // of a type that is not ours
 			}
@@ -61,14 +70,19 @@ func fields(t reflect.Type) map[string]bool {
 // example.
 func TestEveryVerbTeaches(t *testing.T) {
 	a := &app{}
-	for _, cmd := range a.root().Commands() {
+	root := a.root()
+	cache, _, err := root.Find([]string{"cache"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range append(root.Commands(), cache.Commands()...) {
 		if cmd.IsAdditionalHelpTopicCommand() {
 			continue
 		}
 		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") || len(cmd.Short) > 60 {
 			t.Errorf("%s: the sentence %q", cmd.Name(), cmd.Short)
 		}
-		if len(cmd.Long) <= len(cmd.Short) || !strings.Contains(cmd.Example, "sandwich "+cmd.Name()) {
+		if len(cmd.Long) <= len(cmd.Short) || !strings.Contains(cmd.Example, cmd.CommandPath()) {
 			t.Errorf("%s: no paragraph, or no example of itself", cmd.Name())
 		}
 		checkWidth(t, cmd)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,23 +15,35 @@ import (
 
 func (a *app) install() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "install NAME[@HASH]",
+		Use:   "install NAME[@HASH|:TAG]",
 		Short: "Fetch a package from a registry",
 		Long: `Install makes a folder with exactly the files of a package: the latest revision,
-unless the first digits of another one's hash are given. Every file is verified
-while it is read, and the folder is there complete or not at all. Installing
-again fetches what differs; files that are not of the package are never touched.`,
+unless the first digits of another one's hash, or a tag, are given. Every file is
+verified while it is read, and the folder is there complete or not at all. An
+install that was cut off goes on, also within large files. Installing again fetches
+what differs; files that are not of the package are never touched.
+
+Where no registry is named, the public packages in s3://quilt-example are found.
+In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 		Example: `  sandwich install quilt/open_images --registry ./registry --dest burgers
-  sandwich install quilt/open_images@4d1f02 --dest burgers`,
+  sandwich install quilt/open_images@4d1f02 --dest burgers
+  sandwich install quilt/open_images --path data/crops --dest crops
+  sandwich install 'quilt+s3://quilt-example#package=quilt/open_images&path=README.md'`,
 		Args:              between(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	location := registryFlag(cmd)
+	flags := registryFlag(cmd)
 	dest := cmd.Flags().String("dest", "", "folder to make (default the package's name without its namespace)")
+	part := cmd.Flags().String("path", "", "install only this file or folder of the package")
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-		r, pkg, err := a.load(ctx, *location, args[0])
+		r, pkg, err := a.load(ctx, *flags, args[0])
 		if err != nil {
 			return nil, err
+		}
+		if *part != "" {
+			if pkg, err = pkg.Part(strings.Trim(*part, "/")); err != nil {
+				return nil, &registryError{err}
+			}
 		}
 		folder := *dest
 		if folder == "" {

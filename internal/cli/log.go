@@ -24,24 +24,22 @@ first: hash, time of the push, number and size of the files, message.`,
 		Args:              between(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	location := registryFlag(cmd)
+	flags := registryFlag(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-		ref, err := parseRef(args[0])
+		at := *flags
+		name, err := parseName("log", args[0], &at)
 		if err != nil {
 			return nil, err
 		}
-		if ref.String() != ref.Name {
-			return nil, usagef("`sandwich show` tells about one revision", "log: %s names a revision, want a package", args[0])
-		}
-		r, err := a.registryAt(ctx, *location)
+		r, err := a.readable(ctx, at)
 		if err != nil {
 			return nil, err
 		}
-		entries, err := r.Log(ctx, ref.Name)
+		entries, err := r.Log(ctx, name)
 		if err != nil {
 			return nil, &registryError{err}
 		}
-		return newLogAnswer(ref.Name, entries), nil
+		return newLogAnswer(name, entries), nil
 	})
 	return cmd
 }

@@ -35,9 +35,9 @@ model was trained on.`,
 		Args: between(1, unlimited),
 	}
 	from := cmd.Flags().String("model", "", "folder of a package or model, or NAME[@HASH] in the registry")
-	location := registryFlag(cmd)
+	flags := registryFlag(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-		m, err := a.model(ctx, *from, *location)
+		m, err := a.model(ctx, *from, *flags)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ model was trained on.`,
 }
 
 // model loads the model that --model names: a folder if there is one, else a package.
-func (a *app) model(ctx context.Context, from, location string) (*model.Model, error) {
+func (a *app) model(ctx context.Context, from string, flags registryFlags) (*model.Model, error) {
 	if from == "" {
 		return nil, usagef("--model DIR is a folder where a package was installed", "predict: no model is named")
 	}
@@ -60,7 +60,7 @@ func (a *app) model(ctx context.Context, from, location string) (*model.Model, e
 	if err == nil && info.IsDir() {
 		return modelIn(ctx, from)
 	}
-	r, pkg, err := a.load(ctx, location, from)
+	r, pkg, err := a.load(ctx, flags, from)
 	if err != nil {
 		return nil, err
 	}

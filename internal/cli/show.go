@@ -28,10 +28,10 @@ another one's hash are given: message, metadata, and the files, folder by folder
 		Args:              between(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	location := registryFlag(cmd)
+	flags := registryFlag(cmd)
 	all := cmd.Flags().Bool("files", false, "list every file")
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-		_, pkg, err := a.load(ctx, *location, args[0])
+		_, pkg, err := a.load(ctx, *flags, args[0])
 		if err != nil {
 			return nil, err
 		}

@@ -24,11 +24,11 @@ It ends with exit code 5 when anything differs.`,
 		Args:              between(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	location := registryFlag(cmd)
+	flags := registryFlag(cmd)
 	dir := cmd.Flags().String("dir", "", "verify this installed folder instead of the registry")
 	extra := cmd.Flags().Bool("allow-extra", false, "let the folder hold other files as well")
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-		r, pkg, err := a.load(ctx, *location, args[0])
+		r, pkg, err := a.load(ctx, *flags, args[0])
 		if err != nil {
 			return nil, err
 		}

@@ -17,8 +17,8 @@ import (
 )
 
 // update rewrites the golden files: go test ./internal/photo -run Nasty with
-// SANDWICH_UPDATE=1.
-var update = os.Getenv("SANDWICH_UPDATE") != ""
+// UPDATE=1.
+var update = os.Getenv("UPDATE") != ""
 
 // nastyFiles returns the hostile and odd pictures, sorted, relative to the folder.
 func nastyFiles(tb testing.TB) (dir string, names []string) {

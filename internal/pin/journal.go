@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -53,12 +54,16 @@ type line struct {
 }
 
 // OpenJournal opens the journal at path and reads what it holds. The file is created if
-// need be, with the folders above it.
+// need be, with the folders above it. On a disk that may only be read it is nil: what was
+// pinned before can be built there, and nothing new can be.
 func OpenJournal(path string) (*Journal, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, syscall.EROFS) {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if errors.Is(err, syscall.EROFS) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}

@@ -58,7 +58,7 @@ func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
 func (s *session) build(ctx context.Context) (*Outcome, error) {
 	// The registry is opened first: that it cannot be used should not be learned after
 	// an hour of training.
-	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir})
+	reg, err := s.openRegistry(ctx)
 	if err != nil {
 		return nil, &RegistryError{err}
 	}
@@ -136,6 +136,17 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 
 // pushStage is the name under which events tell of the push.
 const pushStage = "push"
+
+func (s *session) openRegistry(ctx context.Context) (*registry.Registry, error) {
+	warn := func(message string) {
+		s.options.Observer.Observe(stages.Message{Stage: pushStage, Line: cas.Line{Warning: true, Text: message}})
+	}
+	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir, Warn: warn})
+	if err != nil {
+		return nil, err
+	}
+	return reg, reg.Reach(ctx, s.Manifest.Name)
+}
 
 // publish makes the package the latest revision in the registry. What was pushed before
 // and still is the latest is known by its hash alone: no file of it is looked at.

@@ -1,7 +1,8 @@
 package pipeline_test
 
 import (
-	"io/fs"
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,7 +24,7 @@ func TestDamagedCacheHeals(t *testing.T) {
 		name   string
 		hits   func(file string) bool // of a stage's output
 		stage  string                 // empty: all blobs of the cache, trees and actions included
-		damage func(t *testing.T, file string)
+		damage func(t *testing.T, blob cas.Location)
 	}{
 		{"one photo removed", onlyFirst(), pipeline.Download, remove},
 		{"one photo cut", onlyFirst(), pipeline.Download, truncate},
@@ -49,13 +50,20 @@ func TestDamagedCacheHeals(t *testing.T) {
 			p := *built
 			p.options.Locked = true
 			p.registry = t.TempDir()
-			p.cache = linkCache(t, built.cache)
-			files := blobFiles(t, &p, first, test.stage, test.hits)
-			if len(files) == 0 {
+			cache := filepath.Join(t.TempDir(), "cache")
+			if err := os.CopyFS(cache, os.DirFS(built.cache.Root())); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if p.cache, err = cas.OpenDisk(cache); err != nil {
+				t.Fatal(err)
+			}
+			blobs := blobsOf(t, &p, first, test.stage, test.hits)
+			if len(blobs) == 0 {
 				t.Fatal("nothing is damaged")
 			}
-			for _, file := range files {
-				test.damage(t, file)
+			for _, blob := range blobs {
+				test.damage(t, blob)
 			}
 			outcome := p.build(t)
 			if outcome.Package != first.Package {
@@ -73,63 +81,28 @@ func TestDamagedCacheHeals(t *testing.T) {
 	}
 }
 
-// linkCache returns a cache with the files of another one. They are linked: a store
-// never writes to a file that is there, and no damage here does.
-func linkCache(t *testing.T, from *cas.Disk) *cas.Disk {
+// blobsOf are the blobs, in the cache of p, of a stage's output.
+func blobsOf(t *testing.T, p *project, o *pipeline.Outcome, stage string, hits func(string) bool) []cas.Location {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "cache")
-	err := filepath.WalkDir(from.Root(), func(file string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(from.Root(), file)
-		if err != nil {
-			return err
-		}
-		if entry.IsDir() {
-			return os.MkdirAll(filepath.Join(dir, name), 0o777)
-		}
-		return os.Link(file, filepath.Join(dir, name))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := cas.OpenDisk(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cache
-}
-
-// blobFiles are the files, in the cache of p, of a stage's output.
-func blobFiles(t *testing.T, p *project, o *pipeline.Outcome, stage string, hits func(string) bool) []string {
-	t.Helper()
-	var files []string
-	blobs := filepath.Join(p.cache.Root(), "blobs")
-	if stage == "" {
-		err := filepath.WalkDir(blobs, func(file string, entry fs.DirEntry, err error) error {
-			if err == nil && !entry.IsDir() {
-				files = append(files, file)
+	wanted := make(map[cas.Digest]bool)
+	if stage != "" {
+		for f, err := range o.Build.Tree(stage).Files(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
 			}
-			return err
-		})
+			wanted[f.Digest] = wanted[f.Digest] || f.Digest.Size() > 0 && hits(f.Path)
+		}
+	}
+	var blobs []cas.Location
+	for l, err := range p.cache.Blobs(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return files
-	}
-	seen := make(map[string]bool)
-	for f, err := range o.Build.Tree(stage).Files(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(blobs, f.Digest.Hex()[:2], f.Digest.Hex()[2:])
-		if f.Digest.Size() > 0 && !seen[file] && hits(f.Path) {
-			seen[file] = true
-			files = append(files, file)
+		if stage == "" || wanted[l.Digest] {
+			blobs = append(blobs, l)
 		}
 	}
-	return files
+	return blobs
 }
 
 func named(name string) func(string) bool { return func(file string) bool { return file == name } }
@@ -148,22 +121,25 @@ func photosOnly(hits func(string) bool) func(string) bool {
 	return func(file string) bool { return filepath.Dir(file) == "photos" && hits(file) }
 }
 
-func remove(t *testing.T, file string) {
+// remove takes a blob away; in a pack it leaves zeros.
+func remove(t *testing.T, l cas.Location) {
 	t.Helper()
-	if err := os.Remove(file); err != nil {
+	if l.Packed() {
+		rewrite(t, l, func([]byte) []byte { return nil })
+	} else if err := os.Remove(l.File); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func truncate(t *testing.T, file string) {
+func truncate(t *testing.T, l cas.Location) {
 	t.Helper()
-	rewrite(t, file, func(data []byte) []byte { return data[:len(data)/2] })
+	rewrite(t, l, func(data []byte) []byte { return data[:len(data)/2] })
 }
 
 // flip changes a byte and leaves the size, so that only reading the blob tells.
-func flip(t *testing.T, file string) {
+func flip(t *testing.T, l cas.Location) {
 	t.Helper()
-	rewrite(t, file, func(data []byte) []byte {
+	rewrite(t, l, func(data []byte) []byte {
 		if len(data) > 0 {
 			data[len(data)/2] ^= 1
 		}
@@ -171,13 +147,19 @@ func flip(t *testing.T, file string) {
 	})
 }
 
-func rewrite(t *testing.T, file string, change func([]byte) []byte) {
+// rewrite changes the bytes of a blob where they are. In a pack, zeros stand for what it
+// loses.
+func rewrite(t *testing.T, l cas.Location, change func([]byte) []byte) {
 	t.Helper()
-	data := change(readFile(t, file))
-	if err := os.Remove(file); err != nil { // blobs are read-only
-		t.Fatal(err)
+	file := readFile(t, l.File)
+	blob := file[l.Offset : l.Offset+l.Digest.Size()]
+	changed := change(bytes.Clone(blob))
+	if l.Packed() {
+		clear(blob)
+		copy(blob, changed)
+		changed = file
 	}
-	if err := os.WriteFile(file, data, 0o444); err != nil {
+	if err := errors.Join(os.Chmod(l.File, 0o644), os.WriteFile(l.File, changed, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,14 +1,14 @@
 package pipeline_test
 
 import (
-	"errors"
-	"io/fs"
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
 // TestBuildOfNothingLooksAtNoPhoto takes away every photo, every crop and lists of them. A
@@ -17,7 +17,6 @@ import (
 func TestBuildOfNothingLooksAtNoPhoto(t *testing.T) {
 	p := newProject(t, newSmallOrchard(t, small).manifest(t))
 	first := p.build(t)
-	var files []string
 	hits := map[string]func(name string) bool{
 		pipeline.Select:   named("boxes.csv"),
 		pipeline.Download: func(name string) bool { return strings.HasPrefix(name, "photos/") },
@@ -26,21 +25,26 @@ func TestBuildOfNothingLooksAtNoPhoto(t *testing.T) {
 			return strings.HasPrefix(name, "data/crops/") || strings.HasSuffix(name, "meta.csv")
 		},
 	}
+	var blobs []cas.Location
 	for stage, hit := range hits {
-		files = append(files, blobFiles(t, p, first, stage, hit)...)
+		blobs = append(blobs, blobsOf(t, p, first, stage, hit)...)
 	}
-	for _, file := range files {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
+	for _, blob := range blobs {
+		remove(t, blob)
 	}
 	again := p.build(t)
 	if again.Ran != 0 || again.Created || again.Package != first.Package {
 		t.Errorf("ran %v, created %v, package %s; want nothing and %s", ran(again), again.Created, again.Package, first.Package)
 	}
-	for _, file := range files {
-		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-			t.Fatalf("%s is there again: %v", file, err)
+	for _, blob := range blobs {
+		if !blob.Packed() {
+			t.Fatalf("%s is larger than the test expects", blob.Digest)
+		}
+		if data := readFile(t, blob.File); len(bytes.Trim(data[blob.Offset:blob.Offset+blob.Digest.Size()], "\x00")) > 0 {
+			t.Fatalf("%s is there again", blob.Digest)
+		}
+		if missing, err := p.cache.Missing(t.Context(), []cas.Digest{blob.Digest}); err != nil || len(missing) > 0 {
+			t.Fatalf("%s was missed: %v", blob.Digest, err)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -31,8 +30,7 @@ func (c *countingPinner) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (c
 // TestPinsAreRemembered holds that the photos are looked at when anything that their pins
 // depend on has changed, and only then.
 func TestPinsAreRemembered(t *testing.T) {
-	dir := t.TempDir()
-	store, err := cas.OpenDisk(dir)
+	store, err := cas.OpenDisk(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +66,7 @@ func TestPinsAreRemembered(t *testing.T) {
 		{"another lock", func(s *session, _ *cas.Tree) { s.lock.Photos = photos[:1] }, 1},
 		{"as at first", func(*session, *cas.Tree) {}, 0},
 		{"the pins are lost", func(*session, *cas.Tree) {
-			d := cas.Sum([]byte(pinfile.PinsFile))
-			if err := os.Remove(filepath.Join(dir, "blobs", d.Hex()[:2], d.Hex()[2:])); err != nil {
-				t.Fatal(err)
-			}
+			lose(t, store, cas.Sum([]byte(pinfile.PinsFile)))
 		}, 1},
 	}
 	for _, step := range steps {
@@ -79,6 +74,30 @@ func TestPinsAreRemembered(t *testing.T) {
 		pin(step.change)
 		if got := pinner.calls - before; got != step.calls {
 			t.Errorf("%s: the photos were pinned %d times, want %d", step.name, got, step.calls)
+		}
+	}
+}
+
+// lose damages a blob, upon which the store sets it aside.
+func lose(t *testing.T, store *cas.Disk, d cas.Digest) {
+	t.Helper()
+	for l, err := range store.Blobs(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Digest != d {
+			continue
+		}
+		data, err := os.ReadFile(l.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[l.Offset] ^= 1
+		if err := os.WriteFile(l.File, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Check(t.Context(), l); err == nil {
+			t.Fatalf("blob %s is not damaged", d)
 		}
 	}
 }

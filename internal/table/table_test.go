@@ -61,9 +61,9 @@ func TestAll(t *testing.T) {
 	if _, err := table.All(t.Context(), in, "u.csv", read); err == nil || !strings.Contains(err.Error(), "open u.csv") {
 		t.Errorf("All of a missing table: %v", err)
 	}
-	for row := range table.Rows(t.Context(), in, "t.csv", read) {
-		if row[0] == "b" {
-			t.Error("Rows went on after it was told to stop")
+	for row, err := range table.Rows(t.Context(), in, "t.csv", read) {
+		if err != nil || row[0] == "b" {
+			t.Errorf("row %q, %v; want the first row only", row, err)
 		}
 		break
 	}

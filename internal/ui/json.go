@@ -38,9 +38,10 @@ type (
 		Text  string `json:"text"`
 	}
 	waitingEvent struct {
-		Event  string `json:"event"`
-		Stage  string `json:"stage"`
-		Action string `json:"action"`
+		Event  string      `json:"event"`
+		Stage  string      `json:"stage"`
+		Action string      `json:"action"`
+		Holder *cas.Holder `json:"holder,omitempty"`
 	}
 	finishedEvent struct {
 		Event    string           `json:"event"`
@@ -92,7 +93,12 @@ func (v *jsonView) Observe(e stages.Event) {
 		}
 		v.write(messageEvent{Event: "message", Stage: e.Stage, Level: level, Text: e.Line.Text})
 	case stages.Waiting:
-		v.write(waitingEvent{Event: "waiting", Stage: e.Stage, Action: e.Action.String()})
+		w := waitingEvent{Event: "waiting", Stage: e.Stage, Action: e.Action.String()}
+		if e.Holder.PID != 0 {
+			e.Holder.Since = e.Holder.Since.UTC()
+			w.Holder = &e.Holder
+		}
+		v.write(w)
 	case stages.Finished:
 		v.write(finished(e))
 	}

@@ -28,10 +28,18 @@ func (v *plainView) Observe(e stages.Event) {
 		}
 		v.line(e.Stage, text)
 	case stages.Waiting:
-		v.line(e.Stage, "waiting for another process that runs it")
+		v.line(e.Stage, waiting(e))
 	case stages.Finished:
 		v.line(e.Stage, outcome(e))
 	}
+}
+
+// waiting tells for whom a stage waits.
+func waiting(e stages.Waiting) string {
+	if e.Holder.PID == 0 {
+		return "waiting for another build"
+	}
+	return "waiting for another build (" + Printable(e.Holder.String()) + ")"
 }
 
 // outcome is how a stage ended, without the time it took.

@@ -36,7 +36,7 @@ func (v *terminalView) Observe(e stages.Event) {
 	case stages.Message:
 		v.message(e)
 	case stages.Waiting:
-		v.line(" ", e.Stage, "waiting for another process that runs it")
+		v.line(" ", e.Stage, waiting(e))
 	case stages.Finished:
 		v.clear()
 		v.finished(e)

@@ -30,6 +30,9 @@ func story(took time.Duration) []stages.Event {
 			Log: []cas.Line{{Warning: true, Text: "the class list has Hamburger twice"}},
 		}},
 		stages.Progress{Stage: "download", Done: 10, Total: 3000, Unit: "bytes"},
+		stages.Waiting{Stage: "download", Action: action("download"), Holder: cas.Holder{
+			PID: 123, Host: "kitchen\x1b[31m", Since: time.Date(2026, 1, 2, 12, 3, 4, 0, time.UTC),
+		}},
 		stages.Waiting{Stage: "download", Action: action("download")},
 		stages.Finished{Stage: "download", Action: action("download"), Cached: true, Elapsed: took, Result: cas.Result{Tree: tree("download")}},
 		stages.Started{Stage: "crop", Action: action("crop"), Why: []string{"size: 64, was 32", "input photos: changed"}},

@@ -10,8 +10,10 @@ package blob
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"iter"
@@ -52,7 +54,16 @@ type Info struct {
 type Body struct {
 	Size int64 // bytes
 	Open func(ctx context.Context) (io.ReadCloser, error)
+
+	// Sums are the sha256 of every Chunk bytes and of the rest behind them, where they
+	// are known. Put refuses other bytes with ErrDiffers; a store whose server compares
+	// need not hash again what was hashed before.
+	Sums  [][sha256.Size]byte
+	Chunk int64
 }
+
+// ErrDiffers says that a body has not the size or not the sums that it should have.
+var ErrDiffers = errors.New("the bytes are not those that were described")
 
 // Bytes returns a Body of data, which must not change.
 func Bytes(data []byte) Body {
@@ -87,6 +98,36 @@ type Conditional interface {
 // MaxTagged is the most bytes that ReadTagged reads.
 const MaxTagged = 1 << 20
 
+// Version is one content that was put under a key.
+type Version struct {
+	Info
+	ID string // as the store names it; "" for what was put before it kept versions
+	// Sum is the sha256 over the sha256 of each chunk, in the chunks that Quilt gives a
+	// file of this size; nil where the store does not know it.
+	Sum []byte
+}
+
+// Versioned is the ability to keep what is under a key when something else is put there.
+type Versioned interface {
+	Store
+
+	// Versioned reports whether the store does so at present.
+	Versioned(ctx context.Context) (bool, error)
+
+	// PutVersion is Put, and returns the name of what it put.
+	PutVersion(ctx context.Context, key string, body Body) (id string, err error)
+
+	// OpenVersion is Open of a certain version; without id, of the newest.
+	OpenVersion(ctx context.Context, key, id string, offset, length int64) (io.ReadCloser, error)
+
+	// StatVersion describes the newest version, with its sum.
+	StatVersion(ctx context.Context, key string) (Version, error)
+
+	// ListVersions yields all versions, without sums, of the keys that start with prefix:
+	// those of a key from the newest to the oldest.
+	ListVersions(ctx context.Context, prefix string) iter.Seq2[Version, error]
+}
+
 // CheckKey returns an error unless key is a path below the root of a store: segments
 // divided by slashes, none of them empty, "." or "..".
 func CheckKey(key string) error {
@@ -116,8 +157,8 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) (_ []byte, e
 	return data, nil
 }
 
-// Copy writes the bytes of body to w. It returns an error when they are not Size
-// bytes, or ctx ends. It is for implementations of Put.
+// Copy writes the bytes of body to w. It returns ErrDiffers when they are not Size
+// bytes or have other sums, and an error when ctx ends. It is for implementations of Put.
 func Copy(ctx context.Context, w io.Writer, body Body) (err error) {
 	r, err := body.Open(ctx)
 	if err != nil {
@@ -125,12 +166,63 @@ func Copy(ctx context.Context, w io.Writer, body Body) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	// One byte more than wanted, so that an excess is seen.
+	check := &summer{body: body, left: body.Chunk, hash: sha256.New()}
+	if body.Sums != nil {
+		w = io.MultiWriter(w, check)
+	}
 	n, err := io.Copy(w, io.LimitReader(NewReader(ctx, r), body.Size+1))
 	if err != nil {
 		return err
 	}
 	if n != body.Size {
-		return fmt.Errorf("want %d bytes, got %d or more", body.Size, n)
+		return fmt.Errorf("%w: want %d bytes, got %d or more", ErrDiffers, body.Size, n)
+	}
+	return check.finish()
+}
+
+// summer compares what is written to it with the sums of a body.
+type summer struct {
+	body Body
+	hash hash.Hash // of the present chunk
+	left int64     // bytes that it still takes
+	n    int       // chunks before it
+}
+
+func (s *summer) Write(p []byte) (int, error) {
+	written := len(p)
+	for len(p) > 0 {
+		part := p[:min(int64(len(p)), s.left)]
+		s.hash.Write(part)
+		p = p[len(part):]
+		if s.left -= int64(len(part)); s.left == 0 {
+			if err := s.next(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return written, nil
+}
+
+// next compares the present chunk and starts another one.
+func (s *summer) next() error {
+	if s.n >= len(s.body.Sums) || [sha256.Size]byte(s.hash.Sum(nil)) != s.body.Sums[s.n] {
+		return fmt.Errorf("%w: another sha256", ErrDiffers)
+	}
+	s.hash.Reset()
+	s.n++
+	s.left = s.body.Chunk
+	return nil
+}
+
+// finish compares the last chunk. A body without bytes has one chunk or none.
+func (s *summer) finish() error {
+	if s.n < len(s.body.Sums) {
+		if err := s.next(); err != nil {
+			return err
+		}
+	}
+	if s.n < len(s.body.Sums) {
+		return fmt.Errorf("%w: fewer chunks", ErrDiffers)
 	}
 	return nil
 }

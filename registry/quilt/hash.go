@@ -47,6 +47,7 @@ type Hasher struct {
 	chunk  int64     // bytes of a chunk
 	left   int64     // bytes that the present chunk still takes
 	chunks hash.Hash // of the sums of finished chunks
+	sums   [][sha256.Size]byte
 }
 
 // NewHasher returns a Hasher of the given type for a file of size bytes, which
@@ -83,7 +84,9 @@ func (h *Hasher) Write(p []byte) (int, error) {
 }
 
 func (h *Hasher) endChunk() {
-	h.chunks.Write(h.sum.Sum(nil))
+	sum := [sha256.Size]byte(h.sum.Sum(nil))
+	h.chunks.Write(sum[:])
+	h.sums = append(h.sums, sum)
 	h.sum.Reset()
 	h.left = h.chunk
 }
@@ -100,6 +103,20 @@ func (h *Hasher) Hash() Hash {
 		h.endChunk()
 	}
 	return chunked(h.chunks.Sum(nil))
+}
+
+// Chunks returns the sha256 of each chunk, once Hash was called; nil for another type
+// than SHA256Chunked and for a file without bytes.
+func (h *Hasher) Chunks() [][sha256.Size]byte { return h.sums }
+
+// ChunkedFromSums returns the SHA256Chunked hash of a file of one byte or more whose
+// chunks have the given sha256.
+func ChunkedFromSums(sums [][sha256.Size]byte) Hash {
+	outer := sha256.New()
+	for _, sum := range sums {
+		outer.Write(sum[:])
+	}
+	return chunked(outer.Sum(nil))
 }
 
 // ChunkSize returns the bytes of a chunk of a file of size bytes: 8 MiB, doubled while

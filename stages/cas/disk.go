@@ -1,37 +1,43 @@
 package cas
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"time"
 
-	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
 )
 
 // Disk is a store and a cache in a folder:
 //
-//	blobs/ab/cdef…      the bytes, read-only, named by their SHA-256
+//	packs/000001.pack   many small blobs; .index finds them, .lock is held by who appends
+//	blobs/ab/cdef…      large blobs, read-only, named by their SHA-256
 //	results/ab/cdef…    what the action of that digest produced
 //	latest/ab/cdef…     the last action noted under the name of that digest
 //	locks/ab/cdef…      held by the process that is running the action
 //	damaged/…           blobs that did not match their name, kept for a look
 //	tmp/…               writes under way
+//	in-use.lock         shared by all who have the store open; alone for gc
 //
 // Several processes may use one folder at the same time.
 type Disk struct {
-	root string
+	root  string
+	packs packs
+	use   *useLock
+
+	mu       sync.Mutex // guards unsynced
+	unsynced []string   // files of large blobs that the next Record makes durable
 }
 
 const (
+	packsDir   = "packs"
 	blobsDir   = "blobs"
 	resultsDir = "results"
 	latestDir  = "latest"
@@ -41,21 +47,41 @@ const (
 )
 
 // copyBuffers are shared by all writes: page faults on fresh memory cost more than the
-// copy itself on virtual machines.
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
+// copy itself on virtual machines. They have room for the record of a small blob and
+// the byte more that tells a blob is not small.
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, headerSize+SmallBlob+1); return &b }}
 
-// OpenDisk opens the store in dir and makes it where there is none.
+// OpenDisk opens the store in dir and makes it where there is none. A store that may
+// only be read can be opened too; storing in it fails. While another process cleans the
+// store up OpenDisk waits for it, and gives up with a *BusyError.
 func OpenDisk(dir string) (*Disk, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	for _, sub := range []string{blobsDir, resultsDir, latestDir, locksDir, damagedDir, tmpDir} {
+	for _, sub := range []string{packsDir, blobsDir, resultsDir, latestDir, locksDir, damagedDir, tmpDir} {
 		if err := os.MkdirAll(filepath.Join(abs, sub), 0o777); err != nil {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 	}
-	return &Disk{root: abs}, nil
+	use, err := openUseLock(filepath.Join(abs, useLockFile))
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Disk{root: abs, packs: packs{dir: filepath.Join(abs, packsDir)}, use: use}
+	if err := s.packs.refresh(); err != nil {
+		return nil, fmt.Errorf("open store: %w", errors.Join(err, use.release()))
+	}
+	return s, nil
+}
+
+// Close makes durable what was stored, and lets go of the store's files and locks. A
+// process that ends need not call it: the operating system frees the locks.
+func (s *Disk) Close() error {
+	if err := errors.Join(s.packs.close(), s.use.release()); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
 }
 
 // Root returns the absolute path of the folder.
@@ -66,9 +92,24 @@ func (s *Disk) path(kind string, d Digest) string {
 	return filepath.Join(s.root, kind, sum[:2], sum[2:])
 }
 
-// Open implements Store. A blob found damaged while it is read is set aside, so that
-// the next look is a miss.
+// Open implements Store. A blob that is found damaged is set aside, so that the next
+// look is a miss. A packed one is checked before Open returns.
 func (s *Disk) Open(_ context.Context, d Digest) (io.ReadCloser, error) {
+	at, ok, err := s.packs.find(d, true)
+	if err != nil {
+		return nil, fmt.Errorf("open blob: %w", err)
+	}
+	if ok {
+		data, whole, err := at.read(at.place)
+		if err != nil {
+			return nil, fmt.Errorf("open blob: %w", err)
+		}
+		if !whole {
+			s.takeOut(at, data)
+			return nil, &BlobError{Digest: d, Err: ErrDamaged}
+		}
+		return io.NopCloser(bytes.NewReader(data)), nil
+	}
 	f, err := os.Open(s.path(blobsDir, d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, notExist(d)
@@ -79,7 +120,7 @@ func (s *Disk) Open(_ context.Context, d Digest) (io.ReadCloser, error) {
 	return newVerifier(f, d, func(error) { s.setAside(d) }), nil
 }
 
-// setAside moves a damaged blob out of the way. An error changes nothing for the
+// setAside moves a damaged file out of the way. An error changes nothing for the
 // reader, who is told about the damage itself.
 func (s *Disk) setAside(d Digest) {
 	if err := os.Rename(s.path(blobsDir, d), filepath.Join(s.root, damagedDir, d.Hex())); err != nil {
@@ -87,30 +128,95 @@ func (s *Disk) setAside(d Digest) {
 	}
 }
 
+// takeOut does for a packed blob what setAside does for a file.
+func (s *Disk) takeOut(at found, data []byte) {
+	_ = at.index.takeOut(at.slot)
+	_ = os.WriteFile(filepath.Join(s.root, damagedDir, at.digest().Hex()), data, 0o444)
+}
+
 // Missing implements Store. A blob of another size than its digest says counts as
 // missing; its bytes are checked when they are read.
 func (s *Disk) Missing(ctx context.Context, ds []Digest) ([]Digest, error) {
 	var missing []Digest
+	fresh := true // the packs of others are looked for once, not once a digest
 	for _, d := range ds {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		info, err := os.Stat(s.path(blobsDir, d))
-		switch {
-		case errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() != d.size):
+		ok, err := s.has(d, fresh)
+		if err != nil {
+			return nil, fmt.Errorf("look for blob: %w", err)
+		}
+		if !ok {
 			missing = append(missing, d)
-		case err != nil:
-			return nil, fmt.Errorf("stat blob: %w", err)
+			fresh = fresh && d.size > SmallBlob
 		}
 	}
 	return missing, nil
 }
 
-// Put implements Store.
-func (s *Disk) Put(ctx context.Context, r io.Reader) (_ Digest, err error) {
-	tmp, err := os.CreateTemp(filepath.Join(s.root, tmpDir), "put-*")
+func (s *Disk) has(d Digest, fresh bool) (bool, error) {
+	at, ok, err := s.packs.find(d, fresh)
+	if err != nil {
+		return false, err
+	}
+	if ok {
+		info, err := at.data.Stat() // a pack that was cut lacks what was behind the cut
+		return err == nil && at.offset+int64(at.size) <= info.Size(), err
+	}
+	info, err := os.Stat(s.path(blobsDir, d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Size() == d.size, err
+}
+
+// Put implements Store. A blob of up to SmallBlob bytes goes into a pack, a larger one
+// becomes a file. Its bytes are always copied: a file that is linked into the store
+// would change when its owner edits it.
+func (s *Disk) Put(ctx context.Context, r io.Reader) (Digest, error) {
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	r = contextReader{ctx, r}
+	n, err := fill((*buf)[headerSize:], r)
 	if err != nil {
 		return Digest{}, fmt.Errorf("store blob: %w", err)
+	}
+	if n > SmallBlob {
+		d, err := s.putFile(r, *buf)
+		if err != nil {
+			return Digest{}, fmt.Errorf("store blob: %w", err)
+		}
+		return d, nil
+	}
+	record := (*buf)[:headerSize+n]
+	d := Sum(record[headerSize:])
+	if err := s.packs.put(d, record); err != nil {
+		return Digest{}, fmt.Errorf("store blob: %w", err)
+	}
+	return d, nil
+}
+
+// fill reads from r until b is full or r ends. Unlike io.ReadFull it tells an end from
+// an io.ErrUnexpectedEOF of r, which is how a download that broke off ends.
+func fill(b []byte, r io.Reader) (n int, err error) {
+	for n < len(b) && err == nil {
+		var more int
+		more, err = r.Read(b[n:])
+		n += more
+	}
+	if err == io.EOF { // an error that wraps io.EOF is not the end of a reader
+		err = nil
+	}
+	return n, err
+}
+
+// putFile stores a large blob: the bytes in buf behind headerSize, and those that r
+// still has. It uses buf.
+func (s *Disk) putFile(r io.Reader, buf []byte) (_ Digest, err error) {
+	tmp, err := os.CreateTemp(filepath.Join(s.root, tmpDir), "put-*")
+	if err != nil {
+		return Digest{}, err
 	}
 	defer func() {
 		if err != nil {
@@ -119,16 +225,23 @@ func (s *Disk) Put(ctx context.Context, r io.Reader) (_ Digest, err error) {
 		}
 	}()
 	h := sha256.New()
-	buf := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buf)
-	n, err := io.CopyBuffer(io.MultiWriter(tmp, h), contextReader{ctx, r}, *buf)
+	out := io.MultiWriter(tmp, h)
+	first, err := out.Write(buf[headerSize:])
 	if err != nil {
-		return Digest{}, fmt.Errorf("store blob: %w", err)
+		return Digest{}, err
 	}
-	d := Digest{sum: [sha256.Size]byte(h.Sum(nil)), size: n}
-	if err := s.publish(tmp, s.path(blobsDir, d)); err != nil {
-		return Digest{}, fmt.Errorf("store blob: %w", err)
+	n, err := io.CopyBuffer(out, r, buf)
+	if err != nil {
+		return Digest{}, err
 	}
+	d := Digest{sum: [sha256.Size]byte(h.Sum(nil)), size: int64(first) + n}
+	name := s.path(blobsDir, d)
+	if err := s.publish(tmp, name); err != nil {
+		return Digest{}, err
+	}
+	s.mu.Lock()
+	s.unsynced = append(s.unsynced, name)
+	s.mu.Unlock()
 	return d, nil
 }
 
@@ -150,121 +263,38 @@ func (s *Disk) publish(tmp *os.File, name string) error {
 	return err
 }
 
-// Result returns what an action produced, or fs.ErrNotExist. An entry that is damaged
-// does not exist.
-func (s *Disk) Result(_ context.Context, action Digest) (Result, error) {
-	data, err := os.ReadFile(s.path(resultsDir, action))
+// syncParallel is how many files are made durable at once: file systems with a journal
+// commit what is waiting together.
+const syncParallel = 8
+
+// sync makes every blob durable that this process has stored.
+func (s *Disk) sync() error {
+	s.mu.Lock()
+	names := s.unsynced
+	s.unsynced = nil
+	s.mu.Unlock()
+	var group errgroup.Group
+	group.SetLimit(syncParallel)
+	for _, name := range names {
+		group.Go(func() error { return syncFile(name) })
+	}
+	err := errors.Join(group.Wait(), s.packs.sync())
+	if err != nil {
+		s.mu.Lock()
+		s.unsynced = append(s.unsynced, names...)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// syncFile makes a file durable. One that is gone was found damaged and set aside.
+func syncFile(name string) error {
+	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Result{}, notExist(action)
+		return nil
 	}
-	if err != nil {
-		return Result{}, fmt.Errorf("read result: %w", err)
-	}
-	sum, body, _ := strings.Cut(string(data), "\n")
-	if want := sha256.Sum256([]byte(body)); sum != hex.EncodeToString(want[:]) {
-		return Result{}, notExist(action)
-	}
-	var r Result
-	if err := r.UnmarshalBinary([]byte(body)); err != nil {
-		return Result{}, notExist(action)
-	}
-	return r, nil
-}
-
-// Record remembers what an action produced. The tree's blobs must be in the store.
-func (s *Disk) Record(_ context.Context, action Digest, r Result) error {
-	body, err := r.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(body)
-	entry := append(fmt.Appendf(nil, "%x\n", sum), body...)
-	// A result promises that its blobs exist, so it must not reach the disk as an empty
-	// name; blobs are checked when they are read and need no such care.
-	if err := s.write(s.path(resultsDir, action), entry, true); err != nil {
-		return fmt.Errorf("record result: %w", err)
-	}
-	return nil
-}
-
-// write makes data the content of the file name, whole or not at all.
-func (s *Disk) write(name string, data []byte, sync bool) (err error) {
-	tmp, err := os.CreateTemp(filepath.Join(s.root, tmpDir), "entry-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close() // closed already on most paths; the first error is the one to tell
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	if _, err := tmp.Write(data); err != nil {
-		return err
-	}
-	if sync {
-		if err := tmp.Sync(); err != nil {
-			return err
-		}
-	}
-	return s.publish(tmp, name)
-}
-
-// Forget removes the result of an action, so that it runs again.
-func (s *Disk) Forget(_ context.Context, action Digest) error {
-	err := os.Remove(s.path(resultsDir, action))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forget result: %w", err)
-	}
-	return nil
-}
-
-// Latest returns the action that was last noted under name, or fs.ErrNotExist.
-func (s *Disk) Latest(_ context.Context, name string) (Digest, error) {
-	data, err := os.ReadFile(s.path(latestDir, Sum([]byte(name))))
-	if err != nil {
-		return Digest{}, fmt.Errorf("latest action: %w", err)
-	}
-	var sum string
-	var size int64
-	if _, err := fmt.Sscanf(string(data), "%s %d\n", &sum, &size); err != nil {
-		return Digest{}, fmt.Errorf("latest action: %w", fs.ErrNotExist)
-	}
-	return NewDigest(sum, size)
-}
-
-// Note makes action the latest of name.
-func (s *Disk) Note(_ context.Context, name string, action Digest) error {
-	entry := fmt.Appendf(nil, "%s %d\n", action.Hex(), action.Size())
-	if err := s.write(s.path(latestDir, Sum([]byte(name))), entry, false); err != nil {
-		return fmt.Errorf("note action: %w", err)
-	}
-	return nil
-}
-
-// lockPoll is how often a waiting process looks whether the lock is free. The lock is
-// held for as long as a stage runs, so a quarter of a second is not felt.
-const lockPoll = 250 * time.Millisecond
-
-// Lock makes this process the only one to run an action until the returned function is
-// called. It calls waiting once when another process holds the lock. The operating
-// system frees the lock of a process that dies.
-func (s *Disk) Lock(ctx context.Context, action Digest, waiting func()) (unlock func(), err error) {
-	name := s.path(locksDir, action)
-	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-		return nil, fmt.Errorf("lock action: %w", err)
-	}
-	lock := flock.New(name)
-	ok, err := lock.TryLock()
-	if err == nil && !ok {
-		waiting()
-		ok, err = lock.TryLockContext(ctx, lockPoll)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock action: %w", err)
-	}
-	if !ok {
-		return nil, fmt.Errorf("lock action %s: not granted", action)
-	}
-	return func() { _ = lock.Unlock() }, nil
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -179,6 +179,30 @@ func (t Tree) walk(ctx context.Context, prefix string, dir Digest, yield func(Fi
 	return true
 }
 
+// Reach calls visit for every blob that the tree needs: its directories, the root first,
+// and its files. What is below a directory for which visit returns false is left out.
+func (t Tree) Reach(ctx context.Context, visit func(d Digest) bool) error {
+	if !visit(t.id.root) {
+		return nil
+	}
+	d, err := readDirectory(ctx, t.store, t.id.root)
+	if err != nil {
+		return err
+	}
+	for e := range entries(d) {
+		digest, err := fromProto(e.digest)
+		if err != nil {
+			return err
+		}
+		if !e.isDir {
+			visit(digest)
+		} else if err := NewTree(t.store, TreeID{digest}).Reach(ctx, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // entry is a file or a directory of a Directory.
 type entry struct {
 	name   string

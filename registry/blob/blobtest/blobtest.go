@@ -5,6 +5,7 @@ package blobtest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ func Run(t *testing.T, newStore func(*testing.T) blob.Store) {
 		{"ranges", testRanges},
 		{"replace", testReplace},
 		{"broken body", testBrokenBody},
+		{"known sums", testKnownSums},
 		{"list", testList},
 		{"delete", testDelete},
 		{"bad keys", testBadKeys},
@@ -41,6 +43,9 @@ func Run(t *testing.T, newStore func(*testing.T) blob.Store) {
 	if s, ok := newStore(t).(blob.Conditional); ok {
 		t.Run("conditional", func(t *testing.T) { testConditional(t, s) })
 		t.Run("conditional race", func(t *testing.T) { testRace(t, newStore(t).(blob.Conditional)) })
+	}
+	if s, ok := newStore(t).(blob.Versioned); ok {
+		t.Run("versions", func(t *testing.T) { testVersions(t, s) })
 	}
 }
 
@@ -200,6 +205,88 @@ func testBrokenBody(t *testing.T, s blob.Store) {
 	wantBlob(t, s, "old", "old")
 	if diff := cmp.Diff([]string{"old"}, list(t, s, "")); diff != "" {
 		t.Errorf("left behind (-want +got):\n%s", diff)
+	}
+}
+
+// testKnownSums puts bodies whose sums are told: right ones, and such as the bytes do not
+// have.
+func testKnownSums(t *testing.T, s blob.Store) {
+	const chunk = 8 << 20
+	data := []byte(strings.Repeat("0123456789abcde\n", 9<<16)) // 9 MiB: two chunks
+	for _, size := range []int{0, 5, chunk, len(data)} {
+		body := blob.Bytes(data[:size])
+		body.Chunk = chunk
+		for rest := data[:size]; len(rest) > 0; rest = rest[min(chunk, len(rest)):] {
+			body.Sums = append(body.Sums, sha256.Sum256(rest[:min(chunk, len(rest))]))
+		}
+		if err := s.Put(t.Context(), "k", body); err != nil {
+			t.Errorf("Put of %d bytes with their sums: %v", size, err)
+		}
+		if info, err := s.Stat(t.Context(), "k"); err != nil || info.Size != int64(size) {
+			t.Errorf("Stat = %v, %v, want %d bytes", info, err, size)
+		}
+		if size == 0 {
+			continue // has no sums that could be wrong
+		}
+		body.Sums[len(body.Sums)-1][31] ^= 1
+		for _, key := range []string{"k", "new"} {
+			if err := s.Put(t.Context(), key, body); !errors.Is(err, blob.ErrDiffers) {
+				t.Errorf("Put of %d bytes with a wrong sum = %v, want %v", size, err, blob.ErrDiffers)
+			}
+		}
+		wantAbsent(t, s, "new")
+		if info, err := s.Stat(t.Context(), "k"); err != nil || info.Size != int64(size) {
+			t.Errorf("Stat after a refused Put = %v, %v", info, err)
+		}
+	}
+}
+
+// testVersions overwrites and deletes a blob, and wants its versions.
+func testVersions(t *testing.T, s blob.Versioned) {
+	ctx := t.Context()
+	kept, err := s.Versioned(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string // ids, newest first
+	for _, data := range []string{"one", "two"} {
+		id, err := s.PutVersion(ctx, "a/k", blob.Bytes([]byte(data)))
+		if err != nil || (id != "") != kept {
+			t.Fatalf("PutVersion = %q, %v, and the store keeps versions: %v", id, err, kept)
+		}
+		want = append([]string{id}, want...)
+	}
+	sum := sha256.Sum256([]byte("two"))
+	sum = sha256.Sum256(sum[:])
+	if v, err := s.StatVersion(ctx, "a/k"); err != nil || v.ID != want[0] || v.Size != 3 || v.Sum != nil && !bytes.Equal(v.Sum, sum[:]) {
+		t.Errorf("StatVersion = %+v, %v", v, err)
+	}
+	if !kept {
+		return
+	}
+	if err := s.Delete(ctx, "a/k"); err != nil {
+		t.Fatal(err)
+	}
+	wantAbsent(t, s, "a/k")
+	var got []string
+	for v, err := range s.ListVersions(ctx, "a/") {
+		if err != nil || v.Key != "a/k" || v.Size != 3 {
+			t.Errorf("ListVersions yields %+v, %v", v, err)
+		}
+		got = append(got, v.ID)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("versions (-put +listed):\n%s", diff)
+	}
+	for i, data := range []string{"two", "one"} {
+		r, err := s.OpenVersion(ctx, "a/k", want[i], 1, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err = errors.Join(err, r.Close()); err != nil || string(text) != data[1:] {
+			t.Errorf("version %d = %q, %v, want %q", i, text, err, data[1:])
+		}
 	}
 }
 

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"gopkg.in/yaml.v3"
+)
+
+// configuration is the user's config file.
+type configuration struct {
+	Registry string `yaml:"registry"` // where packages are looked for and pushed to
+	Endpoint string `yaml:"endpoint"` // of the registry's S3 server
+	Region   string `yaml:"region"`   // of the registry's bucket
+}
+
+// configuration reads the config file; the zero configuration when there is none.
+func (a *app) configuration() (configuration, error) {
+	path := a.Getenv("SANDWICH_CONFIG")
+	if path == "" {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			return configuration{}, nil // nowhere to keep one
+		}
+		path = filepath.Join(dir, "sandwich", "config.yaml")
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return configuration{}, nil
+	}
+	if err != nil {
+		return configuration{}, err
+	}
+	var c configuration
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return configuration{}, usagef("the config file may have registry, endpoint and region", "%s: %v", path, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/quilt"
+)
+
+func (a *app) push() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "push NAME [DIR]",
+		Short: "Put a folder into a registry, as a package",
+		Long: `Push makes the files of a folder (the working directory, unless another one is
+named) the latest revision of a package: all of them, hidden ones too. What the
+registry has already is not sent again, so a push that was cut off goes on. When
+somebody else pushes at the same moment, one of the two ends with exit code 5 and
+nothing is lost; with --parent it does whenever another revision is the latest.`,
+		Example: `  sandwich push me/lunch burgers --registry s3://my-bucket --message "more ham"
+  sandwich push me/lunch --meta '{"photos": 120}'`,
+		Args: between(1, 2),
+	}
+	flags := registryFlag(cmd)
+	message := cmd.Flags().StringP("message", "m", "", "what this revision is about")
+	meta := cmd.Flags().String("meta", "", "metadata of the package, a JSON object")
+	parent := cmd.Flags().String("parent", "", "push only if the latest revision has this hash; \"none\" for no package yet")
+	cmd.Flags().StringVar(&flags.s3.Encryption, "sse", "", "encryption of the objects in S3: AES256 or aws:kms (default the bucket's)")
+	cmd.Flags().StringVar(&flags.s3.KMSKey, "sse-kms-key", "", "key of --sse aws:kms (default the account's)")
+	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+		dir := "."
+		if len(args) > 1 {
+			dir = args[1]
+		}
+		at := *flags
+		name, err := parseName("push", args[0], &at)
+		if err != nil {
+			return nil, err
+		}
+		rev := registry.Revision{Message: *message}
+		if rev.Meta, err = parseMeta(*meta); err != nil {
+			return nil, err
+		}
+		return a.pushFolder(ctx, at, name, dir, rev, *parent)
+	})
+	return cmd
+}
+
+func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string, rev registry.Revision, parent string) (_ ui.Answer, err error) {
+	r, err := a.registryAt(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	opts := registry.PushOptions{Progress: a.transferred("push")}
+	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
+		return nil, err
+	}
+	folder, err := registry.OpenFolder(ctx, dir)
+	if err != nil {
+		return nil, usagef("push NAME DIR takes a folder of files", "push %s: %v", name, err)
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	rev.Files = folder.Files()
+	top, created, err := r.Push(ctx, name, rev, opts)
+	if err != nil {
+		return nil, &registryError{err}
+	}
+	a.summary = fmt.Sprintf("%s files in %s", ui.Count(int64(len(rev.Files))), r)
+	if !created {
+		a.summary = r.String() + " has this revision already"
+	}
+	return pushAnswer{Package: registry.Ref{Name: name, Hash: top.String()}.String(), Registry: r.String(), Created: created}, nil
+}
+
+// expected returns the revision that --parent names; nil when it is not given.
+func expected(ctx context.Context, r *registry.Registry, name, parent string) (*quilt.TopHash, error) {
+	switch parent {
+	case "":
+		return nil, nil
+	case "none":
+		return &quilt.TopHash{}, nil
+	}
+	ref, err := parseRef(name + "@" + parent)
+	if err != nil {
+		return nil, err
+	}
+	top, err := r.Resolve(ctx, ref)
+	if err != nil {
+		return nil, &registryError{err}
+	}
+	return &top, nil
+}
+
+func parseMeta(text string) (quilt.Value, error) {
+	if text == "" {
+		return quilt.Value{}, nil
+	}
+	v, err := quilt.ParseValue([]byte(text))
+	if err == nil && v.Kind() != quilt.Object {
+		err = errors.New("it is not an object")
+	}
+	if err != nil {
+		return quilt.Value{}, usagef(`it looks like {"photos": 120}`, "--meta: %v", err)
+	}
+	return v, nil
+}
+
+type pushAnswer struct {
+	Package  string `json:"package"`
+	Registry string `json:"registry"`
+	Created  bool   `json:"created"`
+}
+
+func (p pushAnswer) Text(w io.Writer) { fmt.Fprintln(w, p.Package) }

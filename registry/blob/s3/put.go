@@ -1,0 +1,380 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/registry/blob"
+	"github.com/sandwich-build/sandwich/registry/quilt"
+)
+
+// partsAtOnce is how many parts of one blob are on their way. Together with the memory
+// of the store it bounds what a single large file takes.
+const partsAtOnce = 6
+
+// abortTime is how long the removal of an unfinished upload may take.
+const abortTime = 15 * time.Second
+
+// minParts is the size from which a blob goes in parts. It is Quilt's: the checksum that
+// S3 makes of one part is that of a package, and that of a whole is not.
+const minParts = 8 << 20
+
+// Put implements blob.Store.
+func (s *Store) Put(ctx context.Context, key string, body blob.Body) error {
+	_, err := s.PutVersion(ctx, key, body)
+	return err
+}
+
+// PutVersion implements blob.Versioned.
+func (s *Store) PutVersion(ctx context.Context, key string, body blob.Body) (id string, err error) {
+	err = check(ctx, key)
+	switch {
+	case err != nil:
+	case body.Size < minParts:
+		id, err = s.putWhole(ctx, key, body)
+	default:
+		id, err = s.putParts(ctx, key, body)
+	}
+	return id, s.explain(ctx, "put", key, err)
+}
+
+// putWhole sends a body in one request.
+func (s *Store) putWhole(ctx context.Context, key string, body blob.Body) (string, error) {
+	size := max(body.Size, 1)
+	if err := s.memory.Acquire(ctx, size); err != nil {
+		return "", err
+	}
+	defer s.memory.Release(size)
+	r, err := body.Open(ctx)
+	if err != nil {
+		return "", err
+	}
+	data := make([]byte, body.Size)
+	err = readPart(blob.NewReader(ctx, r), data)
+	if err == nil {
+		err = atEnd(r)
+	}
+	if err = errors.Join(err, r.Close()); err != nil {
+		return "", err
+	}
+	sum, known := sha256Of(body, 0, data)
+	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key}
+	id, err := s.putObject(ctx, input, data, sum)
+	return id, differs(err, known, sum, data)
+}
+
+// putObject completes a request with a body and what all writes have, and makes it.
+func (s *Store) putObject(ctx context.Context, input *awss3.PutObjectInput, data []byte, sum [sha256.Size]byte) (string, error) {
+	input.ContentLength = aws.Int64(int64(len(data)))
+	input.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
+	input.ChecksumSHA256 = checksum(sum)
+	input.ServerSideEncryption, input.SSEKMSKeyId, input.RequestPayer = s.encrypt, optional(s.opts.KMSKey), s.payer
+	var out *awss3.PutObjectOutput
+	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
+		input.Body = bytes.NewReader(data)
+		out, err = c.PutObject(ctx, input, signedAs(sum))
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if out.ChecksumSHA256 == nil {
+		s.lose(checksums)
+	}
+	return versionID(out.VersionId), nil
+}
+
+// putParts sends a body in parts of Quilt's size.
+func (s *Store) putParts(ctx context.Context, key string, body blob.Body) (_ string, err error) {
+	upload, err := s.createUpload(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			// Parts of an upload that is never finished are paid for.
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
+			defer cancel()
+			_ = s.write(clean, func(ctx context.Context, c *awss3.Client) error {
+				_, err := c.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: &key, UploadId: &upload, RequestPayer: s.payer})
+				return err
+			})
+		}
+	}()
+	parts, err := s.uploadParts(ctx, key, upload, body)
+	if err != nil {
+		return "", err
+	}
+	return s.completeUpload(ctx, key, upload, body.Size, parts)
+}
+
+func (s *Store) createUpload(ctx context.Context, key string) (string, error) {
+	var out *awss3.CreateMultipartUploadOutput
+	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
+		out, err = c.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{
+			Bucket: &s.bucket, Key: &key, ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+			ServerSideEncryption: s.encrypt, SSEKMSKeyId: optional(s.opts.KMSKey), RequestPayer: s.payer,
+		})
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.UploadId), nil
+}
+
+// uploadParts reads the body once, in order, and sends several parts at a time.
+func (s *Store) uploadParts(ctx context.Context, key, upload string, body blob.Body) (_ []types.CompletedPart, err error) {
+	r, err := body.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	chunk := quilt.ChunkSize(body.Size)
+	parts := make([]types.CompletedPart, (body.Size+chunk-1)/chunk)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(partsAtOnce)
+	source := blob.NewReader(groupCtx, r)
+	for i := range parts {
+		size := min(chunk, body.Size-int64(i)*chunk)
+		memory := min(size, uploadMemory)
+		if err := s.memory.Acquire(groupCtx, memory); err != nil {
+			return nil, firstOf(group.Wait(), err)
+		}
+		data := make([]byte, size)
+		err := readPart(source, data)
+		if err == nil && i == len(parts)-1 {
+			err = atEnd(source)
+		}
+		if err != nil {
+			s.memory.Release(memory)
+			return nil, firstOf(group.Wait(), err)
+		}
+		group.Go(func() error {
+			defer s.memory.Release(memory)
+			sum, known := sha256Of(body, i, data)
+			etag, err := s.uploadPart(groupCtx, key, upload, i+1, data, sum)
+			parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: etag, ChecksumSHA256: checksum(sum)}
+			return differs(err, known, sum, data)
+		})
+	}
+	return parts, group.Wait()
+}
+
+// firstOf prefers the error of a part to that of what was stopped because of it.
+func firstOf(part, reading error) error {
+	if part != nil {
+		return part
+	}
+	return reading
+}
+
+func (s *Store) uploadPart(ctx context.Context, key, upload string, number int, data []byte, sum [sha256.Size]byte) (*string, error) {
+	var out *awss3.UploadPartOutput
+	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
+		out, err = c.UploadPart(ctx, &awss3.UploadPartInput{
+			Bucket: &s.bucket, Key: &key, UploadId: &upload, PartNumber: aws.Int32(int32(number)),
+			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
+			ChecksumAlgorithm: types.ChecksumAlgorithmSha256, ChecksumSHA256: checksum(sum), RequestPayer: s.payer,
+		}, signedAs(sum))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.ETag, nil
+}
+
+// completeUpload makes the blob of its parts. A server that has done so and could not
+// say it does not know the upload any more when it is asked again.
+func (s *Store) completeUpload(ctx context.Context, key, upload string, size int64, parts []types.CompletedPart) (string, error) {
+	var out *awss3.CompleteMultipartUploadOutput
+	tries := 0
+	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
+		tries++
+		out, err = c.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
+			Bucket: &s.bucket, Key: &key, UploadId: &upload, RequestPayer: s.payer,
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+		})
+		return err
+	})
+	if err != nil && tries > 1 && isCode(err, "NoSuchUpload") {
+		return s.completed(ctx, key, size, parts, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if out.ChecksumSHA256 == nil {
+		s.lose(checksums)
+	}
+	return versionID(out.VersionId), nil
+}
+
+// completed returns the version of a blob that was made of parts, or err when the blob
+// that is there is another one.
+func (s *Store) completed(ctx context.Context, key string, size int64, parts []types.CompletedPart, err error) (string, error) {
+	outer := sha256.New()
+	for _, part := range parts {
+		sum, decodeErr := base64.StdEncoding.DecodeString(aws.ToString(part.ChecksumSHA256))
+		if decodeErr != nil {
+			return "", decodeErr
+		}
+		outer.Write(sum)
+	}
+	v, statErr := s.StatVersion(ctx, key)
+	if statErr != nil || v.Size != size || !bytes.Equal(v.Sum, outer.Sum(nil)) {
+		return "", err
+	}
+	return v.ID, nil
+}
+
+// ReadTagged implements blob.Conditional.
+func (s *Store) ReadTagged(ctx context.Context, key string) (_ []byte, _ blob.Tag, err error) {
+	if err := check(ctx, key); err != nil {
+		return nil, "", s.explain(ctx, "get", key, err)
+	}
+	var data []byte
+	var tag blob.Tag
+	err = s.read(ctx, gets, func(ctx context.Context, c *awss3.Client) error {
+		out, err := c.GetObject(ctx, &awss3.GetObjectInput{Bucket: &s.bucket, Key: &key, RequestPayer: s.payer})
+		if err != nil {
+			return err
+		}
+		tag = blob.Tag(aws.ToString(out.ETag))
+		data, err = io.ReadAll(io.LimitReader(out.Body, blob.MaxTagged+1))
+		return errors.Join(err, out.Body.Close())
+	})
+	if err == nil && len(data) > blob.MaxTagged {
+		err = fmt.Errorf("%w: more than %d bytes", blob.ErrTooLarge, blob.MaxTagged)
+	}
+	if err != nil {
+		return nil, "", s.explain(ctx, "get", key, err)
+	}
+	return data, tag, nil
+}
+
+// PutIf implements blob.Conditional. Where the server has no conditional writes the
+// content is compared before it is written, which leaves a moment for another writer.
+func (s *Store) PutIf(ctx context.Context, key string, data []byte, tag blob.Tag) error {
+	err := check(ctx, key)
+	switch {
+	case err != nil:
+	case s.lost[conditions].Load():
+		err = s.putUnchanged(ctx, key, data, tag)
+	default:
+		err = s.putIf(ctx, key, data, tag)
+		if isStatus(err, http.StatusNotImplemented) {
+			s.lose(conditions)
+			err = s.putUnchanged(ctx, key, data, tag)
+		}
+	}
+	if tag != "" && isStatus(err, http.StatusNotFound) && !isCode(err, "NoSuchBucket") {
+		err = blob.ErrChanged // it is not there any more
+	}
+	return s.explain(ctx, "put", key, err)
+}
+
+func (s *Store) putIf(ctx context.Context, key string, data []byte, tag blob.Tag) error {
+	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key}
+	if tag == "" {
+		input.IfNoneMatch = aws.String("*")
+	} else {
+		input.IfMatch = aws.String(string(tag))
+	}
+	sum := sha256.Sum256(data)
+	if _, err := s.putObject(ctx, input, data, sum); err != nil {
+		return err
+	}
+	// Some servers take the condition and ignore it. Of those that are not Amazon's, the
+	// first is asked once more for what it must refuse now.
+	if tag == "" && s.custom && !s.probed.Swap(true) {
+		if _, err := s.putObject(ctx, input, data, sum); err == nil {
+			s.lose(conditions)
+		}
+	}
+	return nil
+}
+
+// putUnchanged writes when the content is, a moment before, what tag names.
+func (s *Store) putUnchanged(ctx context.Context, key string, data []byte, tag blob.Tag) error {
+	old, now, err := s.ReadTagged(ctx, key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if now != tag {
+		return blob.ErrChanged
+	}
+	_, err = s.putObject(ctx, &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key}, data, sha256.Sum256(data))
+	return err
+}
+
+// readPart fills data from r.
+func readPart(r io.Reader, data []byte) error {
+	n, err := io.ReadFull(r, data)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %d bytes are missing", blob.ErrDiffers, len(data)-n)
+	}
+	return err
+}
+
+// atEnd returns an error unless r has nothing more.
+func atEnd(r io.Reader) error {
+	var one [1]byte
+	switch n, err := io.ReadFull(r, one[:]); {
+	case n > 0:
+		return fmt.Errorf("%w: more bytes", blob.ErrDiffers)
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return err
+	}
+}
+
+// sha256Of returns the sha256 of a part, and whether it was known before.
+func sha256Of(body blob.Body, part int, data []byte) (sum [sha256.Size]byte, known bool) {
+	if part < len(body.Sums) && body.Chunk == quilt.ChunkSize(body.Size) {
+		return body.Sums[part], true
+	}
+	return sha256.Sum256(data), false
+}
+
+// differs makes blob.ErrDiffers of the refusal of bytes that have not the sum they were
+// sent with. Servers have several words for that, so the bytes are looked at.
+func differs(err error, known bool, sum [sha256.Size]byte, data []byte) error {
+	if known && isStatus(err, http.StatusBadRequest) && sha256.Sum256(data) != sum {
+		return fmt.Errorf("%w: another sha256", blob.ErrDiffers)
+	}
+	return err
+}
+
+func checksum(sum [sha256.Size]byte) *string {
+	return aws.String(base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// signedAs signs a request with the hash of its body that is known already, where the
+// SDK would read and hash the body once more.
+func signedAs(sum [sha256.Size]byte) func(*awss3.Options) {
+	set := middleware.FinalizeMiddlewareFunc("KnownPayloadHash", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		return next.HandleFinalize(v4.SetPayloadHash(ctx, hex.EncodeToString(sum[:])), in)
+	})
+	return awss3.WithAPIOptions(func(stack *middleware.Stack) error { return stack.Finalize.Add(set, middleware.Before) })
+}

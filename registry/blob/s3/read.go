@@ -1,0 +1,268 @@
+package s3
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/sandwich-build/sandwich/registry/blob"
+	"github.com/sandwich-build/sandwich/registry/quilt"
+)
+
+// head describes a version, or the newest without id.
+func (s *Store) head(ctx context.Context, key, id string) (blob.Version, error) {
+	if err := check(ctx, key); err != nil {
+		return blob.Version{}, s.explain(ctx, "stat", key, err)
+	}
+	var out *awss3.HeadObjectOutput
+	err := s.read(ctx, gets, func(ctx context.Context, c *awss3.Client) (err error) {
+		out, err = c.HeadObject(ctx, &awss3.HeadObjectInput{
+			Bucket: &s.bucket, Key: &key, VersionId: optional(id), ChecksumMode: types.ChecksumModeEnabled, RequestPayer: s.payer,
+		})
+		return err
+	})
+	if err != nil {
+		return blob.Version{}, s.explain(ctx, "stat", key, err)
+	}
+	size := aws.ToInt64(out.ContentLength)
+	return blob.Version{
+		Info: blob.Info{Key: key, Size: size},
+		ID:   versionID(out.VersionId),
+		Sum:  chunkedSum(aws.ToString(out.ChecksumSHA256), size),
+	}, nil
+}
+
+// StatVersion implements blob.Versioned.
+func (s *Store) StatVersion(ctx context.Context, key string) (blob.Version, error) {
+	return s.head(ctx, key, "")
+}
+
+// chunkedSum returns the sum of chunks that follows from the checksum that S3 keeps, or
+// nil. Of an upload in parts, S3 keeps the sha256 over the sha256 of the parts and, behind
+// a dash, their number; with other parts than Quilt's chunks it is the sum of nothing.
+func chunkedSum(checksum string, size int64) []byte {
+	value, count, parts := strings.Cut(checksum, "-")
+	sum, err := base64.StdEncoding.DecodeString(value)
+	if err != nil || len(sum) != sha256.Size {
+		return nil
+	}
+	if !parts {
+		hash, ok := quilt.ChunkedFromSHA256([sha256.Size]byte(sum), size)
+		if !ok {
+			return nil
+		}
+		outer, _ := hash.Sum()
+		return outer[:]
+	}
+	chunk := quilt.ChunkSize(size)
+	if count != strconv.FormatInt((size+chunk-1)/chunk, 10) {
+		return nil
+	}
+	return sum
+}
+
+// versionID returns the id of a version; "null" is that of what was put before the bucket
+// kept versions, and the next put without them would replace it.
+func versionID(id *string) string {
+	if aws.ToString(id) == "null" {
+		return ""
+	}
+	return aws.ToString(id)
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// OpenVersion implements blob.Versioned.
+func (s *Store) OpenVersion(ctx context.Context, key, id string, offset, length int64) (io.ReadCloser, error) {
+	if err := check(ctx, key); err != nil {
+		return nil, s.explain(ctx, "get", key, err)
+	}
+	if length == 0 {
+		_, err := s.head(ctx, key, id)
+		return http.NoBody, err
+	}
+	r := &reader{offset: offset, pauses: s.attempts()}
+	r.open = func(offset int64) (io.ReadCloser, error) {
+		end := int64(-1)
+		if length > 0 {
+			end = r.start + length
+		}
+		out, err := s.get(ctx, key, id, r.etag, offset, end)
+		if err != nil {
+			return nil, err
+		}
+		r.etag = aws.ToString(out.ETag)
+		return out.Body, nil
+	}
+	r.start = offset
+	r.retry = func(err error, attempt int) bool {
+		pauses := newPauses()
+		pauses.InitialInterval <<= min(attempt, 6)
+		return ctx.Err() == nil && attempt < s.attempts() && unreachable(err) && pause(ctx, pauses.NextBackOff()) == nil
+	}
+	body, err := r.open(offset)
+	switch {
+	case isStatus(err, http.StatusRequestedRangeNotSatisfiable):
+		return http.NoBody, nil // it starts behind the end
+	case err != nil:
+		return nil, s.explain(ctx, "get", key, err)
+	}
+	r.body = body
+	return struct {
+		io.Reader
+		io.Closer
+	}{explained{s, r, key, func() error { return context.Cause(ctx) }}, r}, nil
+}
+
+// get asks for the bytes from offset on; up to end, where that is not negative. With an
+// etag, they must still be those of before.
+func (s *Store) get(ctx context.Context, key, id, etag string, offset, end int64) (out *awss3.GetObjectOutput, err error) {
+	input := &awss3.GetObjectInput{Bucket: &s.bucket, Key: &key, VersionId: optional(id), IfMatch: optional(etag), RequestPayer: s.payer}
+	switch {
+	case end >= 0:
+		input.Range = aws.String(fmt.Sprintf("bytes=%d-%d", offset, end-1))
+	case offset > 0:
+		input.Range = aws.String(fmt.Sprintf("bytes=%d-", offset))
+	}
+	err = s.read(ctx, gets, func(ctx context.Context, c *awss3.Client) (err error) {
+		out, err = c.GetObject(ctx, input)
+		return err
+	})
+	return out, err
+}
+
+// reader reads a blob and, when the connection is cut, goes on where it was.
+type reader struct {
+	open   func(offset int64) (io.ReadCloser, error)
+	retry  func(err error, attempt int) bool // pauses
+	start  int64
+	offset int64 // of the next byte
+	etag   string
+	body   io.ReadCloser
+	pauses int
+	failed int // attempts that yielded nothing since the last byte
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	for {
+		n, err := r.body.Read(p)
+		r.offset += int64(n)
+		if n > 0 {
+			r.failed = 0
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			return n, err
+		}
+		if r.failed++; !r.retry(err, r.failed) {
+			return n, err
+		}
+		_ = r.body.Close() // it is broken already
+		body, openErr := r.open(r.offset)
+		if openErr != nil {
+			r.body = http.NoBody
+			return n, openErr
+		}
+		r.body = body
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+func (r *reader) Close() error { return r.body.Close() }
+
+// explained gives the errors of a reader the form that those of the store have.
+type explained struct {
+	store *Store
+	inner io.Reader
+	key   string
+	cause func() error // why the context of the reading ended
+}
+
+func (e explained) Read(p []byte) (int, error) {
+	if cause := e.cause(); cause != nil {
+		return 0, fmt.Errorf("get %s/%s: %w", e.store, e.key, cause)
+	}
+	n, err := e.inner.Read(p)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if cause := e.cause(); cause != nil {
+		return n, fmt.Errorf("get %s/%s: %w", e.store, e.key, cause)
+	}
+	return n, e.store.explain(context.Background(), "get", e.key, err)
+}
+
+// ListVersions implements blob.Versioned.
+func (s *Store) ListVersions(ctx context.Context, prefix string) iter.Seq2[blob.Version, error] {
+	return func(yield func(blob.Version, error) bool) {
+		if !startsKey(prefix) {
+			return
+		}
+		input := &awss3.ListObjectVersionsInput{Bucket: &s.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl, RequestPayer: s.payer}
+		for {
+			var page *awss3.ListObjectVersionsOutput
+			err := context.Cause(ctx)
+			if err == nil {
+				err = s.read(ctx, lists, func(ctx context.Context, c *awss3.Client) (err error) {
+					page, err = c.ListObjectVersions(ctx, input)
+					return err
+				})
+			}
+			if err != nil {
+				yield(blob.Version{}, s.explain(ctx, "list", prefix, err))
+				return
+			}
+			for _, v := range page.Versions {
+				key, err := url.QueryUnescape(aws.ToString(v.Key))
+				if err != nil || blob.CheckKey(key) != nil {
+					continue
+				}
+				if !yield(blob.Version{Info: blob.Info{Key: key, Size: aws.ToInt64(v.Size)}, ID: versionID(v.VersionId)}, nil) {
+					return
+				}
+			}
+			if input.KeyMarker, input.VersionIdMarker = page.NextKeyMarker, page.NextVersionIdMarker; !aws.ToBool(page.IsTruncated) || input.KeyMarker == nil {
+				return
+			}
+		}
+	}
+}
+
+// Versioned implements blob.Versioned. Who may not ask gets no: what does not rely on
+// versions is right in any bucket.
+func (s *Store) Versioned(ctx context.Context) (bool, error) {
+	var out *awss3.GetBucketVersioningOutput
+	err := s.read(ctx, lists, func(ctx context.Context, c *awss3.Client) (err error) {
+		out, err = c.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: &s.bucket})
+		return err
+	})
+	if isStatus(err, http.StatusForbidden) || isStatus(err, http.StatusNotImplemented) {
+		return false, nil
+	}
+	if err != nil {
+		if err = s.explain(ctx, "ask for the versioning of", "", err); errors.Is(err, fs.ErrNotExist) {
+			return false, nil // a server that does not know the question
+		}
+		return false, err
+	}
+	return out.Status == types.BucketVersioningStatusEnabled, nil
+}
