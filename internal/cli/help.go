@@ -103,7 +103,7 @@ a question mark is left out when it does not apply.
            metrics?[pictures accuracy[correct value low high] confusion[[]]
            classes[label precision recall f1 support] macro weighted]
            validation?[epoch loss accuracy]
-           of a matrix: variants[set[] error? and the above, if it was built] latest?
+           latest? variants?[set[] error?]
   check    manifest name variants?[[]]
   diff     old, new[build time package? accuracy?] stages[stage only?
            differences[field old? new? files?[added removed changed first[]]]
@@ -140,6 +140,8 @@ a question mark is left out when it does not apply.
   cache export  file results blobs bytes
   cache import  file results blobs bytes
 
-Of a matrix, explain and plan answer with variants[set[] answer].
+Of a manifest with a matrix, build answers with latest and variants only, and each of
+these has the other fields too if it was built. Explain and plan answer with
+variants[set[] answer], where answer is as above.
 With --dry-run, build answers as plan does. With --until, its package is empty.
 Digests are sha256:<hex>; the hashes of packages are 64 digits. Sizes are bytes.`
