@@ -51,13 +51,11 @@ func ReadText(path string) ([]byte, error) {
 // *Faults with everything that is wrong, found in one pass; filename is what it
 // calls the file.
 func Decode(filename string, src []byte) (*Manifest, error) {
-	d := &decoder{file: filename, places: make(map[string]*yaml.Node)}
-	if root := d.parse(src); root != nil {
-		if m := d.manifest(root); len(d.faults) == 0 {
-			return m, nil
-		}
+	doc, err := decodeDocument(filename, src, nil)
+	if err != nil {
+		return nil, err
 	}
-	return nil, inOrder(d.faults)
+	return doc.manifest, nil
 }
 
 // decoder collects the faults of one file.

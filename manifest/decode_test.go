@@ -72,6 +72,11 @@ func everything() *Manifest {
 			"https://storage.googleapis.com/openimages": "./mirror",
 			"http://example.org/":                       "http://localhost:8080/x",
 		},
+		Matrix: []Axis{
+			{Path: "model.optimizer.learning_rate", Values: []string{"0.001", "5e-4"}},
+			{Path: "model.layers[0].conv", Values: []string{"{filters: 8}", "{filters: 4, padding: same}"}},
+			{Path: "dataset.boxes.min_side", Values: []string{"32"}},
+		},
 	}
 }
 
@@ -184,7 +189,7 @@ func TestFaults(t *testing.T) {
 		{"text for list", with("model: {layers: [conv]}"), "6:18: model.layers[0]: conv needs a value (write `conv: …`)"},
 		{"scalar for list", labels("Sandwich"), `5:11: dataset.labels: want a list of labels, got "Sandwich" (write [Sandwich])`},
 		{"scalar for mapping", with("crop: 128"), "6:7: crop: want a mapping with pad, shape, size, got 128"},
-		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, mirrors, got a list"},
+		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, mirrors, matrix, got a list"},
 		{"long text", with("seed: " + strings.Repeat("x", 100)), `6:7: seed: want an integer, got "` + strings.Repeat("x", 60) + `…"`},
 
 		// what YAML's versions read differently
@@ -307,6 +312,10 @@ func TestHostile(t *testing.T) {
 		"deep mappings":        {minimal + "crop: " + strings.Repeat("{a: ", almost/4), "not YAML: exceeded max depth"},
 		"deep indent":          {minimal + strings.Repeat("- ", almost/2), "not YAML"},
 		"deep but legal":       {minimal + "crop: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "\n", "crop: want a mapping"},
+		"a deep variant":       {minimal + "matrix: {crop: [" + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "]}\n", "crop: want a mapping"},
+		"large variants":       {minimal + "matrix: {crop: [" + strings.Repeat("{"+strings.Repeat("a: {}, ", 500)+"},", 63) + "{}]}\n", "more faults from here on"},
+		"many axes":            {minimal + "matrix: {" + strings.Repeat("crop: [1], ", almost/16) + "}\n", "matrix: want at most 16 settings"},
+		"many different axes":  {minimal + "matrix: {" + manyAxes(almost-16) + "}\n", "matrix: want at most 16 settings"},
 		"many keys":            {minimal + strings.Repeat("a: 1\n", almost/5), "more faults from here on"},
 		"many different keys":  {minimal + manyKeys(almost), "more faults from here on"},
 		"many labels":          {strings.Replace(minimal, "[", "["+strings.Repeat("A,", almost/2), 1), "want 2 to 601 labels, got"},
@@ -333,6 +342,14 @@ func TestHostile(t *testing.T) {
 			t.Logf("%v", time.Since(start))
 		})
 	}
+}
+
+func manyAxes(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size-24; i++ {
+		fmt.Fprintf(&b, "crop.k%d: [1], ", i)
+	}
+	return b.String()
 }
 
 func manyKeys(size int) string {

@@ -39,33 +39,61 @@ const settingLine = 1 << 30
 // would be; a fault in it names the setting as its file. An error that is no *Faults
 // wraps ErrSetting.
 func Override(filename string, src []byte, settings []Setting) (*Manifest, []byte, error) {
-	if len(settings) == 0 {
-		m, err := Decode(filename, src)
-		return m, src, err
+	doc, err := decodeDocument(filename, src, settings)
+	if err != nil {
+		return nil, nil, err
 	}
+	text, err := doc.text()
+	return doc.manifest, text, err
+}
+
+// document is a manifest that was decoded.
+type document struct {
+	src      []byte
+	settings []Setting
+	root     *yaml.Node // with the settings
+	manifest *Manifest
+	variants []variantTree // of its matrix
+}
+
+// text is the manifest's text with the settings.
+func (d *document) text() ([]byte, error) {
+	if len(d.settings) == 0 {
+		return d.src, nil
+	}
+	return overridden(d.root, d.settings)
+}
+
+// decodeDocument decodes a manifest in which settings replace values, and its variants.
+func decodeDocument(filename string, src []byte, settings []Setting) (*document, error) {
 	d := &decoder{file: filename, places: make(map[string]*yaml.Node)}
 	root := d.parse(src)
 	if root == nil {
-		return nil, nil, inOrder(d.faults)
+		return nil, inOrder(d.faults)
 	}
 	for i, s := range settings {
 		path, value, err := s.split()
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		node, err := settingNode(s, value, settingLine+i)
+		at := &yaml.Node{Line: settingLine + i, Column: 1}
+		node, err := settingNode(s, value, at.Line)
 		if err == nil {
-			err = place(root, path, node)
+			err = place(root, path, node, at)
 		}
 		if err != nil {
-			d.faults = append(d.faults, Fault{File: d.file, Line: settingLine + i, Column: 1, Path: path, Message: err.Error()})
+			d.fault(at, path, err.Error(), "")
 		}
 	}
+	doc := &document{src: src, settings: settings, root: root}
 	if len(d.faults) == 0 {
-		if m := d.manifest(root); len(d.faults) == 0 {
-			text, err := overridden(root, settings)
-			return m, text, err
-		}
+		doc.manifest = d.manifest(root)
+	}
+	if len(d.faults) == 0 && len(doc.manifest.Matrix) > 0 {
+		doc.variants = d.variants(root, doc.manifest, settings)
+	}
+	if len(d.faults) == 0 {
+		return doc, nil
 	}
 	faults := inOrder(d.faults)
 	for i := range *faults {
@@ -73,7 +101,7 @@ func Override(filename string, src []byte, settings []Setting) (*Manifest, []byt
 			f.File, f.Line = "-S "+string(settings[f.Line-settingLine]), 1
 		}
 	}
-	return nil, nil, faults
+	return nil, faults
 }
 
 // settingNode parses the value of a setting. Columns count from the start of the
@@ -100,15 +128,15 @@ func moved(n *yaml.Node, line, columns int) {
 }
 
 // place puts a value at a path below root, and makes the mappings on the way that are
-// missing or are written as a word.
-func place(root *yaml.Node, path string, value *yaml.Node) error {
+// missing or are written as a word. Keys that it adds stand where from does.
+func place(root *yaml.Node, path string, value, from *yaml.Node) error {
 	at := root
 	for segment := range strings.SplitSeq(path, ".") {
 		name, indices, _ := strings.Cut(segment, "[")
 		if at.Kind != yaml.MappingNode {
 			*at = yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: value.Line, Column: value.Column}
 		}
-		at = entryOf(at, name, value)
+		at = entryOf(at, name, from)
 		if indices == "" {
 			continue
 		}
@@ -124,17 +152,17 @@ func place(root *yaml.Node, path string, value *yaml.Node) error {
 	return nil
 }
 
-// entryOf returns the value of a mapping's key, which it adds if it is not there. The key
-// gets the place of the setting then.
-func entryOf(mapping *yaml.Node, key string, setting *yaml.Node) *yaml.Node {
+// entryOf returns the value of a mapping's key, which it adds, standing where from does,
+// if it is not there.
+func entryOf(mapping *yaml.Node, key string, from *yaml.Node) *yaml.Node {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == key {
 			return mapping.Content[i+1]
 		}
 	}
 	k := textNode(key)
-	k.Line, k.Column = setting.Line, 1
-	v := &yaml.Node{Kind: yaml.ScalarNode, Line: setting.Line, Column: setting.Column}
+	k.Line, k.Column = from.Line, from.Column
+	v := &yaml.Node{Kind: yaml.ScalarNode, Line: from.Line, Column: from.Column}
 	mapping.Content = append(mapping.Content, k, v)
 	return v
 }

@@ -47,6 +47,10 @@ type Engine struct {
 	Force     map[string]bool // stages that run although their result is known
 	Verify    bool            // run every stage once more, and fail if it differs
 
+	// Done are actions that Force and Verify leave alone: another plan of the same build
+	// has them too, and did with them what was to be done.
+	Done map[cas.Digest]bool
+
 	// Earlier returns actions that a stage had in earlier builds, the latest first. It
 	// serves explanations and may be nil; the latest action is known without it.
 	Earlier func(ctx context.Context, stage string) []cas.Digest
@@ -284,7 +288,7 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = r.execute(ctx, s, act, inputs, &step)
 	}
-	if err == nil && r.Verify {
+	if err == nil && r.Verify && !r.Done[id] {
 		err = r.verify(ctx, s, inputs, step)
 	}
 	step.Elapsed = time.Since(start)
@@ -322,7 +326,7 @@ func (r *run) action(ctx context.Context, s Stage) (action, map[string]cas.Tree,
 
 // known returns the result of an action that need not run.
 func (r *run) known(ctx context.Context, stage string, id cas.Digest) (cas.Result, error) {
-	if r.Force[stage] {
+	if r.Force[stage] && !r.Done[id] {
 		return cas.Result{}, fs.ErrNotExist
 	}
 	return r.lookup(ctx, id)

@@ -303,6 +303,26 @@ func TestVerifyRunsEachStageTwice(t *testing.T) {
 	}
 }
 
+// TestDoneIsLeftAlone: what another plan of the same build forced and verified is not
+// forced or verified again.
+func TestDoneIsLeftAlone(t *testing.T) {
+	f, e := newFixture(), newEngine()
+	first := build(t, e, f.plan(t))
+	f.counts()
+	left, _ := first.Step("left")
+	e.Done = map[cas.Digest]bool{left.Action: true}
+	e.Force = map[string]bool{"left": true, "right": true}
+	build(t, e, f.plan(t))
+	if got, want := f.counts(), "left 0, right 1, both 0"; got != want {
+		t.Errorf("forced: ran %s, want %s", got, want)
+	}
+	e.Force, e.Verify = nil, true
+	build(t, e, f.plan(t))
+	if got, want := f.counts(), "left 0, right 1, both 1"; got != want {
+		t.Errorf("verified: ran %s, want %s", got, want)
+	}
+}
+
 // fickle is a kind whose runs differ.
 type fickle struct {
 	runs *atomic.Int64

@@ -14,6 +14,7 @@ import (
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
+	"github.com/sandwich-build/sandwich/stages/train"
 )
 
 // howFlags are the flags that say how a build goes about it.
@@ -30,7 +31,7 @@ func (f *howFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.until, "until", "", "end with this stage, without a package")
 	flags.StringVar(&f.from, "from", "", "run this stage and all that need it again")
 	flags.StringArrayVar(&f.force, "force", nil, "run this stage again; repeatable")
-	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "after a failure, run what does not need the stage that failed")
+	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "after a failure, run what does not need the stage that failed, and other variants")
 	flags.BoolVar(&f.verify, "verify", false, "run each stage once more and compare; fail if it does not do the same")
 	flags.BoolVar(&f.explain, "explain", false, "tell every reason why a stage runs")
 }
@@ -84,11 +85,18 @@ and ends with exit code 4 if it would have to.
 With --set (-S) a value replaces the one of the manifest. It is checked as that would
 be, the package's manifest holds it, and the history of builds tells of it.
 
-The answer is the package's name and hash. Photos that are gone from the web do not
-stop a build; with --strict it ends with exit code 7 when one is.`,
+A manifest with a matrix is built once for each combination of its values. The
+variants share every stage that they can, and are revisions of one package; the one
+that did best on the validation pictures becomes the latest. A table compares them.
+With --keep-going the others are built when one fails.
+
+The answer is the package's name and hash, on a line for each variant. Photos that are
+gone from the web do not stop a build; with --strict it ends with exit code 7 when one
+is.`,
 		Example: `  sandwich build
   sandwich build burgers.yaml --locked --strict    # as continuous integration does
   sandwich build -S model.epochs=2 -S seed=7       # try something
+  sandwich build -S 'matrix={seed: [1, 2, 3]}' -k  # how much is luck?
   sandwich build --from train --verify             # does training do the same again?
   sandwich build -q | xargs sandwich show --registry ./registry`,
 		Args:              between(0, 1),
@@ -107,6 +115,9 @@ stop a build; with --strict it ends with exit code 7 when one is.`,
 				if project.Manifest.Registry, err = fromHere(registry); err != nil {
 					return nil, err
 				}
+			}
+			if len(project.Manifest.Matrix) > 0 {
+				return a.buildMatrix(ctx, project, options, strict)
 			}
 			outcome, err := pipeline.Build(ctx, project, options)
 			if err != nil {
@@ -158,13 +169,14 @@ type buildAnswer struct {
 	Dead        int64             `json:"dead"`
 	Quarantined int64             `json:"quarantined"`
 	LockChanged bool              `json:"lock_changed"`
-	Metrics     *evaluate.Metrics `json:"metrics,omitempty"` // report/metrics.json of the package
+	Metrics     *evaluate.Metrics `json:"metrics,omitempty"`    // report/metrics.json of the package
+	Validation  *train.Validation `json:"validation,omitempty"` // of the epoch that the weights are of
 }
 
 func newBuildAnswer(o *pipeline.Outcome) buildAnswer {
 	return buildAnswer{
 		Package: o.Package, Created: o.Created, Ran: o.Ran, Stages: o.Stages,
-		Dead: o.Dead, Quarantined: o.Quarantined, LockChanged: o.LockChanged, Metrics: o.Metrics,
+		Dead: o.Dead, Quarantined: o.Quarantined, LockChanged: o.LockChanged, Metrics: o.Metrics, Validation: o.Validation,
 	}
 }
 

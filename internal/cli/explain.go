@@ -31,7 +31,8 @@ The reason is what differs from the nearest earlier run of the stage, which is t
 with the fewest differences: a parameter with its value then and now, the files of an
 input, the version of what the stage does, or the environment.
 
-With --log it tells again what the stage told when it ran.`,
+With --log it tells again what the stage told when it ran. Of a manifest with a matrix,
+it explains each variant.`,
 		Example: `  sandwich explain
   sandwich explain train -S model.epochs=2
   sandwich explain select --log`,
@@ -42,16 +43,16 @@ With --log it tells again what the stage told when it ran.`,
 			if err != nil {
 				return nil, err
 			}
-			explanations, err := pipeline.Explain(ctx, project, options)
-			if err != nil {
-				return nil, err
-			}
-			if len(args) == 1 {
-				if explanations, err = only(explanations, args[0]); err != nil {
-					return nil, err
+			return ofEach(project, func(p *pipeline.Project) (explainAnswer, error) {
+				explanations, err := pipeline.Explain(ctx, p, options)
+				if err == nil && len(args) == 1 {
+					explanations, err = only(explanations, args[0])
 				}
-			}
-			return newExplainAnswer(explanations, log), nil
+				if err != nil {
+					return explainAnswer{}, err
+				}
+				return newExplainAnswer(explanations, log), nil
+			})
 		}),
 	}
 	cmd.Flags().StringVar(&path, "manifest", "manifest.yaml", "the manifest")

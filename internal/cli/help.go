@@ -102,7 +102,9 @@ a question mark is left out when it does not apply.
   build    package created ran stages dead quarantined lock_changed
            metrics?[pictures accuracy[correct value low high] confusion[[]]
            classes[label precision recall f1 support] macro weighted]
-  check    manifest name
+           validation?[epoch loss accuracy]
+           latest? variants?[set[] error?]
+  check    manifest name variants?[[]]
   diff     old, new[build time package? accuracy?] stages[stage only?
            differences[field old? new? files?[added removed changed first[]]]
            output?[added removed changed first[]] lost counters[name old new]]
@@ -138,5 +140,8 @@ a question mark is left out when it does not apply.
   cache export  file results blobs bytes
   cache import  file results blobs bytes
 
+Of a manifest with a matrix, build answers with latest and variants only, and each of
+these has the other fields too if it was built. Explain and plan answer with
+variants[set[] answer], where answer is as above.
 With --dry-run, build answers as plan does. With --until, its package is empty.
 Digests are sha256:<hex>; the hashes of packages are 64 digits. Sizes are bytes.`

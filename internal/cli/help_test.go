@@ -14,7 +14,11 @@ import (
 
 // answers are the answers whose fields a Go type tells.
 var answers = map[string]any{
-	"build": buildAnswer{}, "check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
+	"build": struct {
+		buildAnswer
+		matrixAnswer
+	}{},
+	"check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
 	"explain": explainAnswer{}, "history": historyAnswer{}, "diff": struct {
 		diffAnswer
 		packagesAnswer

@@ -23,7 +23,8 @@ func (a *app) lock() *cobra.Command {
 		Long: `Lock writes the lock beside the manifest: the digest of every metadata file and photo,
 the commit of your sources, and a tombstone for each photo that no place has any
 more. Pins that hold are kept as they are, and tombstones too unless --retry asks
-again. What is downloaded for it stays in the cache for the build.
+again. What is downloaded for it stays in the cache for the build. The variants of a
+matrix share the lock.
 
 Keep the lock beside the manifest in version control.`,
 		Example: `  sandwich lock
@@ -36,7 +37,8 @@ Keep the lock beside the manifest in version control.`,
 				return nil, err
 			}
 			options.AllowDirty, options.Retry = allowDirty, retry
-			report, err := pipeline.Lock(ctx, project, options)
+			// The variants of a matrix need the same photos.
+			report, err := pipeline.Lock(ctx, project.Variants()[0].Project, options)
 			if err != nil {
 				return nil, err
 			}

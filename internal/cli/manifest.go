@@ -35,29 +35,47 @@ func (a *app) check() *cobra.Command {
 		Short: "Say what is wrong with a manifest",
 		Long: `Check reads a manifest and lists everything that is wrong with it, each with its
 line, column and what was probably meant. It looks at nothing but that file:
-whether the labels exist is said by plan.`,
+whether the labels exist is said by plan. It also lists the variants of a matrix.`,
 		Example: `  sandwich check
   sandwich check burgers.yaml --json | jq '.error.faults[].line'`,
 		Args:              between(0, 1),
 		ValidArgsFunction: completeManifest,
 		RunE: a.verb(func(_ context.Context, args []string) (ui.Answer, error) {
 			path := manifestArg(args)
-			m, _, err := manifest.ReadFile(path)
+			src, err := manifest.ReadText(path)
 			if err != nil {
 				return nil, unreadable(path, err)
 			}
-			return checkAnswer{Manifest: path, Name: m.Name}, nil
+			variants, err := manifest.Variants(path, src, nil)
+			if err != nil {
+				return nil, err
+			}
+			return newCheckAnswer(path, variants), nil
 		}),
 	}
 }
 
 type checkAnswer struct {
-	Manifest string `json:"manifest"`
-	Name     string `json:"name"`
+	Manifest string               `json:"manifest"`
+	Name     string               `json:"name"`
+	Variants [][]manifest.Setting `json:"variants,omitempty"` // what each variant of the matrix sets
+}
+
+func newCheckAnswer(path string, variants []manifest.Variant) checkAnswer {
+	c := checkAnswer{Manifest: path, Name: variants[0].Manifest.Name}
+	for _, v := range variants {
+		if len(v.Set) > 0 {
+			c.Variants = append(c.Variants, v.Set)
+		}
+	}
+	return c
 }
 
 func (c checkAnswer) Text(w io.Writer) {
 	fmt.Fprintf(w, "%s is a manifest of %s\n", ui.Printable(c.Manifest), c.Name)
+	for _, set := range c.Variants {
+		fmt.Fprintf(w, "variant %s\n", ui.Printable(manifest.Variant{Set: set}.Title()))
+	}
 }
 
 func (a *app) render() *cobra.Command {
@@ -65,7 +83,8 @@ func (a *app) render() *cobra.Command {
 		Use:   "render [MANIFEST]",
 		Short: "Print a manifest with every default written out",
 		Long: `Render prints the manifest that a build works with: every key, in a fixed order,
-every default resolved. The output is a manifest itself, and means the same.`,
+every default resolved. The output is a manifest itself, and means the same; a matrix
+stays one.`,
 		Example: `  sandwich render
   diff <(sandwich render old.yaml) <(sandwich render new.yaml)`,
 		Args:              between(0, 1),

@@ -21,7 +21,8 @@ func (a *app) plan() *cobra.Command {
 photos the manifest selects, what each rule drops, and how much is left to download.
 
 To know that, it fetches the metadata of the data set and selects, which the build
-does not do again. It downloads no photo, trains nothing and leaves the lock alone.`,
+does not do again. It downloads no photo, trains nothing and leaves the lock alone.
+Of a manifest with a matrix, it plans each variant.`,
 		Example: `  sandwich plan
   sandwich plan --json | jq .answer.boxes`,
 		Args:              between(0, 1),
@@ -40,11 +41,13 @@ does not do again. It downloads no photo, trains nothing and leaves the lock alo
 
 // planned is the answer of plan, and of build --dry-run.
 func planned(ctx context.Context, project *pipeline.Project, options pipeline.Options) (ui.Answer, error) {
-	forecast, err := pipeline.Plan(ctx, project, options)
-	if err != nil {
-		return nil, err
-	}
-	return newPlanAnswer(forecast), nil
+	return ofEach(project, func(p *pipeline.Project) (planAnswer, error) {
+		forecast, err := pipeline.Plan(ctx, p, options)
+		if err != nil {
+			return planAnswer{}, err
+		}
+		return newPlanAnswer(forecast), nil
+	})
 }
 
 type planAnswer struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
+	"github.com/sandwich-build/sandwich/stages/train"
 )
 
 // Outcome is what a build came to.
@@ -23,6 +24,7 @@ type Outcome struct {
 	Quarantined int64  // photos that cannot be cropped
 	LockChanged bool   // whether the lock file was written
 	Metrics     *evaluate.Metrics
+	Validation  *train.Validation // nil without validation pictures
 	Build       *stages.Build
 }
 
@@ -121,7 +123,12 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 	if o.Metrics, err = readMetrics(ctx, build); err != nil {
 		return o, err
 	}
-	if _, ok := build.Step(Pack); !ok {
+	if _, ok := build.Step(Train); ok {
+		if o.Validation, err = train.ReadValidation(ctx, build.Tree(Train)); err != nil {
+			return o, err
+		}
+	}
+	if _, ok := build.Step(Pack); !ok || s.options.hold {
 		return o, nil
 	}
 	return o, s.publish(ctx, o, reg)
@@ -150,9 +157,13 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 	}
 	pushed := fact{"pushed", reg.String(), s.Manifest.Name, s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
 	if known, ok := s.recall(ctx, pushed); ok {
-		latest, err := reg.Resolve(ctx, registry.Ref{Name: s.Manifest.Name})
-		if err == nil && latest.String() == known.Hex() {
-			o.Package = s.Manifest.Name + "@" + latest.String()
+		ref := registry.Ref{Name: s.Manifest.Name}
+		if s.options.older {
+			ref.Hash = known.Hex()
+		}
+		found, err := reg.Resolve(ctx, ref)
+		if err == nil && found.String() == known.Hex() {
+			o.Package = s.Manifest.Name + "@" + found.String()
 			return nil
 		}
 	}

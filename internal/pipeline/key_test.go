@@ -101,6 +101,10 @@ var free = map[string]string{
 	"Registry":           "where a package is pushed is not part of what it is",
 	"Mirrors":            "where bytes are fetched from does not decide them: their digests are pinned",
 	"Mirrors{}":          "as above",
+	"Matrix":             "each variant is a manifest of its own, without a matrix",
+	"Matrix[].Path":      "as above",
+	"Matrix[].Values":    "as above",
+	"Matrix[].Values[]":  "as above",
 }
 
 // refused is what a plan says of a setting that its sample cannot have.
@@ -156,6 +160,7 @@ func sample() *manifest.Manifest {
 		Package:  manifest.Package{Originals: true},
 		Registry: "registry",
 		Mirrors:  map[string]string{"https://a": "b"},
+		Matrix:   []manifest.Axis{{Path: "seed", Values: []string{"1", "2"}}},
 	}
 }
 

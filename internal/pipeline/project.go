@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/manifest"
@@ -22,10 +23,11 @@ type Project struct {
 	Manifest *manifest.Manifest
 	LockPath string
 	Lock     *lock.Lock         // nil when there is none yet
-	Settings []manifest.Setting // what replaces values of the file
+	Settings []manifest.Setting // what replaces values of the file, the matrix's last
 
-	file     []byte // the text of the file itself, for the places of faults
-	lockText []byte // the text of the lock
+	file     []byte             // the text of the file itself, for the places of faults
+	lockText []byte             // the text of the lock
+	variants []manifest.Variant // of the matrix
 }
 
 // manifestPath is the absolute path of the manifest.
@@ -43,19 +45,60 @@ func Open(path string, settings ...manifest.Setting) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
+	var variants []manifest.Variant
+	if len(m.Matrix) > 0 {
+		if variants, err = manifest.Variants(path, file, settings); err != nil {
+			return nil, err
+		}
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	p := &Project{
-		Path: path, Dir: filepath.Dir(abs), Source: source, Manifest: m, Settings: settings, file: file,
+		Path: path, Dir: filepath.Dir(abs), Source: source, Manifest: m, Settings: settings, file: file, variants: variants,
 		// manifest.yaml is locked by manifest.lock, so that variants beside it have
 		// locks of their own.
 		LockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock",
 	}
-	p.Lock, p.lockText, err = lock.ReadFile(p.LockPath)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := p.readLock(); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// readLock reads the lock, if there is one.
+func (p *Project) readLock() error {
+	var err error
+	p.Lock, p.lockText, err = lock.ReadFile(p.LockPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Variant is a project that is one build of another.
+type Variant struct {
+	*Project
+	Set []manifest.Setting // what the matrix sets; none where there is no matrix
+}
+
+// Title says which variant it is.
+func (v Variant) Title() string { return manifest.Variant{Set: v.Set}.Title() }
+
+// Variants returns the builds of a project: one for each combination of the values of its
+// manifest's matrix, in their order, or itself where there is none. They share the lock
+// and the registry.
+func (p *Project) Variants() []Variant {
+	if len(p.Manifest.Matrix) == 0 {
+		return []Variant{{Project: p}}
+	}
+	variants := make([]Variant, 0, len(p.variants))
+	for _, v := range p.variants {
+		one, m := *p, *v.Manifest
+		m.Registry = p.Manifest.Registry // which may have been replaced
+		one.Manifest, one.Source, one.Settings = &m, v.Text, slices.Concat(p.Settings, v.Set)
+		variants = append(variants, Variant{&one, v.Set})
+	}
+	return variants
 }

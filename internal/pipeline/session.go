@@ -42,6 +42,10 @@ type Options struct {
 	// Now is the clock of the history, which no result depends on; nil keeps the build
 	// out of it.
 	Now func() time.Time
+
+	hold  bool                // build the package, and do not publish it
+	older bool                // what is published already need not be the latest revision
+	done  map[cas.Digest]bool // see stages.Engine.Done
 }
 
 // DriftError says in what the lock differs from what the manifest needs.
@@ -87,7 +91,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	}
 	s.engine = stages.Engine{
 		Store: o.Store, Cache: o.Store, Environment: name.String(), Workers: o.Workers, Observer: s.options.Observer,
-		KeepGoing: o.KeepGoing, Verify: o.Verify, Earlier: s.earlier(),
+		KeepGoing: o.KeepGoing, Verify: o.Verify, Done: o.done, Earlier: s.earlier(),
 	}
 	if s.client, err = fetch.New(fetch.Options{Mirrors: p.Manifest.Mirrors, Dir: p.Dir}); err != nil {
 		return err

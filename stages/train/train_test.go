@@ -188,6 +188,11 @@ func TestRestoreBestRestores(t *testing.T) {
 	if m.Counts.BestEpoch == m.Counts.Epochs {
 		t.Fatalf("the last epoch was the best, so this test shows nothing:\n%s", stagetest.Read(t, tree, train.HistoryFile))
 	}
+	v, err := train.ReadValidation(t.Context(), tree)
+	row := strings.Split(strings.Split(stagetest.Read(t, tree, train.HistoryFile), "\n")[m.Counts.BestEpoch], ",")
+	if err != nil || v == nil || v.Epoch != m.Counts.BestEpoch || fmt.Sprint(v.Loss) != row[3] || fmt.Sprint(v.Accuracy) != row[4] {
+		t.Errorf("validation is %+v, %v; want that of %v", v, err, row)
+	}
 	// Training for just as many epochs as the best one ends with the same weights.
 	p.Model.Epochs = m.Counts.BestEpoch
 	p.Model.EarlyStopping = nil
@@ -215,6 +220,23 @@ func TestTrainWithoutValidation(t *testing.T) {
 	history := strings.Split(strings.TrimSpace(stagetest.Read(t, tree, train.HistoryFile)), "\n")
 	if len(history) != 5 || !strings.HasSuffix(history[4], ",,") {
 		t.Errorf("want four epochs without validation:\n%s", strings.Join(history, "\n"))
+	}
+	if v, err := train.ReadValidation(t.Context(), tree); v != nil || err != nil {
+		t.Errorf("validation is %+v, %v", v, err)
+	}
+}
+
+func TestValidationBetter(t *testing.T) {
+	worst := &train.Validation{Accuracy: 0.5, Loss: 0.9}
+	sure := &train.Validation{Accuracy: 0.5, Loss: 0.4}
+	right := &train.Validation{Accuracy: 0.6, Loss: 2}
+	order := []*train.Validation{nil, worst, sure, right}
+	for i, v := range order {
+		for k, than := range order {
+			if got := v.Better(than); got != (i > k) {
+				t.Errorf("%+v better than %+v: %v", v, than, got)
+			}
+		}
 	}
 }
 
