@@ -168,7 +168,7 @@ func (r *run) why(ctx context.Context, stage string, act action) ([]string, []Di
 	differences, known := r.explain(ctx, stage, act)
 	switch {
 	case !known:
-		return []string{"it has not run before"}, nil
+		return []string{"no earlier run is known"}, nil
 	case len(differences) == 0 && r.Force[stage]:
 		return []string{"it is forced to"}, nil
 	case len(differences) == 0:

@@ -248,8 +248,8 @@ func TestPreviewRunsNothing(t *testing.T) {
 		return lines
 	}
 	first := []string{
-		"left cached=false it has not run before",
-		"right cached=false it has not run before",
+		"left cached=false no earlier run is known",
+		"right cached=false no earlier run is known",
 		"both cached=false stage left runs first; stage right runs first",
 	}
 	if diff := cmp.Diff(first, describe()); diff != "" {

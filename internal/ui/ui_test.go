@@ -44,7 +44,7 @@ func story(took time.Duration) []stages.Event {
 		stages.Finished{Stage: "crop", Action: action("crop"), Elapsed: took, Result: cas.Result{
 			Tree: tree("crop"), Counters: map[string]int64{"quarantined": 3, "crops": 1234567, "bytes": 45_600_000},
 		}},
-		stages.Started{Stage: "split", Action: action("split"), Why: []string{"it has not run before"}},
+		stages.Started{Stage: "split", Action: action("split"), Why: []string{"no earlier run is known"}},
 		stages.Finished{Stage: "split", Action: action("split"), Elapsed: took, Result: cas.Result{Tree: tree("split")}},
 		stages.Started{Stage: "train", Action: action("train"), Why: []string{"a: 1", "b: 2", "c: 3", "d: 4", "e: 5"}},
 		stages.Finished{Stage: "train", Action: action("train"), Elapsed: took, Err: errors.New("loss is NaN")},
