@@ -51,9 +51,9 @@ const (
 
 // Params decide the package besides its inputs.
 type Params struct {
-	Package   string // its name, namespace/name
-	Message   string // what this revision is about
-	Originals bool   // whether the photos go into it
+	Package   string `json:"package"`   // its name, namespace/name
+	Message   string `json:"message"`   // what this revision is about
+	Originals bool   `json:"originals"` // whether the photos go into it
 }
 
 // Kind is the stage.
