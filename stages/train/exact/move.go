@@ -192,6 +192,9 @@ func (g *grid) row(i int) int {
 
 // gather copies rows of the strided tensor to a dense one.
 func (g *grid) gather(dst, src unsafe.Pointer, lo, hi int) {
+	if g.length == 0 {
+		return // where a row without elements begins need not be in the tensor
+	}
 	for i := lo; i < hi; i++ {
 		copyRow(unsafe.Add(dst, i*g.length*g.width), unsafe.Add(src, g.row(i)*g.width), g.length, 1, g.stride, g.width)
 	}
