@@ -19,32 +19,35 @@ func classScores(logits []float32) []float64 {
 	return scores
 }
 
-// logPartition is the logarithm of the sum of the scores' powers, without overflow.
-func logPartition(scores []float64) float64 {
-	highest := math.Inf(-1)
+// powers returns the powers of scores less the highest, which keeps them from overflowing,
+// their sum, and the highest.
+func powers(scores []float64) (list []float64, sum, highest float64) {
+	highest = math.Inf(-1)
 	for _, z := range scores {
 		highest = math.Max(highest, z) // NaN stays NaN
 	}
-	sum := 0.0
-	for _, z := range scores {
-		sum += math.Exp(z - highest)
+	list = make([]float64, len(scores))
+	for i, z := range scores {
+		list[i] = math.Exp(z - highest)
+		sum += list[i]
 	}
-	return math.Log(sum) + highest
+	return list, sum, highest
 }
 
 // probabilities is the softmax of scores.
 func probabilities(scores []float64) []float32 {
-	partition := logPartition(scores)
+	list, sum, _ := powers(scores)
 	p := make([]float32, len(scores))
-	for i, z := range scores {
-		p[i] = float32(math.Exp(z - partition))
+	for i, v := range list {
+		p[i] = float32(v / sum)
 	}
 	return p
 }
 
 // crossEntropy of scores with how much of a picture is each label, which adds up to 1.
 func crossEntropy(scores []float64, targets []float32) float64 {
-	loss := logPartition(scores)
+	_, sum, highest := powers(scores)
+	loss := math.Log(sum) + highest
 	for i, t := range targets {
 		if t != 0 { // a score of -∞ with a target of 0 is no loss
 			loss -= float64(float64(t) * scores[i])
