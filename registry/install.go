@@ -39,7 +39,10 @@ func (r *Registry) older(ctx context.Context, p *Package) iter.Seq2[folder.Looku
 	return func(yield func(folder.Lookup, error) bool) {
 		pushes, err := r.pushes(ctx, p.Name)
 		var unknown *NotFoundError
-		if err != nil && !errors.As(err, &unknown) {
+		if errors.As(err, &unknown) || errors.Is(err, errors.ErrUnsupported) { // which a web server says
+			return
+		}
+		if err != nil {
 			yield(nil, err)
 			return
 		}

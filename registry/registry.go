@@ -35,6 +35,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/blob/dir"
+	"github.com/sandwich-build/sandwich/registry/blob/https"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
 	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
@@ -50,11 +51,11 @@ const (
 	maxPointer = 128
 	// atOnce is how many pointers and package files are read at once.
 	atOnce = 16
-	// folderStart and bucketStart are how many files are moved at once at first, and
-	// folderMost and bucketMost at the most. Small files wait for the disk rather than for a
+	// folderStart and serverStart are how many files are moved at once at first, and
+	// folderMost and serverMost at the most. Small files wait for the disk rather than for a
 	// core, and longer for a server.
 	folderStart, folderMost = 4, 16
-	bucketStart, bucketMost = 16, 64
+	serverStart, serverMost = 16, 64
 )
 
 // Registry is an open registry. Its methods may be called at the same time.
@@ -66,15 +67,16 @@ type Registry struct {
 
 // Options say how a registry is opened. The zero Options are fine.
 type Options struct {
-	Base string           // the folder that relative locations start from; the working directory when empty
-	Now  func() time.Time // the clock of timestamp pointers; time.Now when nil
-	S3   s3.Options       // of a registry in a bucket
-	Warn func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
+	Base  string           // the folder that relative locations start from; the working directory when empty
+	Now   func() time.Time // the clock of timestamp pointers; time.Now when nil
+	S3    s3.Options       // of a registry in a bucket
+	HTTPS https.Options    // of a registry that a web server shows
+	Warn  func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
 }
 
-// Open opens the registry at location: a bucket, s3://bucket, or a folder, as a path or a
-// file:// URL. The folder need not exist; the first push makes it. Another scheme is an
-// *UnsupportedError.
+// Open opens the registry at location: a bucket, s3://bucket; a folder, as a path or a
+// file:// URL, which need not exist, since the first push makes it; or, to read only, the
+// URL below which a web server shows either. Another scheme is an *UnsupportedError.
 func Open(ctx context.Context, location string, opts Options) (*Registry, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
@@ -86,6 +88,15 @@ func Open(ctx context.Context, location string, opts Options) (*Registry, error)
 		}
 		return r, nil
 	}
+	if isWeb(location) {
+		pace := transfer.NewPace(serverStart, serverMost, nil)
+		opts.HTTPS.Slow = pace.Slow
+		store, err := https.New(location, opts.HTTPS)
+		if err != nil {
+			return nil, fmt.Errorf("open registry: %w", err) // the location may hold a secret
+		}
+		return newRegistry(store, objects.Home{URL: store.String()}, pace, opts), nil
+	}
 	root, err := folderOf(location, opts.Base)
 	if err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
@@ -93,21 +104,22 @@ func Open(ctx context.Context, location string, opts Options) (*Registry, error)
 	return New(dir.New(root), root, opts)
 }
 
+// isWeb reports whether a location is to be read from a web server.
+func isWeb(location string) bool {
+	return strings.HasPrefix(location, "https://") || strings.HasPrefix(location, "http://")
+}
+
 func openBucket(ctx context.Context, bucket string, opts Options) (*Registry, error) {
 	if name, path, below := strings.Cut(bucket, "/"); below {
 		return nil, fmt.Errorf("a registry is a whole bucket: want s3://%s, without %s", name, path)
 	}
-	opts.S3.Warn = opts.Warn
+	pace := transfer.NewPace(serverStart, serverMost, nil)
+	opts.S3.Warn, opts.S3.Slow = opts.Warn, pace.Slow
 	store, err := s3.New(ctx, bucket, opts.S3)
 	if err != nil {
 		return nil, err
 	}
-	return NewBucket(store, bucket, opts), nil
-}
-
-// NewBucket returns the registry in the bucket that store is.
-func NewBucket(store blob.Conditional, bucket string, opts Options) *Registry {
-	return newRegistry(store, objects.Home{Bucket: bucket}, transfer.NewPace(bucketStart, bucketMost, nil), opts)
+	return newRegistry(store, objects.Home{Bucket: bucket}, pace, opts), nil
 }
 
 // folderOf returns the absolute path of a location.
@@ -172,6 +184,14 @@ func (r *Registry) Reach(ctx context.Context, name string) error {
 	var damage *DamageError
 	if err != nil && !errors.As(err, &damage) {
 		return fmt.Errorf("reach %s: %w", r, err)
+	}
+	return nil
+}
+
+// writable returns an error when the registry can only be read.
+func (r *Registry) writable() error {
+	if r.objects.Home.URL != "" {
+		return fmt.Errorf("%s can only be read; name the bucket or the folder that it shows: %w", r, errors.ErrUnsupported)
 	}
 	return nil
 }

@@ -11,8 +11,9 @@ import (
 
 // Home is where a registry is: what the physical keys of its objects start with.
 type Home struct {
-	Bucket string // "" for a folder
-	Root   string // slash-separated absolute path of the folder
+	Bucket string // "" for another one
+	URL    string // of what a web server shows; "" for another one
+	Root   string // slash-separated absolute path of a folder
 }
 
 // place is where bytes lie in a store.
@@ -23,8 +24,11 @@ type place struct {
 
 // String returns the URL of the registry.
 func (h Home) String() string {
-	if h.Bucket != "" {
+	switch {
+	case h.Bucket != "":
 		return "s3://" + h.Bucket
+	case h.URL != "":
+		return h.URL
 	}
 	return quilt.PhysicalKey{Path: h.Root}.String()
 }
@@ -45,7 +49,12 @@ func (h Home) inside(physical string) (place, error) {
 		return place{}, err
 	}
 	key, ok := k.Path, k.Bucket == h.Bucket
-	if h.Bucket == "" {
+	switch {
+	case h.URL != "":
+		// Which bucket a web server shows is not known. It is asked for nothing but what
+		// lies below its URL.
+		ok = k.Bucket != ""
+	case h.Bucket == "":
 		var below bool
 		key, below = strings.CutPrefix(k.Path, strings.TrimSuffix(h.Root, "/")+"/")
 		ok = ok && below

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/registry/transfer"
 )
@@ -65,7 +64,9 @@ func (s *Store) openAt(ctx context.Context, at place, offset, length int64) (io.
 	if at.version == "" {
 		return s.Blobs.Open(ctx, at.key, offset, length)
 	}
-	versions, ok := s.Blobs.(blob.Versioned)
+	versions, ok := s.Blobs.(interface {
+		OpenVersion(ctx context.Context, key, id string, offset, length int64) (io.ReadCloser, error)
+	})
 	if !ok {
 		return nil, fmt.Errorf("open %s: this store has no versions: %w", at.key, fs.ErrNotExist)
 	}
