@@ -80,6 +80,7 @@ type Store struct {
 	unsigned [accesses]atomic.Bool  // reads of this sort go unsigned
 	lost     [abilities]atomic.Bool // what the server was found not to do
 	probed   atomic.Bool            // conditional writes were tried out
+	compares atomic.Bool            // the server was seen to keep checksums
 }
 
 var (
@@ -307,6 +308,8 @@ type ability int
 const (
 	conditions ability = iota
 	checksums
+	resuming   // this and the next cost time only, and are not told
+	copiedSums // of parts that the server copies
 	abilities
 )
 
