@@ -193,6 +193,30 @@ func (s *Server) NewBucket(tb testing.TB, versioned bool) string {
 	return name
 }
 
+// NewLockedBucket makes a bucket with Object Lock, in which nothing can be removed for a
+// day, and returns its name.
+func (s *Server) NewLockedBucket(tb testing.TB) string {
+	tb.Helper()
+	name := fmt.Sprintf("%s-%d", s.prefix, s.buckets.Add(1))
+	_, err := s.client.CreateBucket(tb.Context(), &awss3.CreateBucketInput{Bucket: &name, ObjectLockEnabledForBucket: aws.Bool(true)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, err = s.client.PutObjectLockConfiguration(tb.Context(), &awss3.PutObjectLockConfigurationInput{
+		Bucket: &name,
+		ObjectLockConfiguration: &types.ObjectLockConfiguration{
+			ObjectLockEnabled: types.ObjectLockEnabledEnabled,
+			Rule: &types.ObjectLockRule{
+				DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeGovernance, Days: aws.Int32(1)},
+			},
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return name
+}
+
 // Publish lets everybody read a bucket.
 func (s *Server) Publish(tb testing.TB, bucket string) {
 	tb.Helper()

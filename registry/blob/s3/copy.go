@@ -46,9 +46,13 @@ func (s *Store) CopyFrom(ctx context.Context, key string, from quilt.PhysicalKey
 // request copies it. In parts it also says what it has copied, before that becomes a blob,
 // and the blob gets the checksum that one has which was sent.
 func (s *Store) copy(ctx context.Context, key string, from quilt.PhysicalKey, size int64, sum [sha256.Size]byte) (string, error) {
+	if err := s.authenticate(ctx); err != nil {
+		return "", err
+	}
 	var source *awss3.HeadObjectOutput
-	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		source, err = c.HeadObject(ctx, &awss3.HeadObjectInput{
+	// Not as write does: that another bucket is elsewhere says nothing of this one.
+	err := s.retry(ctx, func(ctx context.Context) (err error) {
+		source, err = s.clients.Load().signed.HeadObject(ctx, &awss3.HeadObjectInput{
 			Bucket: &from.Bucket, Key: &from.Path, VersionId: optional(from.Version), ChecksumMode: types.ChecksumModeEnabled, RequestPayer: s.payer,
 		})
 		return err

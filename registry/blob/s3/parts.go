@@ -81,12 +81,17 @@ func (u *upload) taken(err error) bool {
 
 func (s *Store) createUpload(ctx context.Context, key string, size int64) (*upload, error) {
 	var out *awss3.CreateMultipartUploadOutput
-	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		out, err = c.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{
-			Bucket: &s.bucket, Key: &key, ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
-			ServerSideEncryption: s.encrypt, SSEKMSKeyId: optional(s.opts.KMSKey), RequestPayer: s.payer,
+	input := &awss3.CreateMultipartUploadInput{
+		Bucket: &s.bucket, Key: &key, ServerSideEncryption: s.encrypt, SSEKMSKeyId: optional(s.opts.KMSKey), RequestPayer: s.payer,
+	}
+	err := s.withChecksums(func(with bool) error {
+		if input.ChecksumAlgorithm = ""; with {
+			input.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
+		}
+		return s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
+			out, err = c.CreateMultipartUpload(ctx, input)
+			return err
 		})
-		return err
 	})
 	if err != nil {
 		return nil, err
@@ -278,20 +283,22 @@ func (u *upload) sendPart(ctx context.Context, i int, data []byte, body blob.Bod
 	if err != nil {
 		return err
 	}
+	input := &awss3.UploadPartInput{
+		Bucket: &s.bucket, Key: &u.key, UploadId: &u.id, PartNumber: aws.Int32(int32(i + 1)),
+		ContentLength: aws.Int64(int64(len(data))), RequestPayer: s.payer,
+	}
+	input.ChecksumAlgorithm, input.ChecksumSHA256, input.ContentMD5 = checksumsOf(!s.lost[sumHeaders].Load(), sum, data)
 	var out *awss3.UploadPartOutput
 	err = s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		out, err = c.UploadPart(ctx, &awss3.UploadPartInput{
-			Bucket: &s.bucket, Key: &u.key, UploadId: &u.id, PartNumber: aws.Int32(int32(i + 1)),
-			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
-			ChecksumAlgorithm: types.ChecksumAlgorithmSha256, ChecksumSHA256: checksum(sum), RequestPayer: s.payer,
-		}, signedAs(sum))
+		input.Body = bytes.NewReader(data)
+		out, err = c.UploadPart(ctx, input, signedAs(sum))
 		return err
 	})
 	if err != nil {
 		return differs(err, known, sum, data)
 	}
 	s.compared(out.ChecksumSHA256)
-	u.parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: out.ETag, ChecksumSHA256: checksum(sum)}
+	u.parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: out.ETag, ChecksumSHA256: input.ChecksumSHA256}
 	return nil
 }
 

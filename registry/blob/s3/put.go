@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -77,14 +78,15 @@ func (s *Store) putWhole(ctx context.Context, key string, body blob.Body) (strin
 // putObject completes a request with a body and what all writes have, and makes it.
 func (s *Store) putObject(ctx context.Context, input *awss3.PutObjectInput, data []byte, sum [sha256.Size]byte) (string, error) {
 	input.ContentLength = aws.Int64(int64(len(data)))
-	input.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
-	input.ChecksumSHA256 = checksum(sum)
 	input.ServerSideEncryption, input.SSEKMSKeyId, input.RequestPayer = s.encrypt, optional(s.opts.KMSKey), s.payer
 	var out *awss3.PutObjectOutput
-	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		input.Body = bytes.NewReader(data)
-		out, err = c.PutObject(ctx, input, signedAs(sum))
-		return err
+	err := s.withChecksums(func(with bool) error {
+		input.ChecksumAlgorithm, input.ChecksumSHA256, input.ContentMD5 = checksumsOf(with, sum, data)
+		return s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
+			input.Body = bytes.NewReader(data)
+			out, err = c.PutObject(ctx, input, signedAs(sum))
+			return err
+		})
 	})
 	if err != nil {
 		return "", err
@@ -94,6 +96,28 @@ func (s *Store) putObject(ctx context.Context, input *awss3.PutObjectInput, data
 		s.lose(checksums)
 	}
 	return versionID(out.VersionId), nil
+}
+
+// withChecksums makes a request with the headers for checksums, and without where the
+// server says that it has not implemented what it was asked for, and then has.
+func (s *Store) withChecksums(request func(with bool) error) error {
+	with := !s.lost[sumHeaders].Load()
+	err := request(with)
+	if with && isStatus(err, http.StatusNotImplemented) && request(false) == nil {
+		s.lost[sumHeaders].Store(true)
+		return nil
+	}
+	return err
+}
+
+// checksumsOf returns what a write says of its bytes: their sha256 or, where the server
+// does not know of that, their MD5.
+func checksumsOf(with bool, sum [sha256.Size]byte, data []byte) (algorithm types.ChecksumAlgorithm, sha, old *string) {
+	if with {
+		return types.ChecksumAlgorithmSha256, checksum(sum), nil
+	}
+	digest := md5.Sum(data)
+	return "", nil, aws.String(base64.StdEncoding.EncodeToString(digest[:]))
 }
 
 // ReadTagged implements blob.Conditional.
