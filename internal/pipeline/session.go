@@ -27,7 +27,7 @@ import (
 
 // Options say how to build, as far as that does not change what is built.
 type Options struct {
-	Store      *disk.Store       // where blobs, trees and results are kept
+	Store      *disk.Store     // where blobs, trees and results are kept
 	Workers    int             // goroutines that a stage may keep busy
 	Observer   stages.Observer // nil observes nothing
 	Locked     bool            // never change the lock: what it lacks is a *DriftError
