@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +17,8 @@ import (
 	"github.com/sandwich-build/sandwich/internal/dirindex"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/cas/worktree"
@@ -65,6 +70,57 @@ func addFolder(ctx context.Context, s *disk.Store, dir string) (ui.Answer, error
 	}
 	// Only now: what the index knows is not looked at again, so it must be durable.
 	return newAddAnswer(dir, tree, taken), index.Save()
+}
+
+// knowSums fills in the sums of small files of a folder, as a push wants them, from what
+// the cache remembers of it; only files that have changed since are read.
+func (a *app) knowSums(ctx context.Context, dir string, files []registry.File) error {
+	cache, err := a.cacheDir("")
+	if err != nil {
+		return nil // nothing is remembered; the push reads every file
+	}
+	index, err := dirindex.Open(disk.FolderFile(cache, dir), dir)
+	if err != nil {
+		return err
+	}
+	dirs, err := dirindex.List(ctx, dir, nil)
+	if err != nil {
+		return err
+	}
+	known, err := index.Learn(ctx, dirs, nil, sumOfSmall)
+	if err != nil {
+		return err
+	}
+	sums := map[string]dirindex.Sum{}
+	for i, d := range dirs {
+		for j, f := range d.Files {
+			sums[path.Join(d.Path, f.Name)] = known[i].Sums[j]
+		}
+		if known[i].Note != nil {
+			index.KeepSame(d)
+		} else {
+			index.Keep(d, known[i].Sums, nil)
+		}
+	}
+	for i, f := range files {
+		files[i].SHA256 = sums[f.Key]
+	}
+	_ = index.Save() // what cannot be kept is read again
+	return nil
+}
+
+// sumOfSmall leaves out what is hashed in chunks, of which one sum says nothing.
+func sumOfSmall(_ context.Context, f *os.File) (dirindex.Sum, int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return dirindex.Sum{}, 0, err
+	}
+	if _, whole := quilt.ChunkedFromSHA256(dirindex.Sum{}, info.Size()); !whole {
+		return dirindex.Sum{}, info.Size(), nil
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return dirindex.Sum(h.Sum(nil)), n, err
 }
 
 // addedFolder names the action of adding a folder.
