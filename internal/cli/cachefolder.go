@@ -17,7 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/dirindex"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
-	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
@@ -74,7 +74,7 @@ func addFolder(ctx context.Context, s *disk.Store, dir string) (ui.Answer, error
 
 // knowSums fills in the sums of small files of a folder, as a push wants them, from what
 // the cache remembers of it; only files that have changed since are read.
-func (a *app) knowSums(ctx context.Context, dir string, files []registry.File) error {
+func (a *app) knowSums(ctx context.Context, dir string, files []objects.File) error {
 	cache, err := a.cacheDir("")
 	if err != nil {
 		return nil // nothing is remembered; the push reads every file

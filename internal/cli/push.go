@@ -10,6 +10,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -57,16 +58,16 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	if err != nil {
 		return nil, err
 	}
-	opts := registry.PushOptions{Progress: a.transferred("push")}
+	opts := registry.PushOptions{Progress: a.moved("push")}
 	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
 		return nil, err
 	}
-	folder, err := registry.OpenFolder(ctx, dir)
+	files, err := folder.Open(ctx, dir)
 	if err != nil {
 		return nil, usagef("push NAME DIR takes a folder of files", "push %s: %v", name, err)
 	}
-	defer func() { err = errors.Join(err, folder.Close()) }()
-	rev.Files = folder.Files()
+	defer func() { err = errors.Join(err, files.Close()) }()
+	rev.Files = files.Files()
 	if err := a.knowSums(ctx, dir, rev.Files); err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}

@@ -59,6 +59,8 @@ type Options struct {
 	KMSKey        string // the key of aws:kms; the account's when empty
 	RequesterPays bool   // the requests are on the account of who makes them
 	Attempts      int    // tries of one request; 0 for the default
+	// Slow is told that the server asked for less, or did not answer in time.
+	Slow func()
 	// Warn is told, once each, what the server can not do and what is lost by that.
 	Warn func(message string)
 }
