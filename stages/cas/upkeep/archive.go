@@ -107,9 +107,16 @@ func resultsOf(ctx context.Context, s *cas.Disk, actions []cas.Digest) ([]cas.Ca
 		if err != nil {
 			return nil, err
 		}
-		if whole {
-			results = append(results, r)
+		if !whole {
+			continue
 		}
+		if whole, err = complete(ctx, s, r.Result.Items); err != nil {
+			return nil, err
+		}
+		if !whole {
+			r.Result.Items = cas.TreeID{}
+		}
+		results = append(results, r)
 	}
 	if len(results) == 0 {
 		return nil, ErrNothing
