@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 var scope = Scope{Kind: "kind", Version: 1, Environment: "env"}
@@ -472,7 +473,7 @@ func FuzzRows(f *testing.F) {
 
 // BenchmarkWarm goes through items that are all known, on a disk.
 func BenchmarkWarm(b *testing.B) {
-	store, err := cas.OpenDisk(b.TempDir())
+	store, err := disk.Open(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}

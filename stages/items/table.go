@@ -113,13 +113,16 @@ func (w *writer) chunksSoFar(ctx context.Context) ([]cas.TreeID, error) {
 
 // table reads a table from its begin to its end.
 type table struct {
-	store   cas.Store
-	chunks  []cas.TreeID // those that are not behind us, the one in rows included
-	rows    []row        // what is left of the first of chunks
-	read    bool         // rows is of the first of chunks
-	checked bool         // lost is about rows
-	lost    map[cas.Digest]bool
+	store  cas.Store
+	chunks []cas.TreeID // those that are not behind us
+	ahead  [][]row      // the rows of the first of them; one that cannot be read has none
+	lost   map[cas.Digest]bool
+	known  bool // lost is about ahead
 }
+
+// readAhead is how many chunks are read at once: a store finds many blobs faster when it
+// is asked for all of them.
+const readAhead = 16
 
 // openTable finds a set's table in a book; ok is false when it has none.
 func openTable(ctx context.Context, book cas.Tree, store cas.Store, folder string) (_ *table, ok bool) {
@@ -146,59 +149,66 @@ func (t *table) rest() []cas.TreeID { return t.chunks }
 // that cannot be read has no rows.
 func (t *table) find(ctx context.Context, name string, key [sha256.Size]byte) (_ row, ok bool, err error) {
 	for {
-		if len(t.rows) == 0 {
-			if !t.advance(ctx) {
-				return row{}, false, context.Cause(ctx)
-			}
+		rows, err := t.rows(ctx)
+		if err != nil || len(rows) == 0 || rows[0].name > name {
+			return row{}, false, err
+		}
+		if rows[0].name == name && rows[0].key == key {
+			ok, err := t.whole(ctx, rows[0])
+			return rows[0], ok, err
+		}
+		t.ahead[0] = rows[1:] // a snapshot may have the name once more, in its older part
+	}
+}
+
+// rows returns what is left of the first chunk that has rows left; nothing at the end.
+func (t *table) rows(ctx context.Context) ([]row, error) {
+	for {
+		if len(t.ahead) > 0 && len(t.ahead[0]) > 0 {
+			return t.ahead[0], nil
+		}
+		if len(t.ahead) > 0 {
+			t.ahead, t.chunks = t.ahead[1:], t.chunks[1:]
 			continue
 		}
-		r := t.rows[0]
-		if r.name > name {
-			return row{}, false, nil
-		}
-		if r.name == name && r.key == key {
-			whole, err := t.whole(ctx, r)
-			return r, whole, err
-		}
-		t.rows = t.rows[1:] // a snapshot may have the name once more, in its older part
-	}
-}
-
-// advance makes the next chunk that can be read the first one; false when there is none.
-func (t *table) advance(ctx context.Context) bool {
-	for ctx.Err() == nil {
-		if t.read {
-			t.chunks, t.read = t.chunks[1:], false
-		}
 		if len(t.chunks) == 0 {
-			return false
+			return nil, nil
 		}
-		rows, err := readChunk(ctx, cas.NewTree(t.store, t.chunks[0]))
-		t.rows, t.read, t.checked = rows, true, false
-		if err == nil && len(rows) > 0 {
-			return true
+		for _, id := range t.chunks[:min(readAhead, len(t.chunks))] {
+			rows, err := readChunk(ctx, cas.NewTree(t.store, id))
+			if cause := context.Cause(ctx); cause != nil {
+				return nil, cause
+			}
+			if err != nil {
+				rows = nil
+			}
+			t.ahead = append(t.ahead, rows)
 		}
-		t.rows = nil
+		t.known = false
 	}
-	return false
 }
 
-// whole reports whether the blobs of a row are in the store. That is found out for a
-// chunk at once.
+// whole reports whether the blobs of a row are in the store. That is found out for all
+// that was read ahead at once.
 func (t *table) whole(ctx context.Context, r row) (bool, error) {
-	if !t.checked {
+	if !t.known {
 		var all []cas.Digest
-		for _, r := range t.rows {
-			all = append(all, r.outcome.Blobs...)
+		for _, rows := range t.ahead {
+			for _, r := range rows {
+				all = append(all, r.outcome.Blobs...)
+			}
 		}
 		missing, err := t.store.Missing(ctx, all)
 		if err != nil {
 			return false, err
 		}
-		t.checked, t.lost = true, make(map[cas.Digest]bool, len(missing))
+		t.known, t.lost = true, make(map[cas.Digest]bool, len(missing))
 		for _, d := range missing {
 			t.lost[d] = true
 		}
+	}
+	if len(t.lost) == 0 {
+		return true, nil
 	}
 	for _, d := range r.outcome.Blobs {
 		if t.lost[d] {

@@ -105,7 +105,7 @@ func (r *Report) results(ctx context.Context, s *disk.Store) error {
 }
 
 // unfinished tells whether a result promises no output.
-func unfinished(c cas.CachedResult) bool { return !c.Damaged && c.Result.Tree.IsZero() }
+func unfinished(c disk.CachedResult) bool { return !c.Damaged && c.Result.Tree.IsZero() }
 
 // complete tells whether the store has all of a tree. It never has the zero tree.
 func complete(ctx context.Context, s cas.Store, id cas.TreeID) (bool, error) {
