@@ -30,10 +30,10 @@ func (f files) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (cas.Tree, e
 	return b.Commit(ctx)
 }
 
-// numbered returns n files.
-func numbered(n int) files {
+// hundred returns a hundred files, 000 to 099.
+func hundred() files {
 	f := files{}
-	for i := range n {
+	for i := range 100 {
 		f[fmt.Sprintf("%03d", i)] = fmt.Sprint(i)
 	}
 	return f
@@ -118,7 +118,7 @@ func (c *counter) take() int { return int(c.n.Swap(0)) }
 func TestItemsAreDoneOnce(t *testing.T) {
 	var did counter
 	k := louder{before: did.count}
-	in := numbered(100)
+	in := hundred()
 	changed := maps.Clone(in)
 	changed["050"], changed["new"] = "other", "new"
 	delete(changed, "070")
@@ -188,7 +188,7 @@ func TestInterruptedItemsGoOn(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var did counter
-			e, in := newEngine(), numbered(100)
+			e, in := newEngine(), hundred()
 			if _, err := e.Build(t.Context(), loud(t, "p", louder{before: did.stopAfter(40)}, in)); !errors.Is(err, errStopped) {
 				t.Fatalf("the error is %v", err)
 			}
@@ -215,7 +215,7 @@ func TestInterruptedItemsGoOn(t *testing.T) {
 // stays.
 func TestForcedAndInterrupted(t *testing.T) {
 	var did counter
-	e, in := newEngine(), numbered(100)
+	e, in := newEngine(), hundred()
 	build(t, e, loud(t, "p", louder{before: did.count}, in))
 	did.take()
 	e.Force = map[string]bool{"loud": true}
@@ -255,7 +255,7 @@ func TestKilledItemsGoOn(t *testing.T) {
 		var did counter
 		var died atomic.Bool
 		memory := cas.NewMemory()
-		in := numbered(100)
+		in := hundred()
 		e := newEngine()
 		e.Store, e.Cache = memory, dead{memory, &died}
 		_, err := e.Build(t.Context(), loud(t, "p", louder{before: func(name string) error {

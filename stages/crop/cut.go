@@ -30,18 +30,18 @@ type result struct {
 
 // cutter makes the crops of one run.
 //
-// A photo is two items, since a manifest's rules are about pixels, and how many a photo
-// has is known only to who has looked into it. The header is an item whose key is the
-// photo. From the header follows which pixels are cut and what becomes of them; the
-// crops of a photo are an item whose key is that. So a rule that is changed decodes those
-// photos again of which it wants other crops, and no others.
+// A manifest's rules are about pixels, and how many a photo has is known only to who has
+// looked into it. So the header is an item, whose key is the photo. From the header
+// follows which pixels are cut and what becomes of them, and each crop is an item whose
+// key is that. So a rule that is changed decodes those photos of which it wants crops that
+// were never made, and no others.
 type cutter struct {
 	*Kind
 	task    *stages.Task
 	plan    *plan
 	budget  *photo.Budget
 	headers *items.Set
-	photos  *items.Set
+	crops   *items.Set
 	read    int64 // photos whose bytes were read
 }
 
@@ -52,11 +52,11 @@ type pixelParams struct {
 	Limits  photo.Limits
 }
 
-// cutKey decides the crops of a photo.
-type cutKey struct {
+// cropKey decides a crop.
+type cropKey struct {
 	Photo string // its digest
 	Turn  photo.Orientation
-	Cuts  []cut
+	Cut   cut
 }
 
 // seen is what is kept of a header.
@@ -76,7 +76,7 @@ func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, e
 	if c.headers, err = t.Items(ctx, "headers", k.limits); err != nil {
 		return nil, err
 	}
-	if c.photos, err = t.Items(ctx, "photos", pixelParams{filterName, quality, k.limits}); err != nil {
+	if c.crops, err = t.Items(ctx, "crops", pixelParams{filterName, quality, k.limits}); err != nil {
 		return nil, err
 	}
 	results := make([]result, len(p.photos))
@@ -128,14 +128,15 @@ type job struct {
 
 	// What there is to decode; file is nil when there is nothing.
 	file    *photo.File
-	item    *items.Item
 	release func() // gives the memory back
 }
 
 // region is what a box becomes.
 type region struct {
-	box *openimages.SelectedBox
-	cut cut
+	box     *openimages.SelectedBox
+	cut     cut
+	item    *items.Item
+	outcome items.Outcome // the crop, or why the photo is quarantined
 }
 
 // prepare works out what to cut from a photo. Unless that is known already, or nothing,
@@ -161,18 +162,12 @@ func (c *cutter) prepare(ctx context.Context, planned *plannedPhoto) (_ *job, er
 		j.result = result{quarantined: fmt.Sprintf("too much memory to crop: %dx%d", h.Width, h.Height)}
 		return j, nil
 	}
-	if len(j.boxes) == 0 {
-		return j, nil
-	}
-	key := cutKey{Photo: planned.digest.Hex(), Turn: j.frame.turn}
-	for _, r := range j.boxes {
-		key.Cuts = append(key.Cuts, r.cut)
-	}
-	if j.item, err = c.photos.Begin(ctx, string(planned.id), key); err != nil {
+	known, err := c.known(ctx, j)
+	if err != nil {
 		return nil, err
 	}
-	if o, ok := j.item.Known(); ok {
-		return j, c.finish(j, o)
+	if known {
+		return j, c.finish(j)
 	}
 	if j.file == nil {
 		if err := c.open(ctx, j); err != nil {
@@ -186,6 +181,23 @@ func (c *cutter) prepare(ctx context.Context, planned *plannedPhoto) (_ *job, er
 	first := j.release
 	j.release, keep = func() { rest(); first() }, true
 	return j, nil
+}
+
+// known begins the crops of a job, and reports whether all are known.
+func (c *cutter) known(ctx context.Context, j *job) (all bool, err error) {
+	all = true
+	for i := range j.boxes {
+		r := &j.boxes[i]
+		// The separator sorts before whatever an id may have.
+		name := string(j.planned.id) + "\x00" + string(r.box.ID)
+		if r.item, err = c.crops.Begin(ctx, name, cropKey{j.planned.digest.Hex(), j.frame.turn, r.cut}); err != nil {
+			return false, err
+		}
+		var ok bool
+		r.outcome, ok = r.item.Known()
+		all = all && ok
+	}
+	return all, nil
 }
 
 // header returns the header of a job's photo, or says in the result why it is
@@ -257,59 +269,59 @@ func (c *cutter) cuts(j *job, format photo.Format) (memory int64) {
 			rect = square(rect, measured)
 		}
 		cut := c.newCut(j.frame.onStored(rect))
-		j.boxes = append(j.boxes, region{box, cut})
+		j.boxes = append(j.boxes, region{box: box, cut: cut})
 		memory = max(memory, cut.memory(format, j.frame.turn))
 	}
 	return memory
 }
 
-// cut decodes a photo once and makes all of its crops.
+// cut decodes a photo once and makes those of its crops that are not known.
 func (c *cutter) cut(ctx context.Context, j *job) error {
-	var o items.Outcome
 	img, err := j.file.Decode(ctx)
-	if rejection, ok := errors.AsType[*photo.RejectedError](err); ok {
-		o.Data = []byte(rejection.Reason)
-	} else if err != nil {
-		return err
-	} else if o.Blobs, err = c.encodeAll(ctx, j, img); err != nil {
+	rejection, rejected := errors.AsType[*photo.RejectedError](err)
+	if err != nil && !rejected {
 		return err
 	}
-	if err := j.item.Done(ctx, o); err != nil {
-		return err
+	for i := range j.boxes {
+		r := &j.boxes[i]
+		if _, known := r.item.Known(); known {
+			continue
+		}
+		if rejected {
+			r.outcome.Data = []byte(rejection.Reason)
+		} else if r.outcome.Blobs, err = c.encode(ctx, r, img, j.frame.turn); err != nil {
+			return err
+		}
+		if err := r.item.Done(ctx, r.outcome); err != nil {
+			return err
+		}
 	}
-	return c.finish(j, o)
+	return c.finish(j)
 }
 
-// encodeAll stores the pictures of a job's regions.
-func (c *cutter) encodeAll(ctx context.Context, j *job, img image.Image) ([]cas.Digest, error) {
-	blobs := make([]cas.Digest, 0, len(j.boxes))
-	for _, r := range j.boxes {
-		if err := context.Cause(ctx); err != nil {
-			return nil, err
-		}
-		data, err := encode(r.cut.picture(img, j.frame.turn))
-		if err != nil {
-			return nil, fmt.Errorf("encode box %s: %w", r.box.ID, err)
-		}
-		d, err := c.task.Store().Put(ctx, bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		blobs = append(blobs, d)
+// encode stores the picture of a region.
+func (c *cutter) encode(ctx context.Context, r *region, img image.Image, turn photo.Orientation) ([]cas.Digest, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
 	}
-	return blobs, nil
+	data, err := encode(r.cut.picture(img, turn))
+	if err != nil {
+		return nil, fmt.Errorf("encode box %s: %w", r.box.ID, err)
+	}
+	d, err := c.task.Store().Put(ctx, bytes.NewReader(data))
+	return []cas.Digest{d}, err
 }
 
-// finish makes the result of what the crops of a photo came to: a picture for each
-// region, or the reason why it is quarantined.
-func (c *cutter) finish(j *job, o items.Outcome) error {
-	if len(o.Data) > 0 {
-		j.result = result{quarantined: string(o.Data)}
-		return nil
-	}
-	for i, r := range j.boxes {
+// finish makes the result of what the crops of a photo came to.
+func (c *cutter) finish(j *job) error {
+	for i := range j.boxes {
+		r := &j.boxes[i]
+		if len(r.outcome.Data) > 0 {
+			j.result = result{quarantined: string(r.outcome.Data)}
+			return nil
+		}
 		crop := newCrop(c.plan, j.planned, r, &j.frame)
-		if err := c.task.Out().Add(crop.Path, o.Blobs[i]); err != nil {
+		if err := c.task.Out().Add(crop.Path, r.outcome.Blobs[0]); err != nil {
 			return err
 		}
 		j.result.crops = append(j.result.crops, crop)
@@ -317,7 +329,7 @@ func (c *cutter) finish(j *job, o items.Outcome) error {
 	return nil
 }
 
-func newCrop(p *plan, planned *plannedPhoto, r region, f *frame) cropfile.Crop {
+func newCrop(p *plan, planned *plannedPhoto, r *region, f *frame) cropfile.Crop {
 	at, size := f.onUpright(r.cut.Region), f.upright()
 	name := fmt.Sprintf("%s_%s.jpg", planned.id, r.box.ID)
 	return cropfile.Crop{

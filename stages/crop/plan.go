@@ -12,7 +12,7 @@ import (
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
-// plan is what is to be cut, photo by photo in the order of their ids.
+// plan is what is to be cut, photo by photo and box by box, in the order of their ids.
 type plan struct {
 	photos  []plannedPhoto
 	folders map[string]string // label -> its folder
@@ -73,6 +73,9 @@ func readPlan(ctx context.Context, t *stages.Task) (*plan, error) {
 		}
 	}
 	slices.SortFunc(p.photos, func(a, b plannedPhoto) int { return cmp.Compare(a.id, b.id) })
+	for i := range p.photos {
+		slices.SortFunc(p.photos[i].boxes, func(a, b openimages.SelectedBox) int { return cmp.Compare(a.ID, b.ID) })
+	}
 	var err error
 	p.folders, err = folders(labels)
 	return p, err
