@@ -3,6 +3,7 @@ package pin
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,13 +30,22 @@ type Journal struct {
 	path string
 	mu   sync.Mutex // guards what follows
 	file *os.File
-	seen map[key]fact
+	seen map[keySum]fact
 }
 
 // key is what was asked: a URL, and the content that was wanted there.
 type key struct {
 	URL string
 	MD5 string // base64; empty when any content was wanted
+}
+
+// keySum stands for a key: millions of URLs would fill the memory. With as many, it is less
+// likely that any two have one sum than that a disk reads them wrongly.
+type keySum [16]byte
+
+func (k key) sum() keySum {
+	sum := sha256.Sum256([]byte(k.URL + "\x00" + k.MD5))
+	return keySum(sum[:len(keySum{})])
 }
 
 // fact is the answer: bytes, or the reason why there are none.
@@ -80,15 +90,15 @@ func OpenJournal(path string) (*Journal, error) {
 
 // readJournal returns the facts in r, of which later ones win, and whether it ends with
 // a whole line.
-func readJournal(r io.Reader) (seen map[key]fact, whole bool, err error) {
-	seen = make(map[key]fact)
+func readJournal(r io.Reader) (seen map[keySum]fact, whole bool, err error) {
+	seen = make(map[keySum]fact)
 	in := bufio.NewReader(r)
 	for whole = true; ; {
 		text, err := in.ReadBytes('\n')
 		if len(text) > 0 {
 			whole = bytes.HasSuffix(text, []byte("\n"))
 			if k, f, ok := parseLine(text); ok {
-				seen[k] = f
+				seen[k.sum()] = f
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -119,7 +129,7 @@ func (j *Journal) find(k key) (fact, bool) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	f, ok := j.seen[k]
+	f, ok := j.seen[k.sum()]
 	return f, ok
 }
 
@@ -140,7 +150,7 @@ func (j *Journal) add(k key, f fact) error {
 	if _, err := j.file.Write(append(text, '\n')); err != nil {
 		return fmt.Errorf("journal %s: %w", k.URL, err)
 	}
-	j.seen[k] = f
+	j.seen[k.sum()] = f
 	return nil
 }
 
