@@ -29,7 +29,7 @@ import (
 type Journal struct {
 	path string
 	mu   sync.Mutex // guards what follows
-	file *os.File
+	file *os.File   // nil until there is something in it
 	seen map[keySum]fact
 }
 
@@ -63,18 +63,17 @@ type line struct {
 	Dead   string `json:"dead,omitempty"`
 }
 
-// OpenJournal opens the journal at path and reads what it holds. The file is created if
-// need be, with the folders above it. On a disk that may only be read it is nil: what was
-// pinned before can be built there, and nothing new can be.
+// OpenJournal opens the journal at path, if there is one, and reads what it holds. The
+// first fact creates the file, with the folders above it. On a disk that may only be read
+// the journal is nil: what was pinned before can be built there, and nothing new can be.
 func OpenJournal(path string) (*Journal, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, syscall.EROFS) {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
-	if errors.Is(err, syscall.EROFS) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &Journal{path: path, seen: make(map[keySum]fact)}, nil
+	case errors.Is(err, syscall.EROFS):
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	seen, whole, err := readJournal(f)
@@ -147,11 +146,25 @@ func (j *Journal) add(k key, f fact) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.file == nil {
+		if err := j.create(); err != nil {
+			return fmt.Errorf("journal %s: %w", k.URL, err)
+		}
+	}
 	if _, err := j.file.Write(append(text, '\n')); err != nil {
 		return fmt.Errorf("journal %s: %w", k.URL, err)
 	}
 	j.seen[k.sum()] = f
 	return nil
+}
+
+func (j *Journal) create() error {
+	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	j.file = f
+	return err
 }
 
 // Close closes the file and keeps it for the next run.
@@ -161,6 +174,9 @@ func (j *Journal) Close() error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.file == nil {
+		return nil
+	}
 	return j.file.Close()
 }
 

@@ -83,12 +83,9 @@ func (l *Locked) Pin(ctx context.Context, t *stages.Task, selection cas.Tree) (c
 	if err != nil {
 		return cas.Tree{}, err
 	}
-	var changes []lock.Change
-	for c, err := range lock.DriftPhotos(l.Have, s.ids(ctx), l.Places) {
-		if err != nil {
-			return cas.Tree{}, fmt.Errorf("pin photos: %w", err)
-		}
-		changes = append(changes, c)
+	changes, err := drift(ctx, s, l.Places, l.Have)
+	if err != nil {
+		return cas.Tree{}, err
 	}
 	if len(changes) > 0 {
 		return cas.Tree{}, &DriftError{Changes: changes}

@@ -47,6 +47,9 @@ func decodeFile(path string, f *os.File) (*File, error) {
 // Text reads the file's bytes, which are those of Encode.
 func (f *File) Text() io.Reader { return io.NewSectionReader(f.file, 0, f.size) }
 
+// Stat describes the file.
+func (f *File) Stat() (fs.FileInfo, error) { return f.file.Stat() }
+
 // Close closes the file. Its photos cannot be read any more.
 func (f *File) Close() error { return f.file.Close() }
 
