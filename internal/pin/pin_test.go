@@ -6,18 +6,21 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/mirrortest"
@@ -559,7 +562,10 @@ func TestPhotosOfSubsets(t *testing.T) {
 func TestPhotosAreLeft(t *testing.T) {
 	w := newWorld(t, 60)
 	r := w.resolver(t)
-	for range r.Photos(t.Context(), sequence(w.images), allPlaces, nil, nil) {
+	for _, err := range r.Photos(t.Context(), sequence(w.images), allPlaces, nil, nil) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if n := w.Total(); n == 60 {
@@ -592,4 +598,70 @@ func TestBoundsAndNoLeaks(t *testing.T) {
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines before, %d after", before, after)
 	}
+}
+
+// BenchmarkLocked makes the pins of a million photos from a lock, and tells how much heap is
+// in use meanwhile.
+func BenchmarkLocked(b *testing.B) {
+	const photos = 1_000_000
+	store, err := disk.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	text, in := io.Pipe()
+	go func() {
+		_ = in.CloseWithError(openimages.WriteImages(in, func(yield func(openimages.Image) bool) {
+			for i := range photos {
+				id := openimages.ImageID(fmt.Sprintf("%016x", i))
+				if !yield(openimages.Image{ImageID: id, Subset: "train", OriginalURL: "https://farm1.staticflickr.com/1/" + string(id) + "_o.jpg"}) {
+					return
+				}
+			}
+		}))
+	}()
+	selection := cas.NewBuilder(store)
+	if err := selection.Put(b.Context(), openimages.SelectedImagesFile, text); err != nil {
+		b.Fatal(err)
+	}
+	tree, err := selection.Commit(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(b.TempDir(), lock.FileName)
+	if _, err := lock.Write(path, &lock.Lock{Photos: func(yield func(lock.Photo, error) bool) {
+		for i := range photos {
+			digest := digest.FromString(strconv.Itoa(i))
+			if !yield(lock.Photo{ID: fmt.Sprintf("%016x", i), Place: "original", Digest: digest, Size: 300_000}, nil) {
+				return
+			}
+		}
+	}}); err != nil {
+		b.Fatal(err)
+	}
+	file, err := lock.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	var heap uint64
+	have := func(yield func(lock.Photo, error) bool) {
+		n := 0
+		for p, err := range file.Photos {
+			if n++; n%100_000 == 0 {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				heap = max(heap, m.HeapInuse)
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+	for b.Loop() {
+		pinner := &pin.Locked{Places: []string{"original"}, Have: have}
+		if _, err := stages.RunPinner(b.Context(), store, pinner, tree, 1, stages.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(heap)/1e6, "MB-heap")
 }

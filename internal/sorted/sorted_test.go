@@ -105,7 +105,10 @@ func TestErrorsEnd(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for range sorted.Join(sequence([]string{"1", "2"}, nil), sequence([]string{"3"}, nil), itself, itself) {
+	for _, err := range sorted.Join(sequence([]string{"1", "2"}, nil), sequence([]string{"3"}, nil), itself, itself) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // must not go on
 	}
 }

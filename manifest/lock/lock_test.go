@@ -130,7 +130,10 @@ func TestPhotosAreReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range l.Photos.All() {
+	for _, err := range l.Photos.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		break
 	}
 	for range 2 {
