@@ -20,9 +20,9 @@ const module = "github.com/sandwich-build/sandwich/"
 // it imports. A package may only import what stands below it.
 var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
-	{"internal/cli", "internal/fetch internal/gitcode internal/model internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/quilt stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/select stages/train"},
+	{"internal/cli", "internal/fetch internal/gitcode internal/model internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/quilt stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"internal/synthetic/writemirror", "internal/synthetic"},
-	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/memo internal/openimages internal/pin internal/pinfile manifest manifest/lock registry registry/quilt stages stages/cas stages/cas/disk stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
+	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/memo internal/neural internal/openimages internal/pin internal/pinfile manifest manifest/lock registry registry/quilt stages stages/cas stages/cas/disk stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
 	{"internal/synthetic", "internal/dice internal/drawing"},
 	{"internal/drawing", "internal/dice"},
 	{"internal/packagediff", "internal/openimages internal/pinfile registry/quilt"},
@@ -31,19 +31,18 @@ var layers = []struct{ name, imports string }{
 	{"registry", "registry/blob registry/blob/dir registry/blob/https registry/blob/s3 registry/quilt"},
 	{"stages/crop", "internal/cropfile internal/openimages internal/photo internal/pinfile internal/table manifest stages stages/cas"},
 	{"stages/download", "internal/fetch internal/pinfile internal/table stages stages/cas"},
-	{"stages/evaluate", "internal/cropfile internal/model internal/photo internal/table stages"},
+	{"stages/evaluate", "internal/cropfile internal/model internal/neural internal/photo internal/table stages"},
 	{"stages/metadata", "stages stages/cas"},
 	{"stages/pack", "internal/cropfile internal/openimages internal/pinfile internal/table stages stages/cas"},
 	{"stages/select", "internal/openimages manifest stages stages/cas"},
 	{"stages/split", "internal/cropfile internal/openimages internal/table manifest stages"},
 	{"stages/stagetest", "stages stages/cas"},
-	{"stages/train/exact", ""},
-	{"stages/train/exact/generate", ""},
-	{"stages/train", "internal/cropfile internal/model internal/photo internal/random internal/table manifest stages stages/cas"},
+	{"stages/train", "internal/cropfile internal/model internal/neural internal/photo internal/random internal/table manifest stages stages/cas"},
 	{"bench/engine", "stages/cas stages/cas/disk"},
 	{"internal/cropfile", "internal/openimages internal/table"},
 	{"internal/dice", "internal/random"},
 	{"internal/gitcode", "stages/cas"},
+	{"internal/neural", "internal/model internal/random manifest stages/train/exact"},
 	{"internal/model", "internal/random manifest"},
 	{"internal/pinfile", "internal/openimages internal/table stages/cas"},
 	{"registry/blob/blobtest", "registry/blob"},
@@ -75,6 +74,8 @@ var layers = []struct{ name, imports string }{
 	{"registry/blob/retry", ""},
 	{"registry/quilt", ""},
 	{"stages/cas", ""},
+	{"stages/train/exact", ""},
+	{"stages/train/exact/generate", ""},
 }
 
 func TestImportsPointDown(t *testing.T) {

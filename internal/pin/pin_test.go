@@ -561,7 +561,13 @@ func TestPhotosOfSubsets(t *testing.T) {
 // TestPhotosAreLeft stops while photos are asked for: the others are not.
 func TestPhotosAreLeft(t *testing.T) {
 	w := newWorld(t, 60)
+	byID := func(a, b openimages.Image) int { return strings.Compare(string(a.ImageID), string(b.ImageID)) }
+	slices.SortFunc(w.images, byID)
+	for i := range w.images[1:] {
+		w.Break(w.url(1+i, pinfile.Original), mirrortest.Hang())
+	}
 	r := w.resolver(t)
+	r.Client = w.client(t, fetch.Options{Total: 4})
 	for _, err := range r.Photos(t.Context(), sequence(w.images), allPlaces, nil, nil) {
 		if err != nil {
 			t.Error(err)
