@@ -10,6 +10,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -56,16 +57,16 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	if err != nil {
 		return nil, err
 	}
-	opts := registry.PushOptions{Progress: a.transferred("push")}
+	opts := registry.PushOptions{Progress: a.moved("push")}
 	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
 		return nil, err
 	}
-	folder, err := registry.OpenFolder(ctx, dir)
+	files, err := folder.Open(ctx, dir)
 	if err != nil {
 		return nil, usagef("push NAME DIR takes a folder of files", "push %s: %v", name, err)
 	}
-	defer func() { err = errors.Join(err, folder.Close()) }()
-	rev.Files = folder.Files()
+	defer func() { err = errors.Join(err, files.Close()) }()
+	rev.Files = files.Files()
 	top, created, err := r.Push(ctx, name, rev, opts)
 	if err != nil {
 		return nil, &registryError{err}
