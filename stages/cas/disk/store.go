@@ -33,6 +33,7 @@ import (
 //	damaged/…           blobs that did not match their name, kept for a look
 //	tmp/…               writes under way
 //	folders/ab/cdef…    what a folder of the user's held when it was last read
+//	roots/ab/cdef…      locks and installed packages that need something here
 //	in-use.lock         shared by all who have the store open; alone for gc
 //
 // Several processes may use one folder at the same time.
