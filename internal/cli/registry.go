@@ -150,7 +150,7 @@ func isFolder(arg string) bool {
 func (a *app) moved(verb string) func(transfer.State) {
 	return func(at transfer.State) {
 		a.view.Observe(stages.Progress{
-			Stage: verb, Done: at.Bytes, Total: at.AllBytes, Unit: ui.UnitBytes, Files: at.Files, AllFiles: at.AllFiles,
+			Stage: verb, Done: at.Bytes, Total: at.AllBytes, Unit: ui.UnitBytes, Files: at.Files, AllFiles: at.AllFiles, There: at.There,
 		})
 	}
 }

@@ -176,7 +176,7 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 	top, created, err := reg.Push(ctx, s.Manifest.Name, rev, registry.PushOptions{
 		Progress: func(at transfer.State) {
 			s.options.Observer.Observe(stages.Progress{
-				Stage: pushStage, Done: at.Bytes, Total: at.AllBytes, Unit: "bytes", Files: at.Files, AllFiles: at.AllFiles,
+				Stage: pushStage, Done: at.Bytes, Total: at.AllBytes, Unit: "bytes", Files: at.Files, AllFiles: at.AllFiles, There: at.There,
 			})
 		},
 	})

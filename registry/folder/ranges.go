@@ -87,7 +87,7 @@ func (i *install) fetchChunks(ctx context.Context, l *largeFetch) error {
 	for n := range l.sums {
 		switch {
 		case l.sums[n] != [sha256.Size]byte{}:
-			l.count.Add(l.size(n))
+			l.count.Have(l.size(n))
 		case i.pace.TryAcquire():
 			group.Go(func() error {
 				defer i.pace.Release(l.size(n))

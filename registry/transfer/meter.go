@@ -9,6 +9,7 @@ import (
 type State struct {
 	Files, AllFiles int
 	Bytes, AllBytes int64
+	There           int64 // of Bytes, those that did not have to be moved, which say nothing about speed
 }
 
 // Meter adds up what was moved. Its methods may be called at the same time.
@@ -26,9 +27,9 @@ func NewMeter(report func(State), files int, bytes int64) *Meter {
 }
 
 // Have counts a file that is there already.
-func (m *Meter) Have(size int64) { m.add(1, size) }
+func (m *Meter) Have(size int64) { m.add(1, size, size) }
 
-func (m *Meter) add(files int, bytes int64) {
+func (m *Meter) add(files int, bytes, there int64) {
 	if m.report == nil {
 		return
 	}
@@ -36,6 +37,7 @@ func (m *Meter) add(files int, bytes int64) {
 	defer m.mu.Unlock()
 	m.state.Files += files
 	m.state.Bytes += bytes
+	m.state.There += there
 	m.report(m.state)
 }
 
@@ -66,7 +68,15 @@ func (f *File) Add(n int64) {
 	f.mu.Lock()
 	n = f.advance(f.counted + n)
 	f.mu.Unlock()
-	f.meter.add(0, n)
+	f.meter.add(0, n, 0)
+}
+
+// Have counts bytes that are there already, as Add counts those that are read.
+func (f *File) Have(n int64) {
+	f.mu.Lock()
+	n = f.advance(f.counted + n)
+	f.mu.Unlock()
+	f.meter.add(0, n, n)
 }
 
 // Done counts the file as there.
@@ -74,7 +84,7 @@ func (f *File) Done() {
 	f.mu.Lock()
 	n := f.advance(f.size)
 	f.mu.Unlock()
-	f.meter.add(1, n)
+	f.meter.add(1, n, 0)
 }
 
 // reach counts the bytes up to an offset.
@@ -83,7 +93,7 @@ func (f *File) reach(offset int64) {
 	n := f.advance(offset)
 	f.mu.Unlock()
 	if n > 0 {
-		f.meter.add(0, n)
+		f.meter.add(0, n, 0)
 	}
 }
 

@@ -193,12 +193,12 @@ func TestMeter(t *testing.T) {
 	}
 	again.Done()
 	ranges := m.File(10)
-	ranges.Add(4)
+	ranges.Have(4)
 	ranges.Add(6)
 	ranges.Add(6) // a range that was read again
 	ranges.Done()
 	m.File(10).Done()
-	if want := (transfer.State{Files: 4, AllFiles: 4, Bytes: 35, AllBytes: 35}); last != want {
+	if want := (transfer.State{Files: 4, AllFiles: 4, Bytes: 35, AllBytes: 35, There: 9}); last != want {
 		t.Errorf("in the end %+v, want %+v", last, want)
 	}
 }
