@@ -22,7 +22,8 @@ func (a *app) push() *cobra.Command {
 		Long: `Push makes the files of a folder (the working directory, unless another one is
 named) the latest revision of a package: all of them, hidden ones too, but for those
 that a .quiltignore in the folder leaves out. What the registry has already is not
-sent again, so a push that was cut off goes on. When somebody else pushes at the
+sent again, so a push that was cut off goes on; and what has not changed since it was
+pushed last is not read again (the cache knows). When somebody else pushes at the
 same moment, one of the two ends with exit code 5 and nothing is lost; with --parent
 it does whenever another revision is the latest.
 
@@ -73,6 +74,9 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 	rev.Files = files.Files()
+	if err := a.knowSums(ctx, dir, rev.Files); err != nil {
+		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
 	return a.pushRevision(ctx, r, name, rev, parent)
 }
 
