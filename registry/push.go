@@ -81,6 +81,16 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err != nil || top == latest {
 		return top, false, err
 	}
+	workflow, err := r.workflow(ctx)
+	if err != nil {
+		return top, false, err
+	}
+	if workflow.Kind() != quilt.Absent {
+		content.Header = quilt.NewHeader(rev.Meta, workflow, rev.Message)
+		if top, err = content.TopHash(); err != nil || top == latest {
+			return top, false, err
+		}
+	}
 	if opts.Expect != nil && *opts.Expect != latest {
 		return top, false, &ConflictError{Name: name, Expected: *opts.Expect, Found: latest, Pushed: top}
 	}
