@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"unsafe"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/gobackend"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/kernels"
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/steps"
 )
 
 // draws is a sequence of numbers that is the same everywhere.
@@ -23,7 +27,7 @@ func (d *draws) next() float32 {
 }
 
 func (d *draws) tensor(scale float32, dims ...int) *tensors.Tensor {
-	values := make([]float32, product(dims))
+	values := make([]float32, steps.Product(dims))
 	for i := range values {
 		values[i] = scale * d.next()
 	}
@@ -142,9 +146,9 @@ const golden = "109a070161d82deaabaef730310763e6076fbd095ece69ab1304d672692e7663
 
 func TestTrainingGivesTheSameBits(t *testing.T) {
 	n := net{side: 19, batch: 5, filters: []int{7, 18}, dense: 10}
-	for _, set := range allKernels() {
+	for _, set := range kernels.All() {
 		for _, workers := range []int{1, 2, 3, 8} {
-			config := fmt.Sprintf("workers=%d,kernels=%s", workers, set.name)
+			config := fmt.Sprintf("workers=%d,kernels=%s", workers, set.Name)
 			t.Run(config, func(t *testing.T) {
 				weights, loss := n.train(t, newBackend(t, config), 8)
 				if got := digest(t, weights); got != golden {
@@ -228,19 +232,22 @@ func processorTime(tb testing.TB) float64 {
 // BenchmarkPeak is what the kernel does with everything in the first-level cache: the
 // limit that the other benchmarks can be compared with in the same run.
 func BenchmarkPeak(b *testing.B) {
-	set := allKernels()[0]
-	var sums [tileSize]float32
-	var rows [tileRows]int32
-	offsets := make([]int32, depth)
-	panel := make([]float32, depth*tileCols)
-	a := make([]byte, 64)
+	set := kernels.All()[0]
+	tile := set.Tiles[0]
+	const deep = 256
+	sums, panel, a := make([]float32, tile.Rows*tile.Cols), make([]float32, deep*tile.Cols), make([]float32, 16)
+	rows, offsets, out := make([]int32, tile.Rows), make([]int32, deep), make([]int32, tile.Rows)
+	for i := range out {
+		out[i] = int32(i * tile.Cols * 4)
+	}
+	p := kernels.Product{A: unsafe.Pointer(&a[0]), Rows: &rows[0], Steps: &offsets[0], B: unsafe.Pointer(&panel[0]), K: deep, C: unsafe.Pointer(&sums[0]), Out: &out[0]}
 	before := processorTime(b)
 	for b.Loop() {
 		for range 1000 {
-			set.tile(&sums[0], &a[0], &rows[0], &offsets[0], &panel[0], depth)
+			tile.Run(&p)
 		}
 	}
-	b.ReportMetric(float64(b.N)*1000*2*tileSize*depth/(processorTime(b)-before)/1e9, "GFLOP/cpu-s")
+	b.ReportMetric(float64(b.N)*1000*2*float64(len(sums))*deep/(processorTime(b)-before)/1e9, "GFLOP/cpu-s")
 }
 
 func benchmark(b *testing.B, exec *graph.Exec) {
