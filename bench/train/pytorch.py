@@ -2,7 +2,7 @@
 input does N steps and prints their seconds on the clock, their seconds of processor time and
 the process's peak memory in MiB.
 
-usage: pytorch.py THREADS SIDE BATCH pool-first|keras
+usage: pytorch.py keras|pool-first THREADS SIDE BATCH
 """
 
 import resource
@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-threads, side, batch, order = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+order = sys.argv[1]
+threads, side, batch = (int(a) for a in sys.argv[2:])
 torch.set_num_threads(threads)
 torch.manual_seed(1)
 

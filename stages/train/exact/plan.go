@@ -22,7 +22,7 @@ type plan struct {
 // newProgram plans what the outputs depend on; all other nodes are dead.
 func newProgram(b *Backend, outputs []*node) *program.Program {
 	p := &plan{
-		Plan: steps.Plan{Builder: new(program.Builder), Kernels: &b.kernels},
+		Plan: steps.Plan{Builder: new(program.Builder), Kernels: &b.kernels, Workers: b.pool.Size()},
 		of:   make(map[*node]program.Slot), users: make(map[*node][]*node),
 		keep: make(map[*node]bool), numbers: make(map[*node]program.Slot),
 	}

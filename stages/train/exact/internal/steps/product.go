@@ -13,7 +13,7 @@ const (
 	// that depth, 24 KB, a tile's rows still fit the first-level cache. What is longer
 	// is cut into blocks of depth. Between, the sums wait in memory: same chain, same
 	// bits.
-	longest, depth = 384, 192
+	longest, depth = 384, 128
 	// group is how many tiles are done with a panel before the next.
 	group = 16
 	// block is how many panels a unit of work has.
@@ -78,16 +78,18 @@ func (m *product) packedSize() int {
 
 func (m *product) tiles() int { return len(m.aRow) / m.tile.Rows }
 
-// share chooses how much of C is a unit of work.
-func (m *product) share() {
-	m.group, m.block = min(group, m.tiles()), min(block, m.panels)
+// share chooses how much of C is a unit of work. B, if it is packed where it is used, is
+// better packed for many rows: then there are only as many units as there are workers.
+func (m *product) share(workers int) {
+	most, least, units := group, group/2, enough
 	if !m.once {
-		m.group = min(3*group, m.tiles()) // so that B is packed less often
+		most, least, units = 4*group, 1, workers
 	}
-	for m.block > 1 && m.units() < enough {
+	m.group, m.block = min(most, m.tiles()), min(block, m.panels)
+	for m.block > 1 && m.units() < units {
 		m.block = (m.block + 1) / 2
 	}
-	for m.group > group/2 && m.units() < enough {
+	for m.group > least && m.units() < units {
 		m.group = (m.group + 1) / 2
 	}
 }
@@ -99,7 +101,7 @@ func (m *product) blocks() int { return (m.panels + m.block - 1) / m.block }
 func (m *product) units() int { return len(m.ABatch) * m.groups() * m.blocks() }
 
 func (m *product) plan(p *Plan) {
-	m.share()
+	m.share(p.Workers)
 	touches := []program.Slot{m.A, m.B, m.C}
 	if m.once {
 		touches = append(touches, m.packOnce(p))

@@ -14,6 +14,7 @@ import (
 type Plan struct {
 	*program.Builder
 	Kernels *kernels.Set
+	Workers int // how many there are; it changes how work is cut, not what it computes
 }
 
 // Elements is how many elements of simple work are worth handing to another worker.
