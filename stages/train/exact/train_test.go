@@ -184,7 +184,7 @@ func BenchmarkTrain(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			benchmark(b, exec)
+			benchmark(b, exec, article.batch, article.arguments())
 		})
 	}
 }
@@ -201,7 +201,7 @@ func BenchmarkStockTrain(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	benchmark(b, exec)
+	benchmark(b, exec, article.batch, article.arguments())
 }
 
 func BenchmarkInfer(b *testing.B) {
@@ -213,7 +213,7 @@ func BenchmarkInfer(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			benchmark(b, exec)
+			benchmark(b, exec, article.batch, article.arguments())
 		})
 	}
 }
@@ -238,13 +238,18 @@ func BenchmarkLimit(b *testing.B) {
 	b.ReportMetric(float64(b.N)/(processorTime(b)-before), "GFLOP/cpu-s")
 }
 
-func benchmark(b *testing.B, exec *graph.Exec) {
-	b.Helper()
-	pictures, targets := article.data()
+// arguments are the pictures, their targets and the weights.
+func (n net) arguments() []any {
+	pictures, targets := n.data()
 	args := []any{pictures, targets}
-	for _, w := range article.weights() {
+	for _, w := range n.weights() {
 		args = append(args, w)
 	}
+	return args
+}
+
+func benchmark(b *testing.B, exec *graph.Exec, batch int, args []any) {
+	b.Helper()
 	before := processorTime(b)
 	for b.Loop() {
 		out, err := exec.Call(args...)
@@ -257,7 +262,7 @@ func benchmark(b *testing.B, exec *graph.Exec) {
 			}
 		}
 	}
-	images := float64(b.N * article.batch)
+	images := float64(b.N * batch)
 	b.ReportMetric(images/b.Elapsed().Seconds(), "images/s")
 	// What others do on the machine does not count here.
 	b.ReportMetric(images/(processorTime(b)-before), "images/cpu-s")

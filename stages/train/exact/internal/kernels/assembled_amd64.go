@@ -112,6 +112,7 @@ func vectors() map[key]Elementwise {
 		{compute.OpTypeNeg, f32}:            single(4, negAVX2, elementwise(compute.OpTypeNeg, f32)),
 		{compute.OpTypeAbs, f32}:            single(4, absAVX2, elementwise(compute.OpTypeAbs, f32)),
 		{compute.OpTypeSqrt, f32}:           single(4, sqrtAVX2, elementwise(compute.OpTypeSqrt, f32)),
+		{compute.OpTypeSign, f32}:           single(4, signAVX2, elementwise(compute.OpTypeSign, f32)),
 
 		{compute.OpTypeConvertDType, dtypes.Bool}: single(1, fromBoolAVX2, convert(dtypes.Bool, f32)),
 		{compute.OpTypeWhere, f32}:                chooseEights,

@@ -124,6 +124,11 @@ func absAVX2(dst *byte, a *byte, n int)
 //go:noescape
 func sqrtAVX2(dst *byte, a *byte, n int)
 
+// signAVX2 is 1 or -1, with the sign of a, or a if that is 0 or NaN.
+//
+//go:noescape
+func signAVX2(dst *byte, a *byte, n int)
+
 // chooseAVX2 is a where the condition is true, and else b.
 //
 //go:noescape

@@ -736,42 +736,42 @@ loop:
 // func negAVX2(dst *byte, a *byte, n int)
 // Requires: AVX, AVX2
 TEXT ·negAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ a+8(FP), CX
-	MOVQ n+16(FP), DX
-	XORQ BX, BX
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVL         $0x80000000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         BX, BX
 
 loop:
-	VMOVUPS      (CX)(BX*4), Y0
-	MOVL         $0x80000000, SI
-	VMOVD        SI, X1
-	VPBROADCASTD X1, Y1
-	VXORPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (AX)(BX*4)
-	ADDQ         $0x08, BX
-	CMPQ         BX, DX
-	JLT          loop
+	VMOVUPS (CX)(BX*4), Y1
+	VXORPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*4)
+	ADDQ    $0x08, BX
+	CMPQ    BX, DX
+	JLT     loop
 	VZEROUPPER
 	RET
 
 // func absAVX2(dst *byte, a *byte, n int)
 // Requires: AVX, AVX2
 TEXT ·absAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ a+8(FP), CX
-	MOVQ n+16(FP), DX
-	XORQ BX, BX
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVL         $0x7fffffff, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         BX, BX
 
 loop:
-	VMOVUPS      (CX)(BX*4), Y0
-	MOVL         $0x7fffffff, SI
-	VMOVD        SI, X1
-	VPBROADCASTD X1, Y1
-	VANDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (AX)(BX*4)
-	ADDQ         $0x08, BX
-	CMPQ         BX, DX
-	JLT          loop
+	VMOVUPS (CX)(BX*4), Y1
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*4)
+	ADDQ    $0x08, BX
+	CMPQ    BX, DX
+	JLT     loop
 	VZEROUPPER
 	RET
 
@@ -790,6 +790,36 @@ loop:
 	ADDQ    $0x08, BX
 	CMPQ    BX, DX
 	JLT     loop
+	VZEROUPPER
+	RET
+
+// func signAVX2(dst *byte, a *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·signAVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVL         $0x00000000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x3f800000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xbf800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*4), Y3
+	VCMPPS    $0x1e, Y0, Y3, Y5
+	VBLENDVPS Y5, Y1, Y3, Y4
+	VCMPPS    $0x11, Y0, Y3, Y5
+	VBLENDVPS Y5, Y2, Y4, Y4
+	VMOVUPS   Y4, (AX)(BX*4)
+	ADDQ      $0x08, BX
+	CMPQ      BX, DX
+	JLT       loop
 	VZEROUPPER
 	RET
 

@@ -70,13 +70,33 @@ func (w width) orNaN(a, result reg.VecVirtual) {
 	VBLENDVPS(mask, a, result, result)
 }
 
-func unary(name, doc string, compute func(x, result reg.VecVirtual)) {
+func unaries() {
+	const sign, one, minusOne = 1 << 31, 0x3f800000, 0xbf800000
+	unary("neg", "is -a.", []uint32{sign}, func(x, r reg.VecVirtual, c []reg.VecVirtual) { VXORPS(c[0], x, r) })
+	unary("abs", "is a without its sign.", []uint32{sign - 1}, func(x, r reg.VecVirtual, c []reg.VecVirtual) { VANDPS(c[0], x, r) })
+	unary("sqrt", "is the square root of a.", nil, func(x, r reg.VecVirtual, _ []reg.VecVirtual) { VSQRTPS(x, r) })
+	unary("sign", "is 1 or -1, with the sign of a, or a if that is 0 or NaN.", []uint32{0, one, minusOne},
+		func(x, r reg.VecVirtual, c []reg.VecVirtual) {
+			mask := YMM()
+			VCMPPS(Imm(greater), c[0], x, mask)
+			VBLENDVPS(mask, c[1], x, r)
+			VCMPPS(Imm(less), c[0], x, mask)
+			VBLENDVPS(mask, c[2], r, r)
+		})
+}
+
+// unary writes a function of one vector and of constants.
+func unary(name, doc string, constants []uint32, compute func(x, result reg.VecVirtual, c []reg.VecVirtual)) {
 	begin(name+"AVX2", "func(dst, a *byte, n int)", doc)
 	dst, a, n := param("dst"), param("a"), param("n")
+	var c []reg.VecVirtual
+	for _, bits := range constants {
+		c = append(c, broadcastBits(bits))
+	}
 	loop(n, 8, func(i reg.GPVirtual) {
 		x, y := YMM(), YMM()
 		VMOVUPS(at(a, i, 4), x)
-		compute(x, y)
+		compute(x, y, c)
 		VMOVUPS(y, at(dst, i, 4))
 	})
 }

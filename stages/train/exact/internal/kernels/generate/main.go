@@ -52,9 +52,7 @@ func main() {
 	for _, c := range comparisons {
 		compare(c.name, c.doc, c.predicate)
 	}
-	unary("neg", "is -a.", func(x, r reg.VecVirtual) { VXORPS(broadcastBits(1<<31), x, r) })
-	unary("abs", "is a without its sign.", func(x, r reg.VecVirtual) { VANDPS(broadcastBits(1<<31-1), x, r) })
-	unary("sqrt", "is the square root of a.", func(x, r reg.VecVirtual) { VSQRTPS(x, r) })
+	unaries()
 	choose()
 	fromBool()
 	maxWindow()
