@@ -155,7 +155,7 @@ func (f *function) regroup(axis int, in []*node) (compute.Value, error) {
 		inputs[i], kernels[i] = c.input, n.in[1]
 	}
 	kernel, err := f.joined(first.axes.KernelOutputChannels, kernels)
-	if err != nil {
+	if kernel == nil || err != nil {
 		return nil, err
 	}
 	call := func(input *node, channelGroups, batchGroups int) (compute.Value, error) {
@@ -201,10 +201,16 @@ func sliced(axis int, parts []*node) *node {
 	return whole
 }
 
-// joined concatenates along an axis, or finds what is cut along it.
+// joined concatenates along an axis. Where the parts are the slices of one tensor,
+// maybe reversed, it takes that instead.
 func (f *function) joined(axis int, parts []*node) (*node, error) {
-	if whole := sliced(axis, parts); whole != nil {
-		return whole, nil
+	if parts[0].op == compute.OpTypeReverse {
+		return f.joinedReversed(axis, parts)
+	}
+	for from := range parts[0].shape.Rank() {
+		if whole := sliced(from, parts); whole != nil {
+			return f.moved(whole, from, axis, len(parts))
+		}
 	}
 	operands := make([]compute.Value, len(parts))
 	for i, n := range parts {
@@ -212,6 +218,60 @@ func (f *function) joined(axis int, parts []*node) (*node, error) {
 	}
 	v, err := f.Concatenate(axis, operands...)
 	if err != nil {
+		return nil, err
+	}
+	return f.value(v)
+}
+
+func (f *function) joinedReversed(axis int, parts []*node) (*node, error) {
+	straight := make([]*node, len(parts))
+	for i, n := range parts {
+		if n.op != compute.OpTypeReverse || n.view.Offset != parts[0].view.Offset || !slices.Equal(n.view.Strides, parts[0].view.Strides) {
+			return nil, nil
+		}
+		straight[i] = n.in[0]
+	}
+	var reversed []int
+	for a, s := range parts[0].view.Strides {
+		if s < 0 {
+			reversed = append(reversed, a)
+		}
+	}
+	if slices.Contains(reversed, axis) {
+		return nil, nil
+	}
+	whole, err := f.joined(axis, straight)
+	if whole == nil || err != nil {
+		return whole, err
+	}
+	v, err := f.Reverse(whole, reversed...)
+	if err != nil {
+		return nil, err
+	}
+	return f.value(v)
+}
+
+// moved cuts a tensor along one axis into parts and lays them side by side along
+// another.
+func (f *function) moved(x *node, from, to, parts int) (*node, error) {
+	if from == to {
+		return x, nil
+	}
+	dims := slices.Clone(x.shape.Dimensions)
+	dims[from] /= parts
+	result := slices.Clone(dims)
+	result[to] *= parts
+	split := slices.Insert(slices.Clone(dims), from, parts)
+	order := steps.Others(len(split), []int{from})
+	order = slices.Insert(order, to, from) // before what was axis to
+	v, err := f.Reshape(x, split...)
+	if err != nil {
+		return nil, err
+	}
+	if v, err = f.Transpose(v, order...); err != nil {
+		return nil, err
+	}
+	if v, err = f.Reshape(v, result...); err != nil {
 		return nil, err
 	}
 	return f.value(v)

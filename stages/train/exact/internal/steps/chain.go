@@ -62,15 +62,19 @@ func (c *Chain) work(r *program.Run, s *program.Scratch, lo, hi int) {
 	base := s.At(c.registers * chainBlock * widest)
 	register := func(i int) unsafe.Pointer { return unsafe.Add(base, i*chainBlock*widest) }
 	repeated := func(i int) unsafe.Pointer { return register(len(c.Links) + i) }
+	// What repeats evenly in a block is the same in all of them.
+	even := func(o Operand) bool { return o.Period < c.Size && chainBlock%o.Period == 0 }
 	for i, o := range c.Operands {
 		if o.Period == 1 {
 			Fill(repeated(i), r.At(o.From), o.Width, min(chainBlock, hi-lo))
+		} else if even(o) {
+			unfold(repeated(i), r.At(o.From), o.Width, lo, min(chainBlock, hi-lo), o.Period)
 		}
 	}
 	for ; lo < hi; lo += chainBlock {
 		n := min(chainBlock, hi-lo)
 		for i, o := range c.Operands {
-			if o.Period > 1 && o.Period < c.Size {
+			if o.Period < c.Size && !even(o) {
 				unfold(repeated(i), r.At(o.From), o.Width, lo, n, o.Period)
 			}
 		}
