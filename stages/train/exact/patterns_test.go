@@ -171,4 +171,3 @@ func TestGroupedConvolutionsGiveTheSameBits(t *testing.T) {
 		}
 	}
 }
-
