@@ -16,8 +16,9 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // push puts the files of a folder into a registry, at a time that is always the same:
@@ -43,7 +44,7 @@ func push(ts *testscript.TestScript, neg bool, args []string) {
 		if err := errors.Join(err, statErr); err != nil {
 			return err
 		}
-		rev.Files = append(rev.Files, registry.File{
+		rev.Files = append(rev.Files, objects.File{
 			Key: filepath.ToSlash(key), Size: info.Size(),
 			Open: func(context.Context) (io.ReadCloser, error) { return os.Open(path) },
 		})
@@ -120,7 +121,7 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: hold cache")
 	}
-	store, err := cas.OpenDisk(ts.MkAbs(args[0]))
+	store, err := disk.Open(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(store.Close()) })
 }

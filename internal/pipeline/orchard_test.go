@@ -21,12 +21,14 @@ import (
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/mirrortest"
 	"github.com/sandwich-build/sandwich/internal/model"
+	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
 
@@ -283,7 +285,7 @@ func checkInstalled(t *testing.T, reg *registry.Registry, pkg *registry.Package)
 	if _, err := reg.Install(t.Context(), pkg, dest, registry.InstallOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	report, err := registry.VerifyFolder(t.Context(), pkg, dest)
+	report, err := folder.Verify(t.Context(), pkg.Content, dest)
 	if err != nil || !report.OK(false) {
 		t.Errorf("installed package: %+v, %v", report, err)
 	}
@@ -323,7 +325,12 @@ func predict(t *testing.T, m *model.Model, file string) (label string, probabili
 	if err != nil {
 		t.Fatal(err)
 	}
-	probabilities, err := m.Predict(t.Context(), []image.Image{picture})
+	predictor, err := neural.NewPredictor(m, neural.Options{Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer predictor.Close()
+	probabilities, err := predictor.Predict(t.Context(), []image.Image{picture})
 	if err != nil {
 		t.Fatal(err)
 	}
