@@ -147,6 +147,9 @@ func TestTrainingGivesTheSameBits(t *testing.T) {
 	n := net{side: 19, batch: 5, filters: []int{7, 18}, dense: 10}
 	for _, set := range kernels.All() {
 		for _, workers := range []int{1, 2, 3, 8} {
+			if testing.Short() && (workers != 3 || set.Name == "portable") {
+				continue // the race detector needs one, and slows the portable kernels most
+			}
 			config := fmt.Sprintf("workers=%d,kernels=%s", workers, set.Name)
 			t.Run(config, func(t *testing.T) {
 				weights, loss := n.train(t, newBackend(t, config), 8)

@@ -47,52 +47,55 @@ func (t *Contraction) Plan(p *Plan, dtype dtypes.DType) {
 		}
 		newProduct(t, p).plan(p)
 	case dtypes.Float64:
-		planOther[float64](t, p)
+		planOther(t, p, float64Chain)
 	case dtypes.Int8:
-		planOther[int8](t, p)
+		planOther(t, p, integerChain[int8])
 	case dtypes.Int16:
-		planOther[int16](t, p)
+		planOther(t, p, integerChain[int16])
 	case dtypes.Int32:
-		planOther[int32](t, p)
+		planOther(t, p, integerChain[int32])
 	case dtypes.Int64:
-		planOther[int64](t, p)
+		planOther(t, p, integerChain[int64])
 	case dtypes.Uint8:
-		planOther[uint8](t, p)
+		planOther(t, p, integerChain[uint8])
 	case dtypes.Uint16:
-		planOther[uint16](t, p)
+		planOther(t, p, integerChain[uint16])
 	case dtypes.Uint32:
-		planOther[uint32](t, p)
+		planOther(t, p, integerChain[uint32])
 	case dtypes.Uint64:
-		planOther[uint64](t, p)
+		planOther(t, p, integerChain[uint64])
 	}
 }
 
-// planOther plans a contraction of another type: the definition, in a plain loop.
-func planOther[T kernels.Number](t *Contraction, p *Plan) {
+// planOther plans a contraction of another type: the definition, in a plain loop that
+// computes a chain.
+func planOther[T kernels.Number](t *Contraction, p *Plan, chain func(a, b unsafe.Pointer, aSteps, bSteps []int32) T) {
+	size := int(unsafe.Sizeof(T(0)))
 	p.Do(len(t.ABatch)*len(t.ARow), Elements/max(1, len(t.ADepth)*len(t.BCol)), func(r *program.Run, _ *program.Scratch, lo, hi int) {
-		at := func(s program.Slot, o int32) *T {
-			return (*T)(unsafe.Add(r.At(s), int(o)*int(unsafe.Sizeof(T(0)))))
-		}
 		for i := lo; i < hi; i++ {
 			batch, row := i/len(t.ARow), i%len(t.ARow)
+			a := slotAt(r, t.A, int(t.ABatch[batch]+t.ARow[row])*size)
 			for n, col := range t.BCol {
-				var sum T
-				for k, o := range t.ADepth {
-					x, y := *at(t.A, t.ABatch[batch]+t.ARow[row]+o), *at(t.B, t.BBatch[batch]+t.BDepth[k]+col)
-					sum = multiplyAdd(x, y, sum)
-				}
-				*at(t.C, t.CBatch[batch]+t.CRow[row]+t.CCol[n]) = sum
+				b := slotAt(r, t.B, int(t.BBatch[batch]+col)*size)
+				*(*T)(slotAt(r, t.C, int(t.CBatch[batch]+t.CRow[row]+t.CCol[n])*size)) = chain(a, b, t.ADepth, t.BDepth)
 			}
 		}
 	}, t.A, t.B, t.C)
 }
 
-// multiplyAdd is a fused multiply-add for float64; integers have no other.
-func multiplyAdd[T kernels.Number](x, y, sum T) T {
-	if f, ok := any(sum).(float64); ok {
-		return T(math.FMA(float64(x), float64(y), f))
+func integerChain[T kernels.Integer](a, b unsafe.Pointer, aSteps, bSteps []int32) (sum T) {
+	size := int(unsafe.Sizeof(T(0)))
+	for k, o := range aSteps {
+		sum += *(*T)(unsafe.Add(a, int(o)*size)) * *(*T)(unsafe.Add(b, int(bSteps[k])*size))
 	}
-	return x*y + sum
+	return sum
+}
+
+func float64Chain(a, b unsafe.Pointer, aSteps, bSteps []int32) (sum float64) {
+	for k, o := range aSteps {
+		sum = math.FMA(*(*float64)(unsafe.Add(a, int(o)*8)), *(*float64)(unsafe.Add(b, int(bSteps[k])*8)), sum)
+	}
+	return sum
 }
 
 // diagonal says whether the batch is the last axis of all three operands and there is
