@@ -15,6 +15,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
+	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/manifest"
@@ -29,6 +30,7 @@ import (
 type Options struct {
 	Store      *disk.Store     // where blobs, trees and results are kept
 	Workers    int             // goroutines that a stage may keep busy
+	Backend    string          // what networks are computed on, as package neural takes it; part of the environment
 	Observer   stages.Observer // nil observes nothing
 	Locked     bool            // never change the lock: what it lacks is a *DriftError
 	AllowDirty bool            // build although the user's sources have uncommitted changes
@@ -85,6 +87,9 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	}
 	if s.environment, err = environment.Current(); err != nil {
 		return err
+	}
+	if o.Backend != neural.DefaultBackend {
+		s.environment.Backend = o.Backend
 	}
 	name, err := s.environment.Digest()
 	if err != nil {
