@@ -61,10 +61,32 @@ type Options struct {
 	KMSKey        string // the key of aws:kms; the account's when empty
 	RequesterPays bool   // the requests are on the account of who makes them
 	Attempts      int    // tries of one request; 0 for the default
-	// Slow is told that the server asked for less, or did not answer in time.
-	Slow func()
+	// Pace is told that the server asked for less, or did not answer in time, and has turns
+	// for the parts of large blobs. nil knows no limit.
+	Pace Pace
 	// Warn is told, once each, what the server can not do and what is lost by that.
 	Warn func(message string)
+}
+
+// Pace says how many transfers may be on their way. A blob that is put has a turn already.
+type Pace interface {
+	TryAcquire() bool
+	Release(bytes int64)
+	Slow()
+}
+
+func (o Options) tryAcquire() bool { return o.Pace == nil || o.Pace.TryAcquire() }
+
+func (o Options) release(bytes int64) {
+	if o.Pace != nil {
+		o.Pace.Release(bytes)
+	}
+}
+
+func (o Options) slow() {
+	if o.Pace != nil {
+		o.Pace.Slow()
+	}
 }
 
 // Store is a bucket. It implements blob.Conditional and blob.Versioned.
@@ -77,6 +99,7 @@ type Store struct {
 	config  aws.Config
 	clients atomic.Pointer[clients] // of the region where the bucket is, as far as that is known
 	memory  *semaphore.Weighted
+	buffers sync.Pool // of *[]byte, for parts
 
 	login    sync.Once
 	loginErr error                  // why there are no credentials; set by login
