@@ -20,7 +20,7 @@ const module = "github.com/sandwich-build/sandwich/"
 // it imports. A package may only import what stands below it.
 var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
-	{"internal/cli", "internal/fetch internal/gitcode internal/model internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/select stages/train"},
+	{"internal/cli", "internal/fetch internal/gitcode internal/model internal/nearby internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/neural internal/openimages internal/pin internal/pinfile internal/table manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
 	{"internal/synthetic/writemirror", "internal/synthetic"},
 	{"bench/engine", "stages/cas stages/cas/disk"},
@@ -31,6 +31,7 @@ var layers = []struct{ name, imports string }{
 	{"stages/train", "internal/cropfile internal/model internal/neural internal/photo internal/random internal/table manifest stages stages/cas"},
 	{"internal/drawing", "internal/dice"},
 	{"internal/neural", "internal/model internal/random manifest stages/train/exact"},
+	{"internal/nearby", "registry/quilt stages/cas stages/cas/disk"},
 	{"internal/packagediff", "internal/openimages internal/pinfile registry/quilt"},
 	{"internal/pin", "internal/fetch internal/openimages internal/pinfile internal/table manifest manifest/lock stages stages/cas"},
 	{"internal/ui", "manifest stages stages/cas"},

@@ -154,7 +154,7 @@ func (i *install) copyNearby(ctx context.Context, files *os.Root, e quilt.Entry)
 	if i.opts.Nearby == nil {
 		return false, nil
 	}
-	body, err := i.opts.Nearby(e)
+	body, err := i.opts.Nearby(ctx, e)
 	if err != nil {
 		return false, nil
 	}

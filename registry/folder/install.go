@@ -63,7 +63,7 @@ type Options struct {
 	Progress func(transfer.State) // nil tells nobody
 	// Nearby opens a file of this machine that may have the bytes of an entry, which need
 	// not be right; fs.ErrNotExist when there is none. nil knows of none.
-	Nearby func(e quilt.Entry) (io.ReadCloser, error)
+	Nearby func(ctx context.Context, e quilt.Entry) (io.ReadCloser, error)
 	// Older yields the other revisions of the package, whose files may be replaced.
 	Older iter.Seq2[Lookup, error]
 }
