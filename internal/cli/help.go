@@ -116,7 +116,7 @@ a question mark is left out when it does not apply.
   history  name builds[build time seconds manifest set[] package? accuracy? error?
            stages[stage action tree cached why?[] counters? seconds]]
   init     manifest
-  install  package dest fetched bytes kept removed
+  install  package dest fetched bytes copied kept removed
   lock     lock changed photos dead
   ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]
@@ -137,6 +137,8 @@ a question mark is left out when it does not apply.
   cache stats   folder blobs bytes packed packs results damaged files disk
   cache gc      dry results blobs bytes kept_results kept_bytes unpacked
   cache verify  blobs bytes results found forgotten damaged[]
+  cache add     folder tree files bytes read
+  cache checkout folder tree files bytes cloned
   cache export  file results blobs bytes
   cache import  file results blobs bytes
 

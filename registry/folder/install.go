@@ -104,6 +104,8 @@ type install struct {
 	pace   *transfer.Pace
 	meter  *transfer.Meter
 
+	staging string // the path of the folder that files are collected in
+
 	mu   sync.Mutex // guards done
 	done Installed
 }
