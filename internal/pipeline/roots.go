@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,18 +23,22 @@ const rootForgotten = 30 * 24 * time.Hour
 // noteRoot tells the cache that the project's lock needs what it pins. It is a courtesy: a
 // cache that cannot be written to cannot be cleaned up either.
 func (s *session) noteRoot(ctx context.Context) {
-	text, err := s.lockFile()
-	if err != nil || len(text) == 0 {
+	path, err := filepath.Abs(s.LockPath)
+	if err != nil || !s.lock.onDisk() {
 		return
 	}
-	path, err := filepath.Abs(s.LockPath)
+	d, err := s.lock.digest(ctx, s.memory)
 	if err != nil {
 		return
 	}
-	d := cas.Sum(text)
+	store := s.options.Store
 	root := disk.Root{Path: path, Name: s.Manifest.Name, Lock: fmt.Sprintf("%s %d", d.Hex(), d.Size())}
-	if disk.AddRoot(s.options.Store.Root(), root) == nil {
-		_, _ = cas.PutBytes(ctx, s.options.Store, text) // for when the lock is away
+	if disk.AddRoot(store.Root(), root) != nil {
+		return
+	}
+	// The text is of use when the lock is away.
+	if missing, err := store.Missing(ctx, []cas.Digest{d}); err == nil && len(missing) > 0 {
+		_, _ = store.Put(ctx, s.lock.disk.Text())
 	}
 }
 
@@ -77,25 +82,15 @@ func Roots(ctx context.Context, store *disk.Store, now time.Time) (keep []upkeep
 // locked returns what a lock pins: the lock as it is, or as it was when it is away.
 func locked(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, error) {
 	root := upkeep.Root{Reason: upkeep.ReasonLock, Name: r.Path}
-	l, _, err := lock.ReadFile(r.Path)
+	l, done, err := openRoot(ctx, store, r, &root)
 	if err != nil || l == nil {
-		d, parseErr := cas.ParseDigest(r.Lock)
-		if parseErr != nil {
-			return root, nil
-		}
-		root.Blobs = append(root.Blobs, d)
-		text, readErr := cas.ReadBlob(ctx, store, d)
-		if _, lost := errors.AsType[*cas.BlobError](readErr); lost {
-			return root, nil
-		}
-		if readErr != nil {
-			return root, readErr
-		}
-		if l, err = lock.Decode(r.Path, text); err != nil {
-			return root, nil // of another version
-		}
+		return root, err
 	}
-	for _, p := range l.Photos {
+	defer func() { _ = done() }() // it was only read
+	for p, err := range l.Photos.All() {
+		if err != nil {
+			return root, err
+		}
 		if p.Dead != "" {
 			continue // a tombstone has no digest
 		}
@@ -109,6 +104,31 @@ func locked(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, e
 		}
 	}
 	return root, nil
+}
+
+// openRoot opens a lock as it is, or as it was, of which the root then needs the copy; it
+// is nil when neither can be read. done closes it.
+func openRoot(ctx context.Context, store *disk.Store, r disk.Root, root *upkeep.Root) (_ *lock.Lock, done func() error, _ error) {
+	if f, err := lock.Open(r.Path); err == nil {
+		return &f.Lock, f.Close, nil
+	}
+	d, err := cas.ParseDigest(r.Lock)
+	if err != nil {
+		return nil, nil, nil // another version has noted it
+	}
+	root.Blobs = append(root.Blobs, d)
+	text, err := cas.ReadBlob(ctx, store, d)
+	if _, lost := errors.AsType[*cas.BlobError](err); lost {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := lock.Decode(r.Path, bytes.NewReader(text), int64(len(text)))
+	if err != nil {
+		return nil, nil, nil // as above
+	}
+	return l, func() error { return nil }, nil
 }
 
 // installed returns the results of the build that made an installed package, as far as

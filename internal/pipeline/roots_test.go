@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,14 +24,15 @@ import (
 // lockOf returns the text of a lock with one photo and one tombstone.
 func lockOf(t *testing.T, photo cas.Digest) []byte {
 	t.Helper()
-	text, err := lock.Encode(&lock.Lock{Photos: []lock.Photo{
-		{ID: "0000000000000001", Place: "original", Digest: digest.Digest(photo.String()), Size: photo.Size()},
-		{ID: "0000000000000002", Dead: "no place has it"},
+	var text bytes.Buffer
+	err := lock.Encode(&text, &lock.Lock{Photos: func(yield func(lock.Photo, error) bool) {
+		_ = yield(lock.Photo{ID: "0000000000000001", Place: "original", Digest: digest.Digest(photo.String()), Size: photo.Size()}, nil) &&
+			yield(lock.Photo{ID: "0000000000000002", Dead: "no place has it"}, nil)
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return text
+	return text.Bytes()
 }
 
 // TestRoots notes a lock and an installed package, and takes them away: at first what
