@@ -23,8 +23,11 @@ const rootForgotten = 30 * 24 * time.Hour
 // noteRoot tells the cache that the project's lock needs what it pins. It is a courtesy: a
 // cache that cannot be written to cannot be cleaned up either.
 func (s *session) noteRoot(ctx context.Context) {
+	if !s.lock.onDisk() {
+		return
+	}
 	path, err := filepath.Abs(s.LockPath)
-	if err != nil || !s.lock.onDisk() {
+	if err != nil {
 		return
 	}
 	d, err := s.lock.digest(ctx, s.memory)
@@ -36,9 +39,8 @@ func (s *session) noteRoot(ctx context.Context) {
 	if disk.AddRoot(store.Root(), root) != nil {
 		return
 	}
-	// The text is of use when the lock is away.
 	if missing, err := store.Missing(ctx, []cas.Digest{d}); err == nil && len(missing) > 0 {
-		_, _ = store.Put(ctx, s.lock.disk.Text())
+		_, _ = store.Put(ctx, s.lock.disk.Text()) // for when the lock is away
 	}
 }
 
@@ -82,14 +84,40 @@ func Roots(ctx context.Context, store *disk.Store, now time.Time) (keep []upkeep
 // locked returns what a lock pins: the lock as it is, or as it was when it is away.
 func locked(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, error) {
 	root := upkeep.Root{Reason: upkeep.ReasonLock, Name: r.Path}
-	l, done, err := openRoot(ctx, store, r, &root)
-	if err != nil || l == nil {
+	if f, err := lock.Open(r.Path); err == nil {
+		err := addPins(&root, &f.Lock)
+		if closeErr := f.Close(); err == nil && closeErr == nil {
+			return root, nil
+		}
+		root.Blobs = nil // of another version, or damaged
+	}
+	d, err := cas.ParseDigest(r.Lock)
+	if err != nil {
+		return root, nil
+	}
+	root.Blobs = append(root.Blobs, d)
+	text, err := cas.ReadBlob(ctx, store, d)
+	if _, lost := errors.AsType[*cas.BlobError](err); lost {
+		return root, nil
+	}
+	if err != nil {
 		return root, err
 	}
-	defer func() { _ = done() }() // it was only read
+	l, err := lock.Decode(r.Path, bytes.NewReader(text), int64(len(text)))
+	if err == nil {
+		err = addPins(&root, l)
+	}
+	if _, other := errors.AsType[*lock.FormatError](err); other {
+		return root, nil // of another version
+	}
+	return root, err
+}
+
+// addPins adds what a lock pins.
+func addPins(root *upkeep.Root, l *lock.Lock) error {
 	for p, err := range l.Photos.All() {
 		if err != nil {
-			return root, err
+			return err
 		}
 		if p.Dead != "" {
 			continue // a tombstone has no digest
@@ -103,32 +131,7 @@ func locked(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, e
 			root.Blobs = append(root.Blobs, d)
 		}
 	}
-	return root, nil
-}
-
-// openRoot opens a lock as it is, or as it was, of which the root then needs the copy; it
-// is nil when neither can be read. done closes it.
-func openRoot(ctx context.Context, store *disk.Store, r disk.Root, root *upkeep.Root) (_ *lock.Lock, done func() error, _ error) {
-	if f, err := lock.Open(r.Path); err == nil {
-		return &f.Lock, f.Close, nil
-	}
-	d, err := cas.ParseDigest(r.Lock)
-	if err != nil {
-		return nil, nil, nil // another version has noted it
-	}
-	root.Blobs = append(root.Blobs, d)
-	text, err := cas.ReadBlob(ctx, store, d)
-	if _, lost := errors.AsType[*cas.BlobError](err); lost {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := lock.Decode(r.Path, bytes.NewReader(text), int64(len(text)))
-	if err != nil {
-		return nil, nil, nil // as above
-	}
-	return l, func() error { return nil }, nil
+	return nil
 }
 
 // installed returns the results of the build that made an installed package, as far as
