@@ -111,6 +111,7 @@ func TestPinsHold(t *testing.T) {
 	if o := p.build(t); o.Package != first.Package || o.Ran != 0 {
 		t.Errorf("with the cache: got %+v, want %s again", o, first.Package)
 	}
+	p.registry = t.TempDir() // the one that was pushed to has the photos
 	for _, p.options.Locked = range []bool{false, true} {
 		p.freshCache(t)
 		_, err := p.tryBuild(t)

@@ -56,7 +56,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		},
 		{
 			Name:   Download,
-			Kind:   download.Kind{Fetcher: s.resolver, Parallel: s.client.Parallel()},
+			Kind:   download.Kind{Fetcher: &elsewhere{Fetcher: s.resolver, session: s}, Parallel: s.client.Parallel()},
 			Inputs: []stages.Input{{Name: "pins", From: Select, Pin: photos}},
 		},
 		{

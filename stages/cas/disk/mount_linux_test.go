@@ -100,3 +100,51 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Errorf("Alone = %v", err)
 	}
 }
+
+// TestFullDiskWhileSweeping has no room for the copy that gc makes of what it keeps. The
+// error says so, everything is there, and once there is room gc goes on.
+func TestFullDiskWhileSweeping(t *testing.T) {
+	dir := mount(t, 2<<20)
+	s := openDisk(t, dir)
+	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i), 1}, 5000) }
+	keep := map[cas.Digest]int{}
+	for i := range 140 {
+		d := put(t, s, string(content(i)))
+		if i%4 != 0 {
+			keep[d] = i
+		}
+	}
+	sweep := func() error {
+		release, err := s.Alone()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Sweep(t.Context(), func(d cas.Digest) bool { _, ok := keep[d]; return ok }, false)
+		return errors.Join(err, release())
+	}
+	check := func(when string) {
+		t.Helper()
+		for d, i := range keep {
+			if got, err := cas.ReadBlob(t.Context(), s, d); err != nil || !bytes.Equal(got, content(i)) {
+				t.Fatalf("%s: blob %d: %d bytes, %v", when, i, len(got), err)
+			}
+		}
+	}
+	if err := sweep(); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Sweep of a full disk = %v", err)
+	}
+	check("after a sweep without room")
+	if err := s.Close(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	s = openDisk(t, dir)
+	check("opened again")
+	if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT, "size=8388608"); err != nil {
+		t.Fatal(err)
+	}
+	if err := sweep(); err != nil {
+		t.Fatal(err)
+	}
+	check("with room")
+	checkPlaces(t, s)
+}

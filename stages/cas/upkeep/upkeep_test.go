@@ -227,6 +227,10 @@ func TestMain(m *testing.M) {
 		fmt.Println(collectForever(context.Background(), dir))
 		return
 	}
+	if job := os.Getenv(workerEnv); job != "" {
+		fmt.Println(workForever(context.Background(), job))
+		return
+	}
 	os.Exit(m.Run())
 }
 
