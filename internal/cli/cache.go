@@ -41,7 +41,7 @@ time only; the commands below do less.`,
 			return errNoCommand
 		},
 	}
-	for _, c := range []*cobra.Command{a.cacheStats(), a.cacheGC(), a.cacheVerify(), a.cacheExport(), a.cacheImport()} {
+	for _, c := range []*cobra.Command{a.cacheStats(), a.cacheGC(), a.cacheVerify(), a.cacheAdd(), a.cacheCheckout(), a.cacheExport(), a.cacheImport()} {
 		c.Flags().SortFlags = false
 		cmd.AddCommand(c)
 	}

@@ -20,7 +20,8 @@ func (a *app) push() *cobra.Command {
 		Short: "Put a folder into a registry, as a package",
 		Long: `Push makes the files of a folder (the working directory, unless another one is
 named) the latest revision of a package: all of them, hidden ones too. What the
-registry has already is not sent again, so a push that was cut off goes on. When
+registry has already is not sent again, so a push that was cut off goes on; and what
+has not changed since it was pushed last is not read again (the cache knows). When
 somebody else pushes at the same moment, one of the two ends with exit code 5 and
 nothing is lost; with --parent it does whenever another revision is the latest.`,
 		Example: `  sandwich push me/lunch burgers --registry s3://my-bucket --message "more ham"
@@ -67,6 +68,9 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 	rev.Files = files.Files()
+	if err := a.knowSums(ctx, dir, rev.Files); err != nil {
+		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
 	top, created, err := r.Push(ctx, name, rev, opts)
 	if err != nil {
 		return nil, &registryError{err}
