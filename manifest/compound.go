@@ -220,6 +220,8 @@ type orNone struct {
 // none is written where a thing is not wanted at all.
 const none = "none"
 
+const noneHint = "or `none`"
+
 func optional[T any](v pointer[T]) orNone {
 	return orNone{v, func() bool { return *v.to == nil }, func() { *v.to = nil }}
 }
@@ -236,7 +238,7 @@ func (v orNone) decode(d *decoder, n *yaml.Node, path string) {
 	before := len(d.faults)
 	v.value.decode(d, n, path)
 	if len(d.faults) > before && d.faults[before].Path == path && d.faults[before].Hint == "" {
-		d.faults[before].Hint = "or `none`"
+		d.faults[before].Hint = noneHint
 	}
 }
 

@@ -72,6 +72,7 @@ func everything() *Manifest {
 			"https://storage.googleapis.com/openimages": "./mirror",
 			"http://example.org/":                       "http://localhost:8080/x",
 		},
+		Limits: []Limit{{Stage: "crop", CPU: 2, Memory: 1 << 30}, {Stage: "train", Memory: 1536 << 20}},
 		Matrix: []Axis{
 			{Path: "model.optimizer.learning_rate", Values: []string{"0.001", "5e-4"}},
 			{Path: "model.layers[0].conv", Values: []string{"{filters: 8}", "{filters: 4, padding: same}"}},
@@ -189,7 +190,7 @@ func TestFaults(t *testing.T) {
 		{"text for list", with("model: {layers: [conv]}"), "6:18: model.layers[0]: conv needs a value (write `conv: …`)"},
 		{"scalar for list", labels("Sandwich"), `5:11: dataset.labels: want a list of labels, got "Sandwich" (write [Sandwich])`},
 		{"scalar for mapping", with("crop: 128"), "6:7: crop: want a mapping with pad, shape, size, got 128"},
-		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, mirrors, matrix, got a list"},
+		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, mirrors, limits, matrix, got a list"},
 		{"long text", with("seed: " + strings.Repeat("x", 100)), `6:7: seed: want an integer, got "` + strings.Repeat("x", 60) + `…"`},
 
 		// what YAML's versions read differently
@@ -218,6 +219,10 @@ func TestFaults(t *testing.T) {
 		{"choice", with("crop: {shape: strech}"), "6:15: crop.shape: want one of keep, stretch, square, letterbox, got \"strech\" (did you mean `stretch`?)"},
 		{"only choice", with("model: {optimizer: {name: adam}}"), `6:27: model.optimizer.name: want rmsprop, got "adam"`},
 		{"registry", with("registry: gs://bucket"), `6:11: registry: want s3://bucket, file:///path or a folder, got "gs://bucket"`},
+		{"limit of no stage", with("limits: {corp: {cpu: 2}}"), "6:10: limits.corp: unknown key (did you mean `crop`?)"},
+		{"limit of nothing", with("limits: {crop: {cpu: 0}}"), "6:22: limits.crop.cpu: want an integer from 1 to 4096, got 0 (or `none`)"},
+		{"limit without a unit", with("limits: {crop: {memory: 1024}}"), "6:25: limits.crop.memory: want an amount of memory, such as 512MiB or 4GiB, got 1024 (give it a unit: MiB, GiB or TiB)"},
+		{"limit in another unit", with("limits: {crop: {memory: 1GB}}"), "6:25: limits.crop.memory: want an amount of memory, such as 512MiB or 4GiB, got \"1GB\" (or `none`)"},
 		{"mirror", with("mirrors: {ftp://a: b}"), `6:11: mirrors["ftp://a"]: want an http or https URL prefix, got "ftp://a"`},
 		{"class that climbs", labels("[A, {name: B, as: ../B}]"), `5:29: dataset.labels[1].as: want the name of a class (no slash, no dot or space in front), got "../B"`},
 		{"one label", labels("[Sandwich]"), "5:11: dataset.labels: want 2 to 601 labels, got 1"},

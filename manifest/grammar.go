@@ -111,6 +111,8 @@ func grammar(m *Manifest) mapping {
 			key:   text{want: "an http or https URL prefix", form: urlPrefix, max: maxText},
 			value: text{want: "an http or https URL prefix or a folder", form: location, max: maxText}},
 			doc: "URL prefixes, and the URL prefix or folder to read instead. The longest prefix counts."},
+		{key: "limits", value: limits{&m.Limits},
+			doc: "What stages may take of the machine. It decides how a build runs, and nothing of what it makes."},
 		{key: matrixKey, value: matrix{&m.Matrix},
 			doc: "Settings and the values to build them with: one build for each combination."},
 	}}

@@ -24,6 +24,7 @@ type Manifest struct {
 	Package     Package           // what goes into the package
 	Registry    string            // s3://bucket, file:///path or a folder
 	Mirrors     map[string]string // URL prefix -> URL prefix or folder to read instead; the longest prefix counts
+	Limits      []Limit           // what stages may take of the machine, in the order in which they run
 	Matrix      []Axis            // what its variants differ in, in the order of the file; empty in a manifest of one build
 }
 

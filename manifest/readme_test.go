@@ -42,7 +42,10 @@ func writeKeys(t *testing.T, b *strings.Builder, path string, s *jsonschema.Sche
 	if s.Items != nil {
 		writeKeys(t, b, path+"[]", s.Items)
 	}
-	if s.PropertyNames != nil {
+	if rows := s.AdditionalProperties; s.PropertyNames != nil && rows.Properties != nil {
+		fmt.Fprintf(b, "| `%s.*` | a mapping | | `*` is one of %s. |\n", path, takes(s.PropertyNames))
+		writeKeys(t, b, path+".*", rows)
+	} else if s.PropertyNames != nil {
 		fmt.Fprintf(b, "| `%s.*` | text | | Key and value are as the row above says. |\n", path)
 	}
 	if s.Properties == nil {

@@ -40,10 +40,10 @@ type Engine struct {
 	Store       cas.Store
 	Cache       Cache
 	Environment string   // digest of what the stages run in; part of every action
-	Workers     int      // goroutines that a stage may keep busy
+	Workers     int      // goroutines that the stages at work may keep busy together
+	Memory      int64    // bytes that their limits may add up to; 0 when it is not known
 	Observer    Observer // nil observes nothing
 
-	AtOnce    int             // stages that may run at once if none needs the other; at least 1
 	KeepGoing bool            // after a failure, run what does not need the stage that failed
 	Force     map[string]bool // stages that run although their result is known
 	Verify    bool            // run every stage once more, and fail if it differs
@@ -242,7 +242,10 @@ func readThrough(ctx context.Context, store cas.Store, d cas.Digest) error {
 
 func (e *Engine) attempt(ctx context.Context, p *Plan) (*Build, error) {
 	r := e.newRun(p)
-	failed, err := schedule(ctx, p.stages, max(e.AtOnce, 1), e.KeepGoing, r.stage)
+	if err := e.room().check(p.stages); err != nil {
+		return newBuild(p, e.Store, nil), err
+	}
+	failed, err := schedule(ctx, p.stages, e.room(), e.KeepGoing, r.stage)
 	b := newBuild(p, e.Store, r.steps)
 	switch {
 	case err != nil:
@@ -328,7 +331,7 @@ func (r *run) action(ctx context.Context, s Stage) (action, map[string]cas.Tree,
 		}
 		if in.Pin != nil {
 			var err error
-			t := newTask(s.Name, r.Store, nil, r.Workers, r.observer)
+			t := newTask(s.Name, r.Store, nil, Limit{CPU: r.Workers}, r.observer)
 			if tree, err = in.Pin.Pin(ctx, t, tree); err != nil {
 				return action{}, nil, err
 			}
@@ -389,7 +392,7 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 	step.Cached = false
 	step.Why, _ = r.why(ctx, s.Name, act)
 	r.observer.Observe(Started{Stage: s.Name, Action: step.Action, Why: step.Why})
-	t := newTask(s.Name, r.Store, inputs, r.Workers, r.observer)
+	t := newTask(s.Name, r.Store, inputs, r.room().need(s.Limit), r.observer)
 	ended := func(error) {}
 	if !r.Force[s.Name] { // what is forced is done anew, item by item
 		t.earlier = func(ctx context.Context) []cas.Tree { return r.books(ctx, s, step.Action) }

@@ -18,33 +18,39 @@ import (
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
+// one is the limit of a stage that others may run beside.
+var one = stages.Limit{CPU: 1}
+
 // node is a kind that joins the names of everything below it. Some nodes fail.
 type node struct {
 	name  string
 	reads []string
 	fails bool
+	limit stages.Limit
 	count *counts
 }
 
 // counts is what a build of nodes did.
 type counts struct {
-	mu            sync.Mutex // guards the rest
-	running, most int
-	ran           map[string]int
+	mu        sync.Mutex // guards the rest
+	now, most stages.Limit
+	ran       map[string]int
 }
 
-func (c *counts) begin(name string) {
+func (c *counts) begin(name string, t *stages.Task) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ran[name]++
-	c.running++
-	c.most = max(c.most, c.running)
+	c.now.CPU += t.Workers()
+	c.now.Memory += t.Memory()
+	c.most.CPU, c.most.Memory = max(c.most.CPU, c.now.CPU), max(c.most.Memory, c.now.Memory)
 }
 
-func (c *counts) end() {
+func (c *counts) end(t *stages.Task) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running--
+	c.now.CPU -= t.Workers()
+	c.now.Memory -= t.Memory()
 }
 
 func (n node) Name() string { return "node" }
@@ -54,8 +60,8 @@ func (n node) Params() any  { return map[string]string{"name": n.name} }
 var errNode = errors.New("node fails")
 
 func (n node) Run(ctx context.Context, t *stages.Task) error {
-	n.count.begin(n.name)
-	defer n.count.end()
+	n.count.begin(n.name, t)
+	defer n.count.end(t)
 	if n.fails {
 		return errNode
 	}
@@ -90,7 +96,7 @@ func planOf(tb testing.TB, nodes []node, c *counts) *stages.Plan {
 	var list []stages.Stage
 	for _, n := range nodes {
 		n.count = c
-		s := stages.Stage{Name: n.name, Kind: n}
+		s := stages.Stage{Name: n.name, Kind: n, Limit: n.limit}
 		for _, from := range n.reads {
 			s.Inputs = append(s.Inputs, stages.Input{Name: from, From: from})
 		}
@@ -143,10 +149,12 @@ func TestSchedulerAgainstNaive(t *testing.T) {
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		nodes := randomGraph(r, 1+r.IntN(40), []float64{0, 0.1}[r.IntN(2)])
-		limit := 1 + r.IntN(6)
 		c := &counts{ran: map[string]int{}}
 		e := newEngine()
-		e.AtOnce, e.KeepGoing = limit, true
+		e.Workers, e.Memory, e.KeepGoing = 1+r.IntN(6), 10+r.Int64N(10), true
+		for i := range nodes { // some want more cores than there are, some all, some say nothing
+			nodes[i].limit = stages.Limit{CPU: r.IntN(8), Memory: r.Int64N(11)}
+		}
 		b, err := e.Build(t.Context(), planOf(t, nodes, c))
 		got := map[string]string{}
 		for _, s := range b.Steps {
@@ -173,8 +181,8 @@ func TestSchedulerAgainstNaive(t *testing.T) {
 		if failed != errors.Is(err, errNode) {
 			t.Errorf("seed %d: the error is %v", seed, err)
 		}
-		if c.most > limit {
-			t.Errorf("seed %d: %d stages ran at once, want at most %d", seed, c.most, limit)
+		if c.most.CPU > e.Workers || c.most.Memory > e.Memory {
+			t.Errorf("seed %d: stages took %v at once, of %d cores and %d bytes", seed, c.most, e.Workers, e.Memory)
 		}
 	}
 }
@@ -191,12 +199,12 @@ func TestIndependentStagesRunAtOnce(t *testing.T) {
 		}
 		return nil
 	}
-	p, err := stages.NewPlan("p", []stages.Stage{{Name: "a", Kind: step{"a", handshake}}, {Name: "b", Kind: step{"b", handshake}}})
+	p, err := stages.NewPlan("p", []stages.Stage{{Name: "a", Kind: step{"a", handshake}, Limit: one}, {Name: "b", Kind: step{"b", handshake}, Limit: one}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := newEngine()
-	e.AtOnce = 2
+	e.Workers = 2
 	if b, err := e.Build(t.Context(), p); err != nil || b.Ran() != 2 {
 		t.Errorf("ran %d stages, %v", b.Ran(), err)
 	}
@@ -218,8 +226,8 @@ func (s step) Run(ctx context.Context, _ *stages.Task) error { return s.do(ctx) 
 func TestFailureWaitsForWhatHasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, err := stages.NewPlan("p", []stages.Stage{
-			{Name: "bad", Kind: step{"bad", func(context.Context) error { return errNode }}},
-			{Name: "slow", Kind: step{"slow", func(context.Context) error { synctest.Wait(); return nil }}}, // until nothing else moves
+			{Name: "bad", Kind: step{"bad", func(context.Context) error { return errNode }}, Limit: one},
+			{Name: "slow", Kind: step{"slow", func(context.Context) error { synctest.Wait(); return nil }}, Limit: one}, // until nothing else moves
 			{Name: "never", Kind: step{"never", func(context.Context) error { t.Error("a stage began after a failure"); return nil }},
 				Inputs: []stages.Input{{Name: "slow", From: "slow"}}},
 		})
@@ -227,7 +235,7 @@ func TestFailureWaitsForWhatHasBegun(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := newEngine()
-		e.AtOnce = 2
+		e.Workers = 2
 		b, err := e.Build(t.Context(), p)
 		var stage *stages.StageError
 		if !errors.As(err, &stage) || stage.Stage != "bad" || !errors.Is(err, errNode) {
@@ -458,6 +466,21 @@ func BenchmarkPlanTenThousandStages(b *testing.B) {
 		if _, _, err := e.Preview(b.Context(), planOf(b, nodes, nil)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestTooMuchMemory has a stage that would wait for ever.
+func TestTooMuchMemory(t *testing.T) {
+	p := planOf(t, []node{{name: "huge", limit: stages.Limit{Memory: 2 << 30}}}, &counts{ran: map[string]int{}})
+	e := newEngine()
+	e.Memory = 1 << 30
+	_, err := e.Build(t.Context(), p)
+	if want := "stage huge is to have 2048 MiB of memory, and 1024 MiB are free"; err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %s", err, want)
+	}
+	e.Memory = 0 // not known
+	if _, err := e.Build(t.Context(), p); err != nil {
+		t.Error(err)
 	}
 }
 

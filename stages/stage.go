@@ -39,6 +39,7 @@ type Stage struct {
 	Name   string
 	Kind   Kind
 	Inputs []Input
+	Limit  Limit // what it may take of the machine
 }
 
 // Input says where one input of a stage comes from: the output of stage From, or, with
@@ -67,7 +68,7 @@ type Task struct {
 	inputs   map[string]cas.Tree
 	out      *cas.Builder
 	store    cas.Store
-	workers  int
+	limit    Limit
 	observer Observer
 
 	scope   items.Scope
@@ -80,13 +81,13 @@ type Task struct {
 	book     *items.Book // nil until a set of items is begun
 }
 
-func newTask(stage string, store cas.Store, inputs map[string]cas.Tree, workers int, o Observer) *Task {
+func newTask(stage string, store cas.Store, inputs map[string]cas.Tree, limit Limit, o Observer) *Task {
 	return &Task{
 		stage:    stage,
 		inputs:   inputs,
 		out:      cas.NewBuilder(store),
 		store:    store,
-		workers:  max(workers, 1),
+		limit:    limit,
 		observer: o,
 		counters: make(map[string]int64),
 	}
@@ -104,7 +105,11 @@ func (t *Task) Store() cas.Store { return t.store }
 
 // Workers is how many goroutines the stage may keep busy; at least 1. The output must
 // not depend on it.
-func (t *Task) Workers() int { return t.workers }
+func (t *Task) Workers() int { return max(t.limit.CPU, 1) }
+
+// Memory is how many bytes the stage may use for what it works with (photos, pictures),
+// or 0 when nobody says: then it decides by itself. The output must not depend on it.
+func (t *Task) Memory() int64 { return t.limit.Memory }
 
 // Progress tells how far the stage is. A total of 0 means that it is not known. It is
 // cheap enough to be called for every item.
@@ -153,10 +158,10 @@ func (t *Task) result(ctx context.Context) (cas.Result, error) {
 
 // RunKind runs a kind once on the given inputs, outside of any build and any cache.
 func RunKind(ctx context.Context, store cas.Store, kind Kind, inputs map[string]cas.Tree, workers int, o Observer) (cas.Result, error) {
-	return runTask(ctx, kind, newTask(kind.Name(), store, inputs, workers, o), "")
+	return runTask(ctx, kind, newTask(kind.Name(), store, inputs, Limit{CPU: workers}, o), "")
 }
 
 // RunPinner runs a pinner once, outside of any build.
 func RunPinner(ctx context.Context, store cas.Store, p Pinner, upstream cas.Tree, workers int, o Observer) (cas.Tree, error) {
-	return p.Pin(ctx, newTask("pin", store, nil, workers, o), upstream)
+	return p.Pin(ctx, newTask("pin", store, nil, Limit{CPU: workers}, o), upstream)
 }

@@ -21,7 +21,13 @@ func (e *UnstableError) Error() string {
 // another number of workers, on which nothing may depend, and does all items anew.
 func (r *run) verify(ctx context.Context, s Stage, inputs map[string]cas.Tree, step Step) error {
 	r.observer.Observe(Started{Stage: s.Name, Action: step.Action, Why: []string{"once more, to compare"}})
-	again, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, max(r.Workers, 1)+1, onlyProgress{r.observer}), r.Environment)
+	limit := r.room().need(s.Limit)
+	if limit.CPU > 1 {
+		limit.CPU--
+	} else {
+		limit.CPU++
+	}
+	again, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, limit, onlyProgress{r.observer}), r.Environment)
 	if err != nil {
 		return err
 	}

@@ -231,6 +231,10 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		p.Hint = "`sandwich lock` looks for them at the other places, or records that they are gone"
 		return exitFailed, true
 	}
+	if _, ok := errors.AsType[*stages.LimitError](err); ok {
+		p.Hint = "lower it, under `limits` in the manifest or with --limit STAGE.memory=SIZE, or build on another machine"
+		return exitFailed, true
+	}
 	if _, ok := errors.AsType[*stages.UnstableError](err); ok {
 		p.Hint = "the kind of this stage is not a function of its inputs: please report it"
 		return exitFailed, true

@@ -21,6 +21,7 @@ type buildFlags struct {
 	cache   string
 	workers int
 	set     []string
+	limits  []string
 	backend string
 }
 
@@ -28,6 +29,7 @@ func (f *buildFlags) add(cmd *cobra.Command) {
 	f.addCache(cmd)
 	cmd.Flags().IntVarP(&f.workers, "jobs", "j", 0, "cores to keep busy (default all); the result does not depend on it")
 	cmd.Flags().StringArrayVarP(&f.set, "set", "S", nil, "replace a value of the manifest, as in model.epochs=2; repeatable")
+	cmd.Flags().StringArrayVar(&f.limits, "limit", nil, "what a stage may take, as in crop.cpu=2 or train.memory=4GiB; repeatable")
 	cmd.Flags().StringVar(&f.backend, "backend", neural.DefaultBackend,
 		"what networks are computed on: exact, go or xla:PLUGIN (see README.md); part of every key")
 }
@@ -46,6 +48,10 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err := neural.CheckBackend(f.backend); err != nil {
 		return nil, pipeline.Options{}, usagef("exact is the default", "--backend: %v", err)
 	}
+	limits, err := f.parseLimits()
+	if err != nil {
+		return nil, pipeline.Options{}, err
+	}
 	settings := make([]manifest.Setting, len(f.set))
 	for i, text := range f.set {
 		settings[i] = manifest.Setting(text)
@@ -62,7 +68,19 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err != nil {
 		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
 	}
-	return project, pipeline.Options{Store: store, Workers: workers, Backend: f.backend, Observer: a.view, Now: time.Now}, nil
+	return project, pipeline.Options{Store: store, Workers: workers, Limits: limits, Backend: f.backend, Observer: a.view, Now: time.Now}, nil
+}
+
+func (f *buildFlags) parseLimits() ([]manifest.Limit, error) {
+	var limits []manifest.Limit
+	for _, text := range f.limits {
+		l, err := manifest.ParseLimit(text)
+		if err != nil {
+			return nil, usagef("as in --limit crop.cpu=2 or --limit train.memory=4GiB", "--%v", err)
+		}
+		limits = manifest.MergeLimits(limits, []manifest.Limit{l})
+	}
+	return limits, nil
 }
 
 func (a *app) cacheDir(flag string) (string, error) {

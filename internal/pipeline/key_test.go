@@ -101,6 +101,10 @@ var free = map[string]string{
 	"Registry":           "where a package is pushed is not part of what it is",
 	"Mirrors":            "where bytes are fetched from does not decide them: their digests are pinned",
 	"Mirrors{}":          "as above",
+	"Limits":             "what a stage may take of the machine decides how a build runs, not what it makes",
+	"Limits[].Stage":     "as above",
+	"Limits[].CPU":       "as above",
+	"Limits[].Memory":    "as above",
 	"Matrix":             "each variant is a manifest of its own, without a matrix",
 	"Matrix[].Path":      "as above",
 	"Matrix[].Values":    "as above",
@@ -160,6 +164,7 @@ func sample() *manifest.Manifest {
 		Package:  manifest.Package{Originals: true},
 		Registry: "registry",
 		Mirrors:  map[string]string{"https://a": "b"},
+		Limits:   []manifest.Limit{{Stage: "crop", CPU: 2, Memory: 1 << 30}},
 		Matrix:   []manifest.Axis{{Path: "seed", Values: []string{"1", "2"}}},
 	}
 }
@@ -323,7 +328,7 @@ func setOther(v reflect.Value, path string) {
 	switch v.Kind() {
 	case reflect.Bool:
 		v.SetBool(!v.Bool())
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(v.Int() + 1)
 	case reflect.Uint64:
 		v.SetUint(v.Uint() + 1)

@@ -45,7 +45,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stages.NewPlan(m.Name, []stages.Stage{
+	list := []stages.Stage{
 		{Name: Metadata, Kind: metadata.Kind{Files: files, Fetcher: s.resolver}},
 		{
 			Name: Select,
@@ -94,7 +94,15 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 				{Name: pack.Project, Pin: bundle{s}},
 			},
 		},
-	})
+	}
+	for _, l := range manifest.MergeLimits(m.Limits, s.options.Limits) {
+		for i := range list {
+			if list[i].Name == l.Stage {
+				list[i].Limit = stages.Limit{CPU: l.CPU, Memory: l.Memory}
+			}
+		}
+	}
+	return stages.NewPlan(m.Name, list)
 }
 
 // metadataFiles are the pinned metadata files, with their places in the tree that the

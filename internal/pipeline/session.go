@@ -15,6 +15,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
+	"github.com/sandwich-build/sandwich/internal/machine"
 	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/openimages"
@@ -29,18 +30,19 @@ import (
 
 // Options say how to build, as far as that does not change what is built.
 type Options struct {
-	Store      *disk.Store     // where blobs, trees and results are kept
-	Workers    int             // goroutines that a stage may keep busy
-	Backend    string          // what networks are computed on, as package neural takes it; part of the environment
-	Observer   stages.Observer // nil observes nothing
-	Locked     bool            // never change the lock: what it lacks is a *DriftError
-	AllowDirty bool            // build although the user's sources have uncommitted changes
-	Retry      bool            // try the dead photos of the lock again
-	Until      string          // the last stage to run; empty runs all and publishes
-	From       string          // run this stage and all that need it, whatever is known; empty runs what has to
-	Force      []string        // run these stages, whatever is known
-	KeepGoing  bool            // after a failure, run what does not need the stage that failed
-	Verify     bool            // run each stage once more, and fail if it does not do the same
+	Store      *disk.Store      // where blobs, trees and results are kept
+	Workers    int              // goroutines that the stages at work may keep busy
+	Limits     []manifest.Limit // of stages, before those of the manifest
+	Backend    string           // what networks are computed on, as package neural takes it; part of the environment
+	Observer   stages.Observer  // nil observes nothing
+	Locked     bool             // never change the lock: what it lacks is a *DriftError
+	AllowDirty bool             // build although the user's sources have uncommitted changes
+	Retry      bool             // try the dead photos of the lock again
+	Until      string           // the last stage to run; empty runs all and publishes
+	From       string           // run this stage and all that need it, whatever is known; empty runs what has to
+	Force      []string         // run these stages, whatever is known
+	KeepGoing  bool             // after a failure, run what does not need the stage that failed
+	Verify     bool             // run each stage once more, and fail if it does not do the same
 
 	// Now is the clock of the history, which no result depends on; nil keeps the build
 	// out of it.
@@ -98,7 +100,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	s.engine = stages.Engine{
-		Store: o.Store, Cache: o.Store, Environment: name.String(), Workers: o.Workers, Observer: s.options.Observer,
+		Store: o.Store, Cache: o.Store, Environment: name.String(), Workers: o.Workers, Memory: machine.Memory(), Observer: s.options.Observer,
 		KeepGoing: o.KeepGoing, Verify: o.Verify, Done: o.done, Earlier: s.earlier(),
 	}
 	if s.client, err = fetch.New(fetch.Options{Mirrors: p.Manifest.Mirrors, Dir: p.Dir}); err != nil {

@@ -71,8 +71,11 @@ type seen struct {
 // starts a goroutine that decodes: so no goroutine waits for memory while it holds
 // some, and all photos together stay within the budget.
 func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, error) {
-	c := &cutter{Kind: k, task: t, plan: p, budget: photo.NewBudget(k.limits.Memory)}
-	var err error
+	memory, err := k.memory(t)
+	if err != nil {
+		return nil, err
+	}
+	c := &cutter{Kind: k, task: t, plan: p, budget: photo.NewBudget(memory)}
 	if c.headers, err = t.Items(ctx, "headers", k.limits); err != nil {
 		return nil, err
 	}
@@ -117,6 +120,19 @@ func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, e
 	}
 	t.Did("photos", "read", c.read, found-c.read)
 	return results, g.Wait()
+}
+
+// memory is the budget of all photos that are decoded at the same time. A photo must fit,
+// or which ones are quarantined would depend on it.
+func (k *Kind) memory(t *stages.Task) (int64, error) {
+	least, given := k.limits.Memory, t.Memory()
+	if given == 0 {
+		return least, nil
+	}
+	if given < least {
+		return 0, fmt.Errorf("a photo may take %d MiB to decode, and the stage is to have %d: raise its limit of memory", least>>20, given>>20)
+	}
+	return given, nil
 }
 
 // job is a photo on its way to its result.

@@ -164,3 +164,19 @@ func TestOnlyWhatDiffers(t *testing.T) {
 		})
 	}
 }
+
+// TestMemory gives the stage more memory and less than a photo may take.
+func TestMemory(t *testing.T) {
+	store := cas.NewMemory()
+	c := newWorld(t).build(t, store, "as it likes")
+	want := stagetest.NewBuilds(store).Build(t, c).Result
+	c.Limit.Memory = 1 << 30
+	if got := stagetest.NewBuilds(store).Build(t, c).Result; got.Tree != want.Tree {
+		t.Errorf("with more memory the output is %s, not %s", got.Tree, want.Tree)
+	}
+	c.Limit.Memory = 100 << 20
+	_, err := stagetest.NewBuilds(store).Try(t.Context(), c)
+	if want := "crop: a photo may take 192 MiB to decode, and the stage is to have 100: raise its limit of memory"; err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %s", err, want)
+	}
+}

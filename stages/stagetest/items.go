@@ -19,6 +19,7 @@ type Case struct {
 	Name   string
 	Kind   stages.Kind
 	Inputs map[string]cas.Tree
+	Limit  stages.Limit
 }
 
 // Items holds a kind that has items to what decides them. Each of the cases, run after the
@@ -49,10 +50,10 @@ func misled(ctx context.Context, store cas.Store, cases []Case) (problems []stri
 		for _, order := range [][2]int{{0, i}, {i, 0}} {
 			builds := NewBuilds(store)
 			before, now := cases[order[0]], cases[order[1]]
-			if _, err := builds.build(ctx, before); err != nil {
+			if _, err := builds.Try(ctx, before); err != nil {
 				return nil, fmt.Errorf("%s: %w", before.Name, err)
 			}
-			build, err := builds.build(ctx, now)
+			build, err := builds.Try(ctx, now)
 			if err != nil {
 				return nil, fmt.Errorf("%s after %s: %w", now.Name, before.Name, err)
 			}
@@ -80,15 +81,16 @@ func (g given) Pin(context.Context, *stages.Task, cas.Tree) (cas.Tree, error) { 
 // Build runs the stage unless its action has a result, and returns what became of it.
 func (b *Builds) Build(t *testing.T, c Case) stages.Step {
 	t.Helper()
-	build, err := b.build(t.Context(), c)
+	build, err := b.Try(t.Context(), c)
 	if err != nil {
 		t.Fatalf("%s: %v", c.Name, err)
 	}
 	return build.Steps[0]
 }
 
-func (b *Builds) build(ctx context.Context, c Case) (*stages.Build, error) {
-	stage := stages.Stage{Name: c.Kind.Name(), Kind: c.Kind}
+// Try is Build for what may fail.
+func (b *Builds) Try(ctx context.Context, c Case) (*stages.Build, error) {
+	stage := stages.Stage{Name: c.Kind.Name(), Kind: c.Kind, Limit: c.Limit}
 	for name, tree := range c.Inputs {
 		stage.Inputs = append(stage.Inputs, stages.Input{Name: name, Pin: given{tree}})
 	}
@@ -114,14 +116,14 @@ func sameResult(want, got cas.Result) string {
 }
 
 // lostBlobs is how many blobs are lost, one at a time.
-const lostBlobs = 8
+const lostBlobs = 4
 
 // items runs the kind with the items of an earlier run.
 func (s suite) items(ctx context.Context) (problems []string, _ error) {
 	hiding := &hiding{Store: s.store}
 	builds := NewBuilds(hiding)
 	again := func() (stages.Step, error) {
-		build, err := builds.build(ctx, Case{s.kind.Name(), s.kind, s.inputs})
+		build, err := builds.Try(ctx, Case{Name: s.kind.Name(), Kind: s.kind, Inputs: s.inputs})
 		if err != nil {
 			return stages.Step{}, err
 		}

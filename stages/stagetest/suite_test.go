@@ -107,7 +107,7 @@ func TestItemsSeesAForgottenKey(t *testing.T) {
 		var cases []Case
 		for _, content := range []string{"x", "y"} {
 			in := map[string]cas.Tree{"in": Tree(t, store, map[string]string{"f": content, "g": "z"})}
-			cases = append(cases, Case{content, fake{struct{}{}, itemwise(test.key)}, in})
+			cases = append(cases, Case{Name: content, Kind: fake{struct{}{}, itemwise(test.key)}, Inputs: in})
 		}
 		problems, err := misled(t.Context(), store, cases)
 		if err != nil || len(problems) != test.problems {

@@ -11,8 +11,8 @@ import (
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
-// maxKept is how many bytes of decoded pictures are kept, over all albums of a run. Those
-// above it are decoded again in each epoch, ahead of the step that needs them.
+// maxKept is how many bytes of decoded pictures are kept, over all albums of a run, when
+// the stage has no limit of memory, which is for them. Those above it are decoded again in each epoch, ahead of the step that needs them.
 const maxKept = 2 << 30
 
 // album is a list of pictures that are decoded when they are first looked at. They are

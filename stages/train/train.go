@@ -7,6 +7,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -122,7 +123,7 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 		labels[label] = i
 	}
 	var left atomic.Int64
-	left.Store(maxKept)
+	left.Store(cmp.Or(t.Memory(), maxKept))
 	open := func(rows []cropfile.Assignment) *album {
 		return newAlbum(t.Input(InputCrops), k.shape, k.params.Side, rows, labels, &left)
 	}
