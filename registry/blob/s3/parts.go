@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandwich-build/sandwich/registry/blob"
+	"github.com/sandwich-build/sandwich/registry/blob/retry"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -64,7 +65,7 @@ func (s *Store) putParts(ctx context.Context, key string, body blob.Body) (strin
 	}
 	if u != nil {
 		id, err := u.send(ctx, body)
-		if !u.taken(err) {
+		if !u.taken(err) && !u.gone(ctx, err) {
 			return id, err
 		}
 	}
@@ -78,6 +79,19 @@ func (s *Store) putParts(ctx context.Context, key string, body blob.Body) (strin
 // finished, removed or changed it.
 func (u *upload) taken(err error) bool {
 	return u.resumed && (isCode(err, "NoSuchUpload") || isCode(err, "InvalidPart"))
+}
+
+// gone reports whether an upload that was found is not there any more, of which a server
+// may only say that it closes the connection.
+func (u *upload) gone(ctx context.Context, err error) bool {
+	if err == nil || !u.resumed || ctx.Err() != nil || !retry.Unreachable(err) {
+		return false
+	}
+	err = u.store.write(ctx, func(ctx context.Context, c *awss3.Client) error {
+		_, err := c.ListParts(ctx, &awss3.ListPartsInput{Bucket: &u.store.bucket, Key: &u.key, UploadId: &u.id, RequestPayer: u.store.payer})
+		return err
+	})
+	return isCode(err, "NoSuchUpload")
 }
 
 func (s *Store) createUpload(ctx context.Context, key string, size int64) (*upload, error) {

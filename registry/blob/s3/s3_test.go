@@ -35,6 +35,9 @@ func TestStore(t *testing.T) {
 // Every few requests one fails, in each way that requests do, with or without effect. The
 // store makes it again, and keeps all its promises.
 func TestStoreUnderFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for ten seconds")
+	}
 	server := s3test.Start(t)
 	for label, fault := range map[string]s3test.Fault{"busy": {Status: http.StatusServiceUnavailable}, "answer lost": {After: true}} {
 		t.Run(label, func(t *testing.T) {
