@@ -34,6 +34,19 @@ type Locker interface {
 	Lock(ctx context.Context, action cas.Digest, waiting func(cas.Holder)) (unlock func(), err error)
 }
 
+// Healer is the ability of a cache that has a part of its blobs from elsewhere to answer the
+// loss of one: it forgets those of the results, which it is told with their trees, that need
+// what was lost. It reports whether there was one. If not, the engine forgets all.
+type Healer interface {
+	Heal(ctx context.Context, results map[cas.Digest]cas.TreeID) (bool, error)
+}
+
+// Origin is the ability of a cache to tell where the result of an action came from: "" says
+// that it is of this machine.
+type Origin interface {
+	From(action cas.Digest) string
+}
+
 // Engine runs plans.
 type Engine struct {
 	Store       cas.Store
@@ -61,6 +74,7 @@ type Step struct {
 	Stage   string
 	Action  cas.Digest
 	Cached  bool
+	From    string   // where a cached result came from; "" for this machine
 	Why     []string // why it ran; empty when it did not
 	Result  cas.Result
 	Elapsed time.Duration
@@ -186,16 +200,32 @@ func (l *Losses) New(err error) bool {
 // others, and a stage that only points at blobs does not write them again: so all are
 // read, upon which the store sets those aside that are damaged.
 func (e *Engine) Forget(ctx context.Context, b *Build) error {
+	if healed, err := e.heal(ctx, b); healed || err != nil {
+		return err
+	}
 	read := make(map[cas.Digest]bool)
 	for _, s := range b.Steps {
 		if err := e.Cache.Forget(ctx, s.Action); err != nil {
 			return err
 		}
-		if err := inspect(ctx, e.Store, s.Result.Tree, read); err != nil {
+		if err := inspect(ctx, cas.Near(e.Store), s.Result.Tree, read); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// heal lets a cache that can do it answer a loss.
+func (e *Engine) heal(ctx context.Context, b *Build) (bool, error) {
+	h, ok := e.Cache.(Healer)
+	if !ok {
+		return false, nil
+	}
+	results := make(map[cas.Digest]cas.TreeID, len(b.Steps))
+	for _, s := range b.Steps {
+		results[s.Action] = s.Result.Tree
+	}
+	return h.Heal(ctx, results)
 }
 
 // inspect reads the blobs of a tree that are not in read yet. What is below a damaged
@@ -292,8 +322,9 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 		err = r.verify(ctx, s, inputs, step)
 	}
 	step.Elapsed = time.Since(start)
+	step.From = r.from(step.Cached, id)
 	r.observer.Observe(Finished{
-		Stage: s.Name, Action: id, Cached: step.Cached && err == nil,
+		Stage: s.Name, Action: id, Cached: step.Cached && err == nil, From: step.From,
 		Result: step.Result, Elapsed: step.Elapsed, Err: err,
 	})
 	if err != nil {
@@ -301,6 +332,14 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 	}
 	r.add(step)
 	return r.Cache.Note(ctx, r.noteName(s.Name), id)
+}
+
+// from returns where a cached result came from, if that is not this machine.
+func (r *run) from(cached bool, action cas.Digest) string {
+	if o, ok := r.Cache.(Origin); ok && cached {
+		return o.From(action)
+	}
+	return ""
 }
 
 // action computes the action of a stage, for which all its inputs must have results.
