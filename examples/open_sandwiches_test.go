@@ -19,7 +19,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/shared"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // The files that open-images/v4 is read from, below the bucket.
@@ -128,7 +128,7 @@ func (w web) open(t *testing.T, dir string, edits ...string) *pipeline.Project {
 
 func options(t *testing.T) pipeline.Options {
 	t.Helper()
-	store, err := cas.OpenDisk(filepath.Join(t.TempDir(), "cache"))
+	store, err := disk.Open(filepath.Join(t.TempDir(), "cache"))
 	if err != nil {
 		t.Fatal(err)
 	}

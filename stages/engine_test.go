@@ -13,6 +13,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // concat is a kind that writes one file: its text, then the files of the inputs that
@@ -280,7 +281,7 @@ func TestBuildHealsLostBlobs(t *testing.T) {
 	}
 	for how, harmBlob := range harm {
 		t.Run(how, func(t *testing.T) {
-			store, err := cas.OpenDisk(t.TempDir())
+			store, err := disk.Open(t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,9 +306,9 @@ func TestBuildHealsLostBlobs(t *testing.T) {
 }
 
 // blobPlaces returns where each blob of a store is, but not of those without bytes.
-func blobPlaces(t *testing.T, store *cas.Disk) map[cas.Digest]cas.Location {
+func blobPlaces(t *testing.T, store *disk.Store) map[cas.Digest]disk.Location {
 	t.Helper()
-	places := make(map[cas.Digest]cas.Location)
+	places := make(map[cas.Digest]disk.Location)
 	for l, err := range store.Blobs(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
@@ -320,7 +321,7 @@ func blobPlaces(t *testing.T, store *cas.Disk) map[cas.Digest]cas.Location {
 }
 
 // overwrite changes the bytes of a blob where they are.
-func overwrite(t *testing.T, l cas.Location, change func([]byte)) {
+func overwrite(t *testing.T, l disk.Location, change func([]byte)) {
 	t.Helper()
 	f, err := os.OpenFile(l.File, os.O_RDWR, 0)
 	if err != nil {
@@ -403,7 +404,7 @@ func TestUntil(t *testing.T) {
 
 func TestProcessesShareWork(t *testing.T) {
 	dir := t.TempDir()
-	store, err := cas.OpenDisk(dir)
+	store, err := disk.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // points is a kind that, like download, writes only those blobs that the store lacks,
@@ -63,7 +64,7 @@ func (s sizes) Run(ctx context.Context, t *stages.Task) error {
 // that only reading them tells.
 func TestBuildHealsAllBlobsAtOnce(t *testing.T) {
 	const files = 100
-	store, err := cas.OpenDisk(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func TestBuildHealsAllBlobsAtOnce(t *testing.T) {
 }
 
 // flipAll changes a byte of every blob, and leaves the sizes.
-func flipAll(t *testing.T, store *cas.Disk) {
+func flipAll(t *testing.T, store *disk.Store) {
 	t.Helper()
 	for _, l := range blobPlaces(t, store) {
 		overwrite(t, l, func(b []byte) { b[len(b)-1] ^= 1 })

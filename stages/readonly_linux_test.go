@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/sandwich-build/sandwich/stages"
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // TestCachedBuildFromReadOnlyStore builds from a store on a disk that may only be read:
@@ -26,7 +26,7 @@ func TestCachedBuildFromReadOnlyStore(t *testing.T) {
 		}
 	})
 	engine := func() *stages.Engine {
-		store, err := cas.OpenDisk(dir)
+		store, err := disk.Open(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +35,7 @@ func TestCachedBuildFromReadOnlyStore(t *testing.T) {
 	f := newFixture()
 	first := engine()
 	built := build(t, first, f.plan(t))
-	if err := first.Store.(*cas.Disk).Close(); err != nil {
+	if err := first.Store.(*disk.Store).Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {

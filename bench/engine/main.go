@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 func main() {
@@ -182,7 +183,7 @@ func (store) name() string { return "sandwich" }
 var action = cas.Sum([]byte("bench"))
 
 func (store) ingest(ctx context.Context, work, src string) error {
-	s, err := cas.OpenDisk(filepath.Join(work, "store"))
+	s, err := disk.Open(filepath.Join(work, "store"))
 	if err != nil {
 		return err
 	}
@@ -217,7 +218,7 @@ func (store) ingest(ctx context.Context, work, src string) error {
 }
 
 func (store) checkout(ctx context.Context, work, _, dest string) error {
-	s, err := cas.OpenDisk(filepath.Join(work, "store"))
+	s, err := disk.Open(filepath.Join(work, "store"))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/cas/upkeep"
 )
 
@@ -53,7 +54,7 @@ func cacheFlag(cmd *cobra.Command) *string {
 
 // withCache opens a cache, which must be there unless it is to be filled, and closes it
 // after use.
-func (a *app) withCache(flag string, fill bool, use func(*cas.Disk) (ui.Answer, error)) (_ ui.Answer, err error) {
+func (a *app) withCache(flag string, fill bool, use func(*disk.Store) (ui.Answer, error)) (_ ui.Answer, err error) {
 	dir, err := a.cacheDir(flag)
 	if err != nil {
 		return nil, err
@@ -61,7 +62,7 @@ func (a *app) withCache(flag string, fill bool, use func(*cas.Disk) (ui.Answer, 
 	if _, err := os.Stat(dir); err != nil && !fill {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	store, err := cas.OpenDisk(dir)
+	store, err := disk.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open cache %s: %w", dir, err)
 	}
@@ -83,7 +84,7 @@ stages have produced; and what was found damaged. It reads no blob.`,
 	}
 	dir := cacheFlag(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, _ []string) (ui.Answer, error) {
-		return a.withCache(*dir, false, func(s *cas.Disk) (ui.Answer, error) {
+		return a.withCache(*dir, false, func(s *disk.Store) (ui.Answer, error) {
 			st, err := upkeep.Measure(ctx, s)
 			if err != nil {
 				return nil, err
@@ -147,7 +148,7 @@ exit code 1 and says whose it is. A build that starts meanwhile waits for gc.`,
 		if age > 0 {
 			policy.Unused = time.Now().Add(-time.Duration(age))
 		}
-		return a.withCache(*dir, false, func(s *cas.Disk) (ui.Answer, error) {
+		return a.withCache(*dir, false, func(s *disk.Store) (ui.Answer, error) {
 			c, err := upkeep.Collect(ctx, s, policy, !yes)
 			if err != nil {
 				return nil, err
@@ -264,7 +265,7 @@ not trusted any more.`,
 	}
 	dir := cacheFlag(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, _ []string) (ui.Answer, error) {
-		return a.withCache(*dir, false, func(s *cas.Disk) (ui.Answer, error) {
+		return a.withCache(*dir, false, func(s *disk.Store) (ui.Answer, error) {
 			r, err := upkeep.Verify(ctx, s, a.transferred("verify"))
 			if err != nil {
 				return nil, err
@@ -330,7 +331,7 @@ some stage has not run yet; without, all of the cache. Equal caches give equal f
 		if err != nil {
 			return nil, err
 		}
-		return a.withCache(flags.cache, false, func(s *cas.Disk) (ui.Answer, error) {
+		return a.withCache(flags.cache, false, func(s *disk.Store) (ui.Answer, error) {
 			m, err := exportTo(ctx, s, args[0], actions)
 			if err != nil {
 				return nil, fmt.Errorf("export cache: %w", err)
@@ -373,7 +374,7 @@ func (e *notBuiltError) Error() string {
 }
 
 // exportTo writes an archive, which appears whole or not at all.
-func exportTo(ctx context.Context, s *cas.Disk, file string, actions []cas.Digest) (m upkeep.Moved, err error) {
+func exportTo(ctx context.Context, s *disk.Store, file string, actions []cas.Digest) (m upkeep.Moved, err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp")
 	if err != nil {
 		return m, err
@@ -414,7 +415,7 @@ file: import from people you trust.`,
 			return nil, fmt.Errorf("import: %w", err)
 		}
 		defer f.Close()
-		return a.withCache(*dir, true, func(s *cas.Disk) (ui.Answer, error) {
+		return a.withCache(*dir, true, func(s *disk.Store) (ui.Answer, error) {
 			m, err := upkeep.Import(ctx, s, f)
 			if err != nil {
 				return nil, fmt.Errorf("import %s: %w", args[0], err)

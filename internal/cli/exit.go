@@ -17,7 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
 	"github.com/sandwich-build/sandwich/stages"
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/crop"
 	"github.com/sandwich-build/sandwich/stages/download"
 	selection "github.com/sandwich-build/sandwich/stages/select"
@@ -195,7 +195,7 @@ func ofImages(err error, p *ui.Problem) (int, bool) {
 
 // ofCache gives hints for what happens to the cache; the exit code is that of any failure.
 func ofCache(err error, p *ui.Problem) (int, bool) {
-	if busy, ok := errors.AsType[*cas.BusyError](err); ok {
+	if busy, ok := errors.AsType[*disk.BusyError](err); ok {
 		p.Hint = "try again when the build is done; without --yes gc says what would go"
 		if busy.Cleaning {
 			p.Hint = "try again when that is done"

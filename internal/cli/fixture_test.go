@@ -17,7 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/quilt"
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // push puts the files of a folder into a registry, at a time that is always the same:
@@ -120,7 +120,7 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: hold cache")
 	}
-	store, err := cas.OpenDisk(ts.MkAbs(args[0]))
+	store, err := disk.Open(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(store.Close()) })
 }

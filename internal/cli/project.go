@@ -12,7 +12,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/manifest"
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // buildFlags are the flags of the verbs that work on a manifest and the cache.
@@ -51,7 +51,7 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err != nil {
 		return nil, pipeline.Options{}, err
 	}
-	store, err := cas.OpenDisk(dir)
+	store, err := disk.Open(dir)
 	if err != nil {
 		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
 	}

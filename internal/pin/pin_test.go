@@ -28,6 +28,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
 )
 
@@ -137,7 +138,7 @@ func checkBlob(t *testing.T, w *world, store cas.Store, p lock.Photo) {
 // and that is noticed for each.
 func TestRealRows(t *testing.T) {
 	w := newRealRows(t)
-	store, err := cas.OpenDisk(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // TestDamagedCacheHeals damages the cache of a finished build in many ways. The next
@@ -24,7 +25,7 @@ func TestDamagedCacheHeals(t *testing.T) {
 		name   string
 		hits   func(file string) bool // of a stage's output
 		stage  string                 // empty: all blobs of the cache, trees and actions included
-		damage func(t *testing.T, blob cas.Location)
+		damage func(t *testing.T, blob disk.Location)
 	}{
 		{"one photo removed", onlyFirst(), pipeline.Download, remove},
 		{"one photo cut", onlyFirst(), pipeline.Download, truncate},
@@ -55,7 +56,7 @@ func TestDamagedCacheHeals(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			if p.cache, err = cas.OpenDisk(cache); err != nil {
+			if p.cache, err = disk.Open(cache); err != nil {
 				t.Fatal(err)
 			}
 			blobs := blobsOf(t, &p, first, test.stage, test.hits)
@@ -82,7 +83,7 @@ func TestDamagedCacheHeals(t *testing.T) {
 }
 
 // blobsOf are the blobs, in the cache of p, of a stage's output.
-func blobsOf(t *testing.T, p *project, o *pipeline.Outcome, stage string, hits func(string) bool) []cas.Location {
+func blobsOf(t *testing.T, p *project, o *pipeline.Outcome, stage string, hits func(string) bool) []disk.Location {
 	t.Helper()
 	wanted := make(map[cas.Digest]bool)
 	if stage != "" {
@@ -93,7 +94,7 @@ func blobsOf(t *testing.T, p *project, o *pipeline.Outcome, stage string, hits f
 			wanted[f.Digest] = wanted[f.Digest] || f.Digest.Size() > 0 && hits(f.Path)
 		}
 	}
-	var blobs []cas.Location
+	var blobs []disk.Location
 	for l, err := range p.cache.Blobs(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +123,7 @@ func photosOnly(hits func(string) bool) func(string) bool {
 }
 
 // remove takes a blob away; in a pack it leaves zeros.
-func remove(t *testing.T, l cas.Location) {
+func remove(t *testing.T, l disk.Location) {
 	t.Helper()
 	if l.Packed() {
 		rewrite(t, l, func([]byte) []byte { return nil })
@@ -131,13 +132,13 @@ func remove(t *testing.T, l cas.Location) {
 	}
 }
 
-func truncate(t *testing.T, l cas.Location) {
+func truncate(t *testing.T, l disk.Location) {
 	t.Helper()
 	rewrite(t, l, func(data []byte) []byte { return data[:len(data)/2] })
 }
 
 // flip changes a byte and leaves the size, so that only reading the blob tells.
-func flip(t *testing.T, l cas.Location) {
+func flip(t *testing.T, l disk.Location) {
 	t.Helper()
 	rewrite(t, l, func(data []byte) []byte {
 		if len(data) > 0 {
@@ -149,7 +150,7 @@ func flip(t *testing.T, l cas.Location) {
 
 // rewrite changes the bytes of a blob where they are. In a pack, zeros stand for what it
 // loses.
-func rewrite(t *testing.T, l cas.Location, change func([]byte) []byte) {
+func rewrite(t *testing.T, l disk.Location, change func([]byte) []byte) {
 	t.Helper()
 	file := readFile(t, l.File)
 	blob := file[l.Offset : l.Offset+l.Digest.Size()]

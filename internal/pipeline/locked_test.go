@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // TestLockedNoticesEditedFiles holds that a metadata file of the user's own, which may
@@ -18,7 +18,7 @@ func TestLockedNoticesEditedFiles(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS("../../examples/quickstart")); err != nil {
 		t.Fatal(err)
 	}
-	store, err := cas.OpenDisk(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // TestBuildOfNothingLooksAtNoPhoto takes away every photo, every crop and lists of them. A
@@ -25,7 +26,7 @@ func TestBuildOfNothingLooksAtNoPhoto(t *testing.T) {
 			return strings.HasPrefix(name, "data/crops/") || strings.HasSuffix(name, "meta.csv")
 		},
 	}
-	var blobs []cas.Location
+	var blobs []disk.Location
 	for stage, hit := range hits {
 		blobs = append(blobs, blobsOf(t, p, first, stage, hit)...)
 	}

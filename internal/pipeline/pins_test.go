@@ -11,6 +11,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // countingPinner makes the same tree each time, and counts.
@@ -30,7 +31,7 @@ func (c *countingPinner) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (c
 // TestPinsAreRemembered holds that the photos are looked at when anything that their pins
 // depend on has changed, and only then.
 func TestPinsAreRemembered(t *testing.T) {
-	store, err := cas.OpenDisk(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestPinsAreRemembered(t *testing.T) {
 }
 
 // lose damages a blob, upon which the store sets it aside.
-func lose(t *testing.T, store *cas.Disk, d cas.Digest) {
+func lose(t *testing.T, store *disk.Store, d cas.Digest) {
 	t.Helper()
 	for l, err := range store.Blobs(t.Context()) {
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // Record is a build of the past, as it ended.
@@ -117,7 +118,7 @@ func (s *session) record(ctx context.Context, began time.Time, outcome *Outcome,
 }
 
 // History returns the builds of a package that the store remembers, the latest first.
-func History(ctx context.Context, store *cas.Disk, name string) ([]Record, error) {
+func History(ctx context.Context, store *disk.Store, name string) ([]Record, error) {
 	entries, err := store.History(ctx, name)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 func TestFind(t *testing.T) {
@@ -29,7 +30,7 @@ func TestFind(t *testing.T) {
 
 // TestHistorySkipsWhatItCannotRead has entries of another version among its own.
 func TestHistorySkipsWhatItCannotRead(t *testing.T) {
-	store, err := cas.OpenDisk(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,12 +21,13 @@ import (
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	selection "github.com/sandwich-build/sandwich/stages/select"
 )
 
 // Options say how to build, as far as that does not change what is built.
 type Options struct {
-	Store      *cas.Disk       // where blobs, trees and results are kept
+	Store      *disk.Store       // where blobs, trees and results are kept
 	Workers    int             // goroutines that a stage may keep busy
 	Observer   stages.Observer // nil observes nothing
 	Locked     bool            // never change the lock: what it lacks is a *DriftError

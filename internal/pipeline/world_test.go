@@ -27,6 +27,7 @@ import (
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // Where the metadata of the tests is. Class list, hierarchy and boxes have their
@@ -261,7 +262,7 @@ mirrors:
 // project is a folder with a manifest, and a cache of its own.
 type project struct {
 	dir      string
-	cache    *cas.Disk
+	cache    *disk.Store
 	options  pipeline.Options // but for the store
 	registry string           // to push to, instead of the manifest's
 }
@@ -283,7 +284,7 @@ func (p *project) write(t testing.TB, manifest string) {
 
 func (p *project) freshCache(t testing.TB) {
 	t.Helper()
-	cache, err := cas.OpenDisk(filepath.Join(t.TempDir(), "cache"))
+	cache, err := disk.Open(filepath.Join(t.TempDir(), "cache"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 )
 
 // Store keeps blobs by digest. All methods are safe for concurrent use.
@@ -100,11 +99,13 @@ type verifier struct {
 	want   Digest
 	hash   hash.Hash
 	seen   int64
-	onFail func(error)
+	onFail func()
 }
 
-func newVerifier(src io.ReadCloser, want Digest, onFail func(error)) *verifier {
-	return &verifier{src: src, want: want, hash: sha256.New(), onFail: onFail}
+// Verify returns a reader of src that keeps the promise of Store.Open for the blob d.
+// Before it tells of damage, it calls onFail, which may be nil, once.
+func Verify(src io.ReadCloser, d Digest, onFail func()) io.ReadCloser {
+	return &verifier{src: src, want: d, hash: sha256.New(), onFail: onFail}
 }
 
 func (v *verifier) Read(p []byte) (int, error) {
@@ -112,12 +113,11 @@ func (v *verifier) Read(p []byte) (int, error) {
 	v.hash.Write(p[:n])
 	v.seen += int64(n)
 	if v.seen > v.want.size || ((v.seen == v.want.size || errors.Is(err, io.EOF)) && !v.matches()) {
-		bad := &BlobError{Digest: v.want, Err: ErrDamaged}
 		if v.onFail != nil {
-			v.onFail(bad)
+			v.onFail()
 			v.onFail = nil
 		}
-		return n, bad
+		return n, &BlobError{Digest: v.want, Err: ErrDamaged}
 	}
 	return n, err
 }
@@ -127,18 +127,3 @@ func (v *verifier) matches() bool {
 }
 
 func (v *verifier) Close() error { return v.src.Close() }
-
-// contextReader ends a copy when its context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
-
-func notExist(d Digest) error { return &BlobError{Digest: d, Err: fs.ErrNotExist} }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
+	"strings"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"github.com/opencontainers/go-digest"
@@ -21,6 +23,9 @@ func Sum(data []byte) Digest {
 	return Digest{sum: sha256.Sum256(data), size: int64(len(data))}
 }
 
+// DigestOf returns the digest of a raw sum and a size in bytes, which is not negative.
+func DigestOf(sum [sha256.Size]byte, size int64) Digest { return Digest{sum: sum, size: size} }
+
 // NewDigest makes a digest of 64 lower-case hexadecimal characters and a size in bytes.
 func NewDigest(hexSum string, size int64) (Digest, error) {
 	if err := digest.SHA256.Validate(hexSum); err != nil {
@@ -34,6 +39,16 @@ func NewDigest(hexSum string, size int64) (Digest, error) {
 		return Digest{}, fmt.Errorf("digest %q: %w", hexSum, err)
 	}
 	return d, nil
+}
+
+// ParseDigest reads "<hexadecimal sum> <size>", the form that files of the store have.
+func ParseDigest(line string) (Digest, error) {
+	sum, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	size, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return Digest{}, fmt.Errorf("digest %q: %w", line, err)
+	}
+	return NewDigest(sum, size)
 }
 
 // Hex returns the 64 hexadecimal characters of the SHA-256.

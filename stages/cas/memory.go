@@ -3,6 +3,7 @@ package cas
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,15 +30,15 @@ func (m *Memory) Open(_ context.Context, d Digest) (io.ReadCloser, error) {
 	defer m.mu.RUnlock()
 	data, ok := m.blobs[d]
 	if !ok {
-		return nil, notExist(d)
+		return nil, &BlobError{Digest: d, Err: fs.ErrNotExist}
 	}
-	return newVerifier(io.NopCloser(bytes.NewReader(data)), d, nil), nil
+	return Verify(io.NopCloser(bytes.NewReader(data)), d, nil), nil
 }
 
 // Put implements Store.
 func (m *Memory) Put(ctx context.Context, r io.Reader) (Digest, error) {
-	data, err := io.ReadAll(contextReader{ctx, r})
-	if err != nil {
+	data, err := io.ReadAll(r)
+	if err := errors.Join(err, context.Cause(ctx)); err != nil {
 		return Digest{}, err
 	}
 	d := Sum(data)
@@ -66,7 +67,7 @@ func (m *Memory) Result(_ context.Context, action Digest) (Result, error) {
 	defer m.mu.RUnlock()
 	r, ok := m.results[action]
 	if !ok {
-		return Result{}, notExist(action)
+		return Result{}, &BlobError{Digest: action, Err: fs.ErrNotExist}
 	}
 	return r, nil
 }

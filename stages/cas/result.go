@@ -1,6 +1,8 @@
 package cas
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 
@@ -60,4 +62,30 @@ func (r *Result) UnmarshalBinary(data []byte) error {
 	}
 	*r = Result{Tree: TreeID{root}, Counters: rep.Counters, Log: rep.Log}
 	return nil
+}
+
+// EncodeResult returns the text of a result's file: a checksum in a line of its own, a
+// line with the action, and the result. The checksum covers the action too, so that
+// a file under a wrong name answers for nobody.
+func EncodeResult(action Digest, r Result) ([]byte, error) {
+	body, err := r.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	signed := append(fmt.Appendf(nil, "%s %d\n", action.Hex(), action.Size()), body...)
+	return append(fmt.Appendf(nil, "%x\n", sha256.Sum256(signed)), signed...), nil
+}
+
+// DecodeResult reads what EncodeResult wrote; ok is false when it is damaged.
+func DecodeResult(data []byte) (action Digest, r Result, ok bool) {
+	sum, signed, _ := bytes.Cut(data, []byte("\n"))
+	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(signed)) {
+		return Digest{}, Result{}, false
+	}
+	line, body, _ := bytes.Cut(signed, []byte("\n"))
+	action, err := ParseDigest(string(line))
+	if err != nil || r.UnmarshalBinary(body) != nil {
+		return Digest{}, Result{}, false
+	}
+	return action, r, true
 }

@@ -132,7 +132,10 @@ func TestAddTreeIsAPointer(t *testing.T) {
 
 func TestBuilderRefuses(t *testing.T) {
 	s := cas.NewMemory()
-	d := put(t, s, "x")
+	d, err := cas.PutBytes(t.Context(), s, []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, pair := range [][2]string{{"a", "a"}, {"a", "a/b"}, {"a/b", "a"}} {
 		b := cas.NewBuilder(s)
 		if err := b.Add(pair[0], d); err != nil {

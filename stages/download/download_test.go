@@ -24,6 +24,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/shared"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/download"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
 )
@@ -222,7 +223,7 @@ func TestCancelledAtEveryRequest(t *testing.T) {
 	const photos = 12
 	for n := 1; n <= photos; n++ {
 		w := newWorld(t, photos)
-		store, err := cas.OpenDisk(t.TempDir())
+		store, err := disk.Open(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +280,7 @@ func BenchmarkLoopback(b *testing.B) {
 		}, bytes.Repeat([]byte(id), 1000))
 	}
 	disk := func(b *testing.B) cas.Store {
-		store, err := cas.OpenDisk(b.TempDir())
+		store, err := disk.Open(b.TempDir())
 		if err != nil {
 			b.Fatal(err)
 		}

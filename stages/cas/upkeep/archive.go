@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // An archive is a tar file: an entry that tells the format, the blobs, each under its
@@ -53,7 +54,7 @@ func (e *ArchiveError) Unwrap() error { return e.Err }
 
 // Export writes the results of actions, and all the blobs that they need, to w. Without
 // actions it writes all results that the store has whole.
-func Export(ctx context.Context, s *cas.Disk, w io.Writer, actions []cas.Digest) (Moved, error) {
+func Export(ctx context.Context, s *disk.Store, w io.Writer, actions []cas.Digest) (Moved, error) {
 	results, err := resultsOf(ctx, s, actions)
 	if err != nil {
 		return Moved{}, err
@@ -94,8 +95,8 @@ func Export(ctx context.Context, s *cas.Disk, w io.Writer, actions []cas.Digest)
 }
 
 // resultsOf returns the results to export, in the order of their files.
-func resultsOf(ctx context.Context, s *cas.Disk, actions []cas.Digest) ([]cas.CachedResult, error) {
-	var results []cas.CachedResult
+func resultsOf(ctx context.Context, s *disk.Store, actions []cas.Digest) ([]disk.CachedResult, error) {
+	var results []disk.CachedResult
 	for r, err := range s.Results(ctx) {
 		if err != nil {
 			return nil, err
@@ -140,7 +141,7 @@ func writeEntry(out *tar.Writer, name string, size int64, r io.Reader) error {
 // Import stores what Export has written. Every blob is checked against its name, and a
 // result is taken only when all its blobs are there. That its blobs are what the action
 // would have produced is the word of who made the archive.
-func Import(ctx context.Context, s *cas.Disk, r io.Reader) (Moved, error) {
+func Import(ctx context.Context, s *disk.Store, r io.Reader) (Moved, error) {
 	var m Moved
 	in := tar.NewReader(r)
 	head, err := in.Next()
@@ -205,7 +206,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (m *Moved) result(ctx context.Context, s *cas.Disk, sum string, r io.Reader) error {
+func (m *Moved) result(ctx context.Context, s *disk.Store, sum string, r io.Reader) error {
 	data, err := io.ReadAll(io.LimitReader(r, maxResultSize))
 	if err != nil {
 		return &ArchiveError{Err: err}

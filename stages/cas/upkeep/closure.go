@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // closure collects the blobs that results need.
@@ -27,7 +28,7 @@ func newClosure(s cas.Store) *closure { return &closure{store: s, seen: map[cas.
 // action read, which explain why a later build differs. The trees that it read are
 // needed by the stages that made them. What the store has lost is left out: the rest
 // still saves work.
-func (c *closure) add(ctx context.Context, r cas.CachedResult) error {
+func (c *closure) add(ctx context.Context, r disk.CachedResult) error {
 	c.added = c.added[:0]
 	err := cas.NewTree(c.store, r.Result.Tree).Reach(ctx, c.visit)
 	for _, d := range c.action(ctx, r.Action) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // Policy says which results may go. Blobs that no result needs always may.
@@ -28,8 +29,8 @@ type Collected struct {
 
 // Collect removes what the policy lets go, and what killed processes have left behind.
 // With dry it changes nothing. Otherwise nobody else may be using the store, or the
-// error is a *cas.BusyError: no build can lose what it is working with.
-func Collect(ctx context.Context, s *cas.Disk, p Policy, dry bool) (_ Collected, err error) {
+// error is a *disk.BusyError: no build can lose what it is working with.
+func Collect(ctx context.Context, s *disk.Store, p Policy, dry bool) (_ Collected, err error) {
 	if !dry {
 		release, err := s.Alone()
 		if err != nil {
@@ -56,8 +57,8 @@ func Collect(ctx context.Context, s *cas.Disk, p Policy, dry bool) (_ Collected,
 }
 
 // choose returns the blobs that are needed, and the results that go.
-func (p Policy) choose(ctx context.Context, s *cas.Disk) (_ *closure, gone []cas.CachedResult, c Collected, err error) {
-	var results []cas.CachedResult
+func (p Policy) choose(ctx context.Context, s *disk.Store) (_ *closure, gone []disk.CachedResult, c Collected, err error) {
+	var results []disk.CachedResult
 	for r, err := range s.Results(ctx) {
 		if err != nil {
 			return nil, nil, c, err
@@ -68,7 +69,7 @@ func (p Policy) choose(ctx context.Context, s *cas.Disk) (_ *closure, gone []cas
 		}
 		results = append(results, r)
 	}
-	slices.SortFunc(results, func(a, b cas.CachedResult) int {
+	slices.SortFunc(results, func(a, b disk.CachedResult) int {
 		return cmp.Or(b.Used.Compare(a.Used), cmp.Compare(a.File, b.File))
 	})
 	needed, full := newClosure(s), false

@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // Stats says what is in a store.
@@ -21,7 +21,7 @@ type Stats struct {
 }
 
 // Measure counts, and reads no blob.
-func Measure(ctx context.Context, s *cas.Disk) (Stats, error) {
+func Measure(ctx context.Context, s *disk.Store) (Stats, error) {
 	var st Stats
 	packs := map[string]bool{}
 	for l, err := range s.Blobs(ctx) {

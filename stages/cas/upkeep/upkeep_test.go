@@ -17,12 +17,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/cas/pack"
 	"github.com/sandwich-build/sandwich/stages/cas/upkeep"
 )
 
-func open(t *testing.T, dir string) *cas.Disk {
+func open(t *testing.T, dir string) *disk.Store {
 	t.Helper()
-	s, err := cas.OpenDisk(dir)
+	s, err := disk.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,11 +39,11 @@ func open(t *testing.T, dir string) *cas.Disk {
 func actionOf(name string) cas.Digest { return cas.Sum([]byte("action " + name)) }
 
 // large is the content of a blob that is a file of its own.
-func large(name string) string { return strings.Repeat(name, cas.SmallBlob/len(name)+1) }
+func large(name string) string { return strings.Repeat(name, pack.MaxBlob/len(name)+1) }
 
 // record stores a tree of a file that all results share, 50 small files and a large one,
 // and records it as what the action of that name produced, used so long ago.
-func record(t *testing.T, s *cas.Disk, name string, age time.Duration) {
+func record(t *testing.T, s *disk.Store, name string, age time.Duration) {
 	t.Helper()
 	out := cas.NewBuilder(s)
 	err := errors.Join(
@@ -69,7 +71,7 @@ func smallFile(name string, i int) []byte {
 
 // whole tells whether a result is there with all its files; anything between that and
 // no result at all is an error.
-func whole(t *testing.T, s *cas.Disk, name string) bool {
+func whole(t *testing.T, s *disk.Store, name string) bool {
 	t.Helper()
 	r, err := s.Result(t.Context(), actionOf(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -102,7 +104,7 @@ func TestCollect(t *testing.T) {
 	}{
 		"everything is needed": {upkeep.Policy{}, []string{"new", "old", "older"}},
 		"by age":               {upkeep.Policy{Unused: time.Now().Add(-10 * day)}, []string{"new", "old"}},
-		"by budget":            {upkeep.Policy{MaxBytes: 2 * cas.SmallBlob}, []string{"new"}},
+		"by budget":            {upkeep.Policy{MaxBytes: 2 * pack.MaxBlob}, []string{"new"}},
 		"no room at all":       {upkeep.Policy{MaxBytes: 1}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +189,7 @@ func TestMain(m *testing.M) {
 }
 
 func collectForever(ctx context.Context, dir string) error {
-	s, err := cas.OpenDisk(dir)
+	s, err := disk.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -265,7 +267,7 @@ func TestCollectKeepsOutOfTheWay(t *testing.T) {
 		t.Errorf("a dry run needs nobody's leave: %v", err)
 	}
 	_, err = upkeep.Collect(t.Context(), mine, upkeep.Policy{MaxBytes: 1}, false)
-	busy, ok := errors.AsType[*cas.BusyError](err)
+	busy, ok := errors.AsType[*disk.BusyError](err)
 	if !ok || busy.By.PID != os.Getpid() || busy.Cleaning {
 		t.Errorf("Collect = %v", err)
 	}
@@ -284,7 +286,7 @@ func TestOpenWaitsForCollect(t *testing.T) {
 	}
 	opened := make(chan error)
 	go func() {
-		second, err := cas.OpenDisk(dir)
+		second, err := disk.Open(dir)
 		if err == nil {
 			err = second.Close()
 		}
@@ -400,7 +402,7 @@ func TestImportRefuses(t *testing.T) {
 }
 
 func FuzzImport(f *testing.F) {
-	s, err := cas.OpenDisk(f.TempDir())
+	s, err := disk.Open(f.TempDir())
 	if err != nil {
 		f.Fatal(err)
 	}

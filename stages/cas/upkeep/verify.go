@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // Report says what Verify has found.
@@ -27,7 +28,7 @@ func (r Report) OK() bool { return len(r.Damaged) == 0 && r.Forgotten == 0 }
 // Verify reads every blob of the store. A damaged one is set aside, and the results that
 // need it are forgotten, so that the next build makes both again. Builds may go on
 // meanwhile. It tells progress how many bytes of how many it has read.
-func Verify(ctx context.Context, s *cas.Disk, progress func(done, total int64)) (Report, error) {
+func Verify(ctx context.Context, s *disk.Store, progress func(done, total int64)) (Report, error) {
 	var r Report
 	var err error
 	if r.Found, err = s.Reindex(ctx); err != nil {
@@ -46,7 +47,7 @@ func Verify(ctx context.Context, s *cas.Disk, progress func(done, total int64)) 
 	return r, r.results(ctx, s)
 }
 
-func (r *Report) blobs(ctx context.Context, s *cas.Disk, progress func(done int64)) error {
+func (r *Report) blobs(ctx context.Context, s *disk.Store, progress func(done int64)) error {
 	var mu sync.Mutex // guards r
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -74,7 +75,7 @@ func (r *Report) blobs(ctx context.Context, s *cas.Disk, progress func(done int6
 }
 
 // results forgets those that are of no use any more.
-func (r *Report) results(ctx context.Context, s *cas.Disk) error {
+func (r *Report) results(ctx context.Context, s *disk.Store) error {
 	for c, err := range s.Results(ctx) {
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package cas
+package disk
 
 import (
 	"context"
@@ -12,26 +12,9 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
 )
-
-// Holder is the process that has a lock, as it has introduced itself. The zero Holder is
-// one that has not.
-//
-// It is for people only. Whether a lock is held is known to the operating system, which
-// frees the locks of a process that dies; what the dead leave in the file means nothing.
-type Holder struct {
-	PID   int       `json:"pid"`
-	Host  string    `json:"host"`
-	Since time.Time `json:"since"`
-}
-
-// String tells who it is, and nothing of a holder that is not known.
-func (h Holder) String() string {
-	if h.PID == 0 {
-		return "another process"
-	}
-	return fmt.Sprintf("pid %d on %s, since %s", h.PID, h.Host, h.Since.Format("15:04"))
-}
 
 // introduce writes into a lock's file who holds it. It is a courtesy: an error is no
 // reason not to go on.
@@ -40,7 +23,7 @@ func introduce(name string) {
 	if err != nil {
 		host = "this host"
 	}
-	data, err := json.Marshal(Holder{PID: os.Getpid(), Host: host, Since: time.Now().UTC().Truncate(time.Second)})
+	data, err := json.Marshal(cas.Holder{PID: os.Getpid(), Host: host, Since: time.Now().UTC().Truncate(time.Second)})
 	if err == nil {
 		_ = os.WriteFile(name, append(data, '\n'), 0o666)
 	}
@@ -48,11 +31,11 @@ func introduce(name string) {
 
 // holder reads who holds a lock. What cannot be read, because it is being written just
 // now or was never written, is nobody's.
-func holder(name string) Holder {
+func holder(name string) cas.Holder {
 	data, err := os.ReadFile(name)
-	var h Holder
+	var h cas.Holder
 	if err != nil || json.Unmarshal(data, &h) != nil {
-		return Holder{}
+		return cas.Holder{}
 	}
 	h.Since = h.Since.Local()
 	return h
@@ -65,7 +48,7 @@ const lockPoll = 250 * time.Millisecond
 // Lock makes this process the only one to run an action until the returned function is
 // called. When another process holds the lock, Lock says once to waiting who it is, and
 // waits. The operating system frees the lock of a process that dies.
-func (s *Disk) Lock(ctx context.Context, action Digest, waiting func(Holder)) (unlock func(), err error) {
+func (s *Store) Lock(ctx context.Context, action cas.Digest, waiting func(cas.Holder)) (unlock func(), err error) {
 	name := s.path(locksDir, action)
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		return nil, fmt.Errorf("lock action: %w", err)
@@ -91,21 +74,21 @@ func (s *Disk) Lock(ctx context.Context, action Digest, waiting func(Holder)) (u
 
 // introduced reads who holds a lock that is held. A process that got it this moment has
 // not written its name yet, for which introduced waits a little.
-func introduced(name string) Holder {
+func introduced(name string) cas.Holder {
 	for range 10 {
 		if h := holder(name); h.PID != 0 {
 			return h
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return Holder{}
+	return cas.Holder{}
 }
 
 // BusyError says that a store cannot be had because of what another process does with
 // it.
 type BusyError struct {
-	Cleaning bool   // it is being cleaned up; otherwise it is in use
-	By       Holder // zero when it is not known
+	Cleaning bool       // it is being cleaned up; otherwise it is in use
+	By       cas.Holder // zero when it is not known
 }
 
 func (e *BusyError) Error() string {
@@ -163,7 +146,7 @@ var errReadOnly = errors.New("the store may only be read")
 // Alone makes this process the only one that has the store open until the returned
 // function is called, or returns a *BusyError. Sweep needs that: no build can be using
 // what it removes.
-func (s *Disk) Alone() (release func() error, err error) {
+func (s *Store) Alone() (release func() error, err error) {
 	if s.use == nil {
 		return nil, errReadOnly
 	}
@@ -195,17 +178,17 @@ func (s *Disk) Alone() (release func() error, err error) {
 func (l *useLock) again() error { return l.file.RLock() }
 
 // builder returns a process that holds the lock of an action, if there is one.
-func (s *Disk) builder() Holder {
+func (s *Store) builder() cas.Holder {
 	names, err := filepath.Glob(filepath.Join(s.root, locksDir, "*", "*"))
 	if err != nil {
-		return Holder{}
+		return cas.Holder{}
 	}
 	for _, name := range names {
 		if h := holder(name); h.PID != 0 && held(name) {
 			return h
 		}
 	}
-	return Holder{}
+	return cas.Holder{}
 }
 
 // held tells whether a process has a lock.

@@ -1,36 +1,54 @@
-package cas
+package disk
 
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/pack"
 )
 
-// packs are the packs of a store. A process reads all of them and appends to one.
+// packs are the packs of a store: 000001.pack and so on. A process reads all of them and
+// appends to one.
 type packs struct {
-	dir string
+	dir   string
+	limit int64 // the size at which a pack is full
 
 	mu   sync.RWMutex // guards what follows
-	list []*pack      // by id
-	out  *packWriter  // nil until the first small blob is stored
+	list []numbered   // by id
+	out  *pack.Writer // nil until the first small blob is stored
 }
+
+// packLimit is the size at which a pack is full. A look-up asks every pack, so they should
+// be few; gc copies what it keeps of one, so they should not be huge.
+const packLimit = 1 << 30
+
+type numbered struct {
+	*pack.Pack
+	id int
+}
+
+func (p *packs) base(id int) string { return filepath.Join(p.dir, fmt.Sprintf("%06d", id)) }
 
 // found is a blob in a pack.
 type found struct {
-	*pack
-	place
-	slot int64
+	pack  *pack.Pack
+	place pack.Place
 }
+
+func (f found) read() (data []byte, whole bool, err error) { return f.pack.Read(f.place) }
 
 // find returns where a blob is. When it is in none of the packs that are known, and
 // fresh is true, it looks for packs that another process has begun.
-func (p *packs) find(d Digest, fresh bool) (found, bool, error) {
-	if d.size > SmallBlob {
+func (p *packs) find(d cas.Digest, fresh bool) (found, bool, error) {
+	if d.Size() > pack.MaxBlob {
 		return found{}, false, nil
 	}
 	known := p.known()
@@ -49,20 +67,17 @@ func (p *packs) find(d Digest, fresh bool) (found, bool, error) {
 
 // findIn asks the newest pack first: what was stored again because it was damaged is
 // behind what it replaces.
-func findIn(list []*pack, d Digest) (found, bool, error) {
+func findIn(list []numbered, d cas.Digest) (found, bool, error) {
 	for _, p := range slices.Backward(list) {
-		e, slot, ok, err := p.index.find(d)
-		if err != nil && !errors.Is(err, errIndexFull) {
-			return found{}, false, err
-		}
-		if ok {
-			return found{pack: p, place: e, slot: slot}, true, nil
+		at, ok, err := p.Find(d)
+		if err != nil || ok {
+			return found{p.Pack, at}, ok, err
 		}
 	}
 	return found{}, false, nil
 }
 
-func (p *packs) known() []*pack {
+func (p *packs) known() []numbered {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.list
@@ -84,42 +99,42 @@ func (p *packs) refreshLocked() error {
 	for _, name := range names {
 		number, ok := strings.CutSuffix(filepath.Base(name.Name()), ".pack")
 		id, err := strconv.Atoi(number)
-		if !ok || err != nil || slices.ContainsFunc(list, func(have *pack) bool { return have.id == id }) {
+		if !ok || err != nil || slices.ContainsFunc(list, func(have numbered) bool { return have.id == id }) {
 			continue
 		}
-		opened, err := openPack(p.dir, id)
+		opened, err := pack.Open(p.base(id))
 		if err != nil {
 			return errors.Join(err, closeAll(list[len(p.list):]))
 		}
-		list = append(list, opened)
+		list = append(list, numbered{opened, id})
 	}
-	slices.SortFunc(list, func(a, b *pack) int { return a.id - b.id })
+	slices.SortFunc(list, func(a, b numbered) int { return a.id - b.id })
 	p.list = list
 	return nil
 }
 
-func closeAll(list []*pack) error {
+func closeAll(list []numbered) error {
 	var errs []error
 	for _, p := range list {
-		errs = append(errs, p.close())
+		errs = append(errs, p.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// put stores the small blob d, whose bytes follow headerSize bytes of room in record. A
+// put stores the small blob d, whose bytes follow pack.HeaderSize bytes of room in record. A
 // blob that is there already is compared rather than trusted, so that storing it again
 // is what heals damage.
-func (p *packs) put(d Digest, record []byte) error {
+func (p *packs) put(d cas.Digest, record []byte) error {
 	at, ok, err := p.find(d, false)
 	if err != nil {
 		return err
 	}
 	if ok {
-		data, _, err := at.read(at.place)
-		if err == nil && bytes.Equal(data, record[headerSize:]) {
+		data, _, err := at.read()
+		if err == nil && bytes.Equal(data, record[pack.HeaderSize:]) {
 			return nil
 		}
-		if err := at.index.takeOut(at.slot); err != nil {
+		if err := at.pack.TakeOut(at.place); err != nil {
 			return err
 		}
 	}
@@ -128,7 +143,7 @@ func (p *packs) put(d Digest, record []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := w.append(d, record); !errors.Is(err, errPackClosed) {
+		if err := w.Append(d, record); !errors.Is(err, pack.ErrClosed) {
 			return err
 		}
 	}
@@ -136,11 +151,11 @@ func (p *packs) put(d Digest, record []byte) error {
 
 // writer returns the pack to append to: the first that is not full and that nobody else
 // appends to, so that builds that follow each other fill one pack.
-func (p *packs) writer() (*packWriter, error) {
+func (p *packs) writer() (*pack.Writer, error) {
 	p.mu.RLock()
 	w := p.out
 	p.mu.RUnlock()
-	if w != nil && !w.full() {
+	if w != nil && !w.Full() {
 		return w, nil
 	}
 	p.mu.Lock()
@@ -150,19 +165,20 @@ func (p *packs) writer() (*packWriter, error) {
 	}
 	if w != nil {
 		p.out = nil
-		if err := w.close(); err != nil {
+		if err := w.Close(); err != nil {
 			return nil, err
 		}
 	}
 	for id := 1; ; id++ {
-		w, err := openWriter(p.dir, id)
+		w, err := pack.Append(p.base(id), p.limit)
+		if errors.Is(err, pack.ErrLocked) || errors.Is(err, pack.ErrFull) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		if w != nil {
-			p.out = w
-			return w, errors.Join(syncDir(p.dir), p.refreshLocked())
-		}
+		p.out = w
+		return w, errors.Join(syncDir(p.dir), p.refreshLocked())
 	}
 }
 
@@ -173,7 +189,7 @@ func (p *packs) sync() error {
 	if p.out == nil {
 		return nil
 	}
-	return p.out.sync()
+	return p.out.Sync()
 }
 
 // close ends all use of the packs.
@@ -182,7 +198,7 @@ func (p *packs) close() error {
 	defer p.mu.Unlock()
 	var err error
 	if p.out != nil {
-		err = p.out.close()
+		err = p.out.Close()
 	}
 	err = errors.Join(err, closeAll(p.list))
 	p.out, p.list = nil, nil

@@ -1,4 +1,4 @@
-package cas_test
+package disk_test
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/pack"
 )
 
 // mount gives a test a disk of its own, of so many bytes.
@@ -32,7 +33,7 @@ func mount(t *testing.T, size int) string {
 // TestFullDisk stores until the disk is full, small blobs and large ones. The error says
 // so; what was stored is whole; and once there is room the store goes on.
 func TestFullDisk(t *testing.T) {
-	for name, size := range map[string]int{"small": 5000, "large": cas.SmallBlob + 1} {
+	for name, size := range map[string]int{"small": 5000, "large": pack.MaxBlob + 1} {
 		t.Run(name, func(t *testing.T) {
 			dir := mount(t, 2<<20)
 			s := openDisk(t, dir)

@@ -1,4 +1,7 @@
-package cas
+// Package disk is the store on a disk: blobs, the results of actions, and the history of
+// builds, in a folder that several processes may use at the same time. README.md in the
+// folder above has its layout, and what is promised after a crash.
+package disk
 
 import (
 	"bytes"
@@ -13,9 +16,12 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/pack"
 )
 
-// Disk is a store and a cache in a folder:
+// Store is a store and a cache in a folder:
 //
 //	packs/000001.pack   many small blobs; .index finds them, .lock is held by who appends
 //	blobs/ab/cdef…      large blobs, read-only, named by their SHA-256
@@ -27,7 +33,7 @@ import (
 //	in-use.lock         shared by all who have the store open; alone for gc
 //
 // Several processes may use one folder at the same time.
-type Disk struct {
+type Store struct {
 	root  string
 	packs packs
 	use   *useLock
@@ -49,12 +55,12 @@ const (
 // copyBuffers are shared by all writes: page faults on fresh memory cost more than the
 // copy itself on virtual machines. They have room for the record of a small blob and
 // the byte more that tells a blob is not small.
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, headerSize+SmallBlob+1); return &b }}
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, pack.HeaderSize+pack.MaxBlob+1); return &b }}
 
-// OpenDisk opens the store in dir and makes it where there is none. A store that may
+// Open opens the store in dir and makes it where there is none. A store that may
 // only be read can be opened too; storing in it fails. While another process cleans the
-// store up OpenDisk waits for it, and gives up with a *BusyError.
-func OpenDisk(dir string) (*Disk, error) {
+// store up Open waits for it, and gives up with a *BusyError.
+func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
@@ -68,7 +74,7 @@ func OpenDisk(dir string) (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Disk{root: abs, packs: packs{dir: filepath.Join(abs, packsDir)}, use: use}
+	s := &Store{root: abs, packs: packs{dir: filepath.Join(abs, packsDir), limit: packLimit}, use: use}
 	if err := s.packs.refresh(); err != nil {
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, use.release()))
 	}
@@ -77,7 +83,7 @@ func OpenDisk(dir string) (*Disk, error) {
 
 // Close makes durable what was stored, and lets go of the store's files and locks. A
 // process that ends need not call it: the operating system frees the locks.
-func (s *Disk) Close() error {
+func (s *Store) Close() error {
 	if err := errors.Join(s.packs.close(), s.use.release()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
@@ -85,59 +91,59 @@ func (s *Disk) Close() error {
 }
 
 // Root returns the absolute path of the folder.
-func (s *Disk) Root() string { return s.root }
+func (s *Store) Root() string { return s.root }
 
-func (s *Disk) path(kind string, d Digest) string {
+func (s *Store) path(kind string, d cas.Digest) string {
 	sum := d.Hex()
 	return filepath.Join(s.root, kind, sum[:2], sum[2:])
 }
 
 // Open implements Store. A blob that is found damaged is set aside, so that the next
 // look is a miss. A packed one is checked before Open returns.
-func (s *Disk) Open(_ context.Context, d Digest) (io.ReadCloser, error) {
+func (s *Store) Open(_ context.Context, d cas.Digest) (io.ReadCloser, error) {
 	at, ok, err := s.packs.find(d, true)
 	if err != nil {
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
 	if ok {
-		data, whole, err := at.read(at.place)
+		data, whole, err := at.read()
 		if err != nil {
 			return nil, fmt.Errorf("open blob: %w", err)
 		}
 		if !whole {
 			s.takeOut(at, data)
-			return nil, &BlobError{Digest: d, Err: ErrDamaged}
+			return nil, &cas.BlobError{Digest: d, Err: cas.ErrDamaged}
 		}
 		return io.NopCloser(bytes.NewReader(data)), nil
 	}
 	f, err := os.Open(s.path(blobsDir, d))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, notExist(d)
+		return nil, &cas.BlobError{Digest: d, Err: fs.ErrNotExist}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
-	return newVerifier(f, d, func(error) { s.setAside(d) }), nil
+	return cas.Verify(f, d, func() { s.setAside(d) }), nil
 }
 
 // setAside moves a damaged file out of the way. An error changes nothing for the
 // reader, who is told about the damage itself.
-func (s *Disk) setAside(d Digest) {
+func (s *Store) setAside(d cas.Digest) {
 	if err := os.Rename(s.path(blobsDir, d), filepath.Join(s.root, damagedDir, d.Hex())); err != nil {
 		_ = os.Remove(s.path(blobsDir, d))
 	}
 }
 
 // takeOut does for a packed blob what setAside does for a file.
-func (s *Disk) takeOut(at found, data []byte) {
-	_ = at.index.takeOut(at.slot)
-	_ = os.WriteFile(filepath.Join(s.root, damagedDir, at.digest().Hex()), data, 0o444)
+func (s *Store) takeOut(at found, data []byte) {
+	_ = at.pack.TakeOut(at.place)
+	_ = os.WriteFile(filepath.Join(s.root, damagedDir, at.place.Digest.Hex()), data, 0o444)
 }
 
 // Missing implements Store. A blob of another size than its digest says counts as
 // missing; its bytes are checked when they are read.
-func (s *Disk) Missing(ctx context.Context, ds []Digest) ([]Digest, error) {
-	var missing []Digest
+func (s *Store) Missing(ctx context.Context, ds []cas.Digest) ([]cas.Digest, error) {
+	var missing []cas.Digest
 	fresh := true // the packs of others are looked for once, not once a digest
 	for _, d := range ds {
 		if err := context.Cause(ctx); err != nil {
@@ -149,50 +155,50 @@ func (s *Disk) Missing(ctx context.Context, ds []Digest) ([]Digest, error) {
 		}
 		if !ok {
 			missing = append(missing, d)
-			fresh = fresh && d.size > SmallBlob
+			fresh = fresh && d.Size() > pack.MaxBlob
 		}
 	}
 	return missing, nil
 }
 
-func (s *Disk) has(d Digest, fresh bool) (bool, error) {
+func (s *Store) has(d cas.Digest, fresh bool) (bool, error) {
 	at, ok, err := s.packs.find(d, fresh)
 	if err != nil {
 		return false, err
 	}
 	if ok {
-		info, err := at.data.Stat() // a pack that was cut lacks what was behind the cut
-		return err == nil && at.offset+int64(at.size) <= info.Size(), err
+		size, err := at.pack.Size() // a pack that was cut lacks what was behind the cut
+		return err == nil && at.place.Offset+d.Size() <= size, err
 	}
 	info, err := os.Stat(s.path(blobsDir, d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && info.Size() == d.size, err
+	return err == nil && info.Size() == d.Size(), err
 }
 
-// Put implements Store. A blob of up to SmallBlob bytes goes into a pack, a larger one
+// Put implements Store. A blob of up to pack.MaxBlob bytes goes into a pack, a larger one
 // becomes a file. Its bytes are always copied: a file that is linked into the store
 // would change when its owner edits it.
-func (s *Disk) Put(ctx context.Context, r io.Reader) (Digest, error) {
+func (s *Store) Put(ctx context.Context, r io.Reader) (cas.Digest, error) {
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	r = contextReader{ctx, r}
-	n, err := fill((*buf)[headerSize:], r)
+	n, err := fill((*buf)[pack.HeaderSize:], r)
 	if err != nil {
-		return Digest{}, fmt.Errorf("store blob: %w", err)
+		return cas.Digest{}, fmt.Errorf("store blob: %w", err)
 	}
-	if n > SmallBlob {
+	if n > pack.MaxBlob {
 		d, err := s.putFile(r, *buf)
 		if err != nil {
-			return Digest{}, fmt.Errorf("store blob: %w", err)
+			return cas.Digest{}, fmt.Errorf("store blob: %w", err)
 		}
 		return d, nil
 	}
-	record := (*buf)[:headerSize+n]
-	d := Sum(record[headerSize:])
+	record := (*buf)[:pack.HeaderSize+n]
+	d := cas.Sum(record[pack.HeaderSize:])
 	if err := s.packs.put(d, record); err != nil {
-		return Digest{}, fmt.Errorf("store blob: %w", err)
+		return cas.Digest{}, fmt.Errorf("store blob: %w", err)
 	}
 	return d, nil
 }
@@ -211,12 +217,12 @@ func fill(b []byte, r io.Reader) (n int, err error) {
 	return n, err
 }
 
-// putFile stores a large blob: the bytes in buf behind headerSize, and those that r
+// putFile stores a large blob: the bytes in buf behind pack.HeaderSize, and those that r
 // still has. It uses buf.
-func (s *Disk) putFile(r io.Reader, buf []byte) (_ Digest, err error) {
+func (s *Store) putFile(r io.Reader, buf []byte) (_ cas.Digest, err error) {
 	tmp, err := os.CreateTemp(filepath.Join(s.root, tmpDir), "put-*")
 	if err != nil {
-		return Digest{}, err
+		return cas.Digest{}, err
 	}
 	defer func() {
 		if err != nil {
@@ -226,18 +232,18 @@ func (s *Disk) putFile(r io.Reader, buf []byte) (_ Digest, err error) {
 	}()
 	h := sha256.New()
 	out := io.MultiWriter(tmp, h)
-	first, err := out.Write(buf[headerSize:])
+	first, err := out.Write(buf[pack.HeaderSize:])
 	if err != nil {
-		return Digest{}, err
+		return cas.Digest{}, err
 	}
 	n, err := io.CopyBuffer(out, r, buf)
 	if err != nil {
-		return Digest{}, err
+		return cas.Digest{}, err
 	}
-	d := Digest{sum: [sha256.Size]byte(h.Sum(nil)), size: int64(first) + n}
+	d := cas.DigestOf([sha256.Size]byte(h.Sum(nil)), int64(first)+n)
 	name := s.path(blobsDir, d)
 	if err := s.publish(tmp, name); err != nil {
-		return Digest{}, err
+		return cas.Digest{}, err
 	}
 	s.mu.Lock()
 	s.unsynced = append(s.unsynced, name)
@@ -247,7 +253,7 @@ func (s *Disk) putFile(r io.Reader, buf []byte) (_ Digest, err error) {
 
 // publish closes tmp and gives it its name. A file that is there already is replaced:
 // it has the same bytes, or it is damaged.
-func (s *Disk) publish(tmp *os.File, name string) error {
+func (s *Store) publish(tmp *os.File, name string) error {
 	if err := tmp.Chmod(0o444); err != nil {
 		return err
 	}
@@ -268,7 +274,7 @@ func (s *Disk) publish(tmp *os.File, name string) error {
 const syncParallel = 8
 
 // sync makes every blob durable that this process has stored.
-func (s *Disk) sync() error {
+func (s *Store) sync() error {
 	s.mu.Lock()
 	names := s.unsynced
 	s.unsynced = nil
@@ -297,4 +303,17 @@ func syncFile(name string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// contextReader ends a copy when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
 }

@@ -1,4 +1,4 @@
-package cas
+package disk
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func historyOf(t *testing.T, s *Disk, name string) []string {
+func historyOf(t *testing.T, s *Store, name string) []string {
 	t.Helper()
 	entries, err := s.History(t.Context(), name)
 	if err != nil {
@@ -23,9 +23,9 @@ func historyOf(t *testing.T, s *Disk, name string) []string {
 	return texts
 }
 
-func newDisk(t *testing.T) *Disk {
+func newDisk(t *testing.T) *Store {
 	t.Helper()
-	s, err := OpenDisk(t.TempDir())
+	s, err := Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

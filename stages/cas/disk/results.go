@@ -1,4 +1,4 @@
-package cas
+package disk
 
 import (
 	"bytes"
@@ -10,23 +10,25 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
 // Result returns what an action produced, or fs.ErrNotExist. An entry that is damaged,
 // or that belongs to another action, does not exist. The entry's time becomes now, for
 // gc, which keeps what was used of late.
-func (s *Disk) Result(_ context.Context, action Digest) (Result, error) {
+func (s *Store) Result(_ context.Context, action cas.Digest) (cas.Result, error) {
 	name := s.path(resultsDir, action)
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Result{}, notExist(action)
+		return cas.Result{}, &cas.BlobError{Digest: action, Err: fs.ErrNotExist}
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("read result: %w", err)
+		return cas.Result{}, fmt.Errorf("read result: %w", err)
 	}
-	found, r, ok := DecodeResult(data)
+	found, r, ok := cas.DecodeResult(data)
 	if !ok || found != action {
-		return Result{}, notExist(action)
+		return cas.Result{}, &cas.BlobError{Digest: action, Err: fs.ErrNotExist}
 	}
 	markUsed(name)
 	return r, nil
@@ -54,8 +56,8 @@ func markUsed(name string) {
 // This is where a build becomes durable: when Record returns, every blob that this
 // process has stored, and then the result, have been given to the disk. What was stored
 // since the last Record may be lost in a power cut, and nothing else.
-func (s *Disk) Record(_ context.Context, action Digest, r Result) error {
-	entry, err := EncodeResult(action, r)
+func (s *Store) Record(_ context.Context, action cas.Digest, r cas.Result) error {
+	entry, err := cas.EncodeResult(action, r)
 	if err != nil {
 		return err
 	}
@@ -69,44 +71,8 @@ func (s *Disk) Record(_ context.Context, action Digest, r Result) error {
 	return nil
 }
 
-// EncodeResult returns the text of a result's file: a checksum in a line of its own, a
-// line with the action, and the result. The checksum covers the action too, so that
-// a file under a wrong name answers for nobody.
-func EncodeResult(action Digest, r Result) ([]byte, error) {
-	body, err := r.MarshalBinary()
-	if err != nil {
-		return nil, err
-	}
-	signed := append(fmt.Appendf(nil, "%s %d\n", action.Hex(), action.size), body...)
-	return append(fmt.Appendf(nil, "%x\n", sha256.Sum256(signed)), signed...), nil
-}
-
-// DecodeResult reads what EncodeResult wrote; ok is false when it is damaged.
-func DecodeResult(data []byte) (action Digest, r Result, ok bool) {
-	sum, signed, _ := bytes.Cut(data, []byte("\n"))
-	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(signed)) {
-		return Digest{}, Result{}, false
-	}
-	line, body, _ := bytes.Cut(signed, []byte("\n"))
-	action, err := parseDigestLine(line)
-	if err != nil || r.UnmarshalBinary(body) != nil {
-		return Digest{}, Result{}, false
-	}
-	return action, r, true
-}
-
-// parseDigestLine reads "<hex> <size>".
-func parseDigestLine(line []byte) (Digest, error) {
-	var sum string
-	var size int64
-	if _, err := fmt.Sscanf(string(line), "%s %d", &sum, &size); err != nil {
-		return Digest{}, err
-	}
-	return NewDigest(sum, size)
-}
-
 // write makes data the content of the file name, whole or not at all.
-func (s *Disk) write(name string, data []byte, sync bool) (err error) {
+func (s *Store) write(name string, data []byte, sync bool) (err error) {
 	tmp, err := os.CreateTemp(filepath.Join(s.root, tmpDir), "entry-*")
 	if err != nil {
 		return err
@@ -129,7 +95,7 @@ func (s *Disk) write(name string, data []byte, sync bool) (err error) {
 }
 
 // Forget removes the result of an action, so that it runs again.
-func (s *Disk) Forget(_ context.Context, action Digest) error {
+func (s *Store) Forget(_ context.Context, action cas.Digest) error {
 	err := os.Remove(s.path(resultsDir, action))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget result: %w", err)
@@ -139,33 +105,33 @@ func (s *Disk) Forget(_ context.Context, action Digest) error {
 
 // Latest returns the action that was last noted under name, or fs.ErrNotExist. A note
 // that is damaged, or that belongs to another name, does not exist.
-func (s *Disk) Latest(_ context.Context, name string) (Digest, error) {
-	data, err := os.ReadFile(s.path(latestDir, Sum([]byte(name))))
+func (s *Store) Latest(_ context.Context, name string) (cas.Digest, error) {
+	data, err := os.ReadFile(s.path(latestDir, cas.Sum([]byte(name))))
 	if err != nil {
-		return Digest{}, fmt.Errorf("latest action: %w", err)
+		return cas.Digest{}, fmt.Errorf("latest action: %w", err)
 	}
 	_, line, _ := bytes.Cut(data, []byte(" "))
-	d, err := parseDigestLine(line)
+	d, err := cas.ParseDigest(string(line))
 	if err != nil || !bytes.Equal(data, note(name, d)) {
-		return Digest{}, fmt.Errorf("latest action: %w", fs.ErrNotExist)
+		return cas.Digest{}, fmt.Errorf("latest action: %w", fs.ErrNotExist)
 	}
 	return d, nil
 }
 
 // note is the text of a note: a checksum, which covers the name too, and the action.
-func note(name string, action Digest) []byte {
-	line := fmt.Appendf(nil, "%s %d\n", action.Hex(), action.size)
+func note(name string, action cas.Digest) []byte {
+	line := fmt.Appendf(nil, "%s %d\n", action.Hex(), action.Size())
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", name, line))
 	return fmt.Appendf(nil, "%x %s", sum, line)
 }
 
 // Note makes action the latest of name. A note that says so already is left alone,
 // which lets a build of nothing work on a store that may only be read.
-func (s *Disk) Note(ctx context.Context, name string, action Digest) error {
+func (s *Store) Note(ctx context.Context, name string, action cas.Digest) error {
 	if was, err := s.Latest(ctx, name); err == nil && was == action {
 		return nil
 	}
-	if err := s.write(s.path(latestDir, Sum([]byte(name))), note(name, action), false); err != nil {
+	if err := s.write(s.path(latestDir, cas.Sum([]byte(name))), note(name, action), false); err != nil {
 		return fmt.Errorf("note action: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package cas
+package pack
 
 import (
 	"crypto/sha256"
@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"sync"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
 // An index finds the records of one pack. It is a hash table on disk that only ever
@@ -33,39 +35,33 @@ const (
 	maxTables    = 12 // 16 * 4^11 buckets: more than any pack can hold
 )
 
-// errIndexFull cannot happen in a pack of packLimit bytes with a healthy index.
+// errIndexFull cannot happen in a pack of a gigabyte with a healthy index.
 var errIndexFull = errors.New("index is full")
 
-// place says where in a pack the bytes of a blob are.
-type place struct {
-	sum    [sha256.Size]byte
-	offset int64 // of the bytes, behind the record's header
-	size   uint32
-}
-
-func (e place) digest() Digest { return Digest{sum: e.sum, size: int64(e.size)} }
-
-// castagnoli has hardware support on the machines that matter.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func (e place) encode() []byte {
+// encode returns the slot of a place.
+func encode(p Place) []byte {
+	sum := p.Digest.SHA256()
 	slot := make([]byte, 0, slotSize)
-	slot = append(slot, e.sum[:]...)
-	slot = binary.LittleEndian.AppendUint64(slot, uint64(e.offset))
-	slot = binary.LittleEndian.AppendUint32(slot, e.size)
+	slot = append(slot, sum[:]...)
+	slot = binary.LittleEndian.AppendUint64(slot, uint64(p.Offset))
+	slot = binary.LittleEndian.AppendUint32(slot, uint32(p.Digest.Size()))
 	return binary.LittleEndian.AppendUint32(slot, crc32.Checksum(slot, castagnoli))
 }
 
-// decodePlace returns what a slot says; ok is false when it is damaged or taken out.
-func decodePlace(slot []byte) (e place, ok bool) {
+// decode returns what the slot at an offset of the index says; ok is false when it is
+// damaged or taken out.
+func decode(slot []byte, at int64) (p Place, ok bool) {
 	body, sum := slot[:slotSize-4], binary.LittleEndian.Uint32(slot[slotSize-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
-		return place{}, false
+		return Place{}, false
 	}
-	copy(e.sum[:], body)
-	e.offset = int64(binary.LittleEndian.Uint64(body[sha256.Size:]))
-	e.size = binary.LittleEndian.Uint32(body[sha256.Size+8:])
-	return e, e.offset >= headerSize
+	size := binary.LittleEndian.Uint32(body[sha256.Size+8:])
+	p = Place{
+		Digest: cas.DigestOf([sha256.Size]byte(body[:sha256.Size]), int64(size)),
+		Offset: int64(binary.LittleEndian.Uint64(body[sha256.Size:])),
+		slot:   at,
+	}
+	return p, p.Offset >= HeaderSize
 }
 
 // emptySlot is what a slot is before its first use: a hole in the file reads as zeros.
@@ -95,31 +91,31 @@ func bucketOffset(table int, sum [sha256.Size]byte) int64 {
 // buckets are read into buffers that are used again.
 var bucketBuffers = sync.Pool{New: func() any { return new([bucketSize]byte) }}
 
-// find returns the entry of a digest and where its slot is. When there is none, slot is
-// where it would go.
-func (x index) find(d Digest) (e place, slot int64, ok bool, err error) {
+// find returns the place of a digest. When there is none, its slot is where it would go.
+func (x index) find(d cas.Digest) (p Place, ok bool, err error) {
+	sum := d.SHA256()
 	buf := bucketBuffers.Get().(*[bucketSize]byte)
 	defer bucketBuffers.Put(buf)
 	for table := range maxTables {
-		at := bucketOffset(table, d.sum)
+		at := bucketOffset(table, sum)
 		free, err := x.read(at, buf)
 		if err != nil {
-			return place{}, 0, false, err
+			return Place{}, false, err
 		}
 		for i := range bucketSlots {
 			raw := buf[i*slotSize : (i+1)*slotSize]
-			if [sha256.Size]byte(raw[:sha256.Size]) != d.sum {
+			if [sha256.Size]byte(raw[:sha256.Size]) != sum {
 				continue
 			}
-			if e, ok := decodePlace(raw); ok && int64(e.size) == d.size {
-				return e, at + int64(i*slotSize), true, nil
+			if p, ok := decode(raw, at+int64(i*slotSize)); ok && p.Digest == d {
+				return p, true, nil
 			}
 		}
 		if free >= 0 {
-			return place{}, at + int64(free*slotSize), false, nil
+			return Place{slot: at + int64(free*slotSize)}, false, nil
 		}
 	}
-	return place{}, 0, false, errIndexFull
+	return Place{}, false, errIndexFull
 }
 
 // read fills buf with the bucket at an offset, which is empty behind the end of the
@@ -139,9 +135,9 @@ func (x index) read(at int64, buf *[bucketSize]byte) (free int, err error) {
 	return -1, nil
 }
 
-// add writes an entry into the slot that find has named.
-func (x index) add(slot int64, e place) error {
-	if _, err := x.f.WriteAt(e.encode(), slot); err != nil {
+// add writes a place into the slot that find has named.
+func (x index) add(p Place) error {
+	if _, err := x.f.WriteAt(encode(p), p.slot); err != nil {
 		return fmt.Errorf("write index: %w", err)
 	}
 	return nil
@@ -153,8 +149,8 @@ func (x index) takeOut(slot int64) error {
 	return err
 }
 
-// each calls yield for every entry, in the order of the file, until it returns false.
-func (x index) each(yield func(e place, slot int64) bool) error {
+// each calls yield for every place, in the order of the file, until it returns false.
+func (x index) each(yield func(Place) bool) error {
 	buf := bucketBuffers.Get().(*[bucketSize]byte)
 	defer bucketBuffers.Put(buf)
 	info, err := x.f.Stat()
@@ -166,8 +162,8 @@ func (x index) each(yield func(e place, slot int64) bool) error {
 			return err
 		}
 		for i := range bucketSlots {
-			e, ok := decodePlace(buf[i*slotSize : (i+1)*slotSize])
-			if ok && !yield(e, at+int64(i*slotSize)) {
+			p, ok := decode(buf[i*slotSize:(i+1)*slotSize], at+int64(i*slotSize))
+			if ok && !yield(p) {
 				return nil
 			}
 		}

@@ -1,4 +1,4 @@
-package cas_test
+package disk_test
 
 import (
 	"bytes"
@@ -15,30 +15,19 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/castest"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/cas/pack"
 )
 
-// cache is what both stores offer besides blobs.
-type cache interface {
-	cas.Store
-	Result(context.Context, cas.Digest) (cas.Result, error)
-	Record(context.Context, cas.Digest, cas.Result) error
-	Forget(context.Context, cas.Digest) error
-	Latest(context.Context, string) (cas.Digest, error)
-	Note(context.Context, string, cas.Digest) error
+func TestStore(t *testing.T) {
+	castest.Run(t, func(t *testing.T) castest.Store { return openDisk(t, t.TempDir()) })
 }
 
-// eachStore runs a test on every implementation.
-func eachStore(t *testing.T, test func(t *testing.T, s cache)) {
-	t.Run("memory", func(t *testing.T) { test(t, cas.NewMemory()) })
-	t.Run("disk", func(t *testing.T) { test(t, openDisk(t, t.TempDir())) })
-}
-
-func openDisk(t *testing.T, dir string) *cas.Disk {
+func openDisk(t *testing.T, dir string) *disk.Store {
 	t.Helper()
-	s, err := cas.OpenDisk(dir)
+	s, err := disk.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,29 +41,6 @@ func put(t *testing.T, s cas.Store, data string) cas.Digest {
 		t.Fatal(err)
 	}
 	return d
-}
-
-func TestBlobs(t *testing.T) {
-	eachStore(t, func(t *testing.T, s cache) {
-		for _, data := range []string{"", "a", strings.Repeat("sandwich", 100_000)} {
-			d := put(t, s, data)
-			if d != cas.Sum([]byte(data)) {
-				t.Errorf("Put of %d bytes returned %s", len(data), d)
-			}
-			got, err := cas.ReadBlob(t.Context(), s, d)
-			if err != nil || string(got) != data {
-				t.Errorf("read %d bytes back, want %d: %v", len(got), len(data), err)
-			}
-		}
-		absent := cas.Sum([]byte("absent"))
-		if _, err := s.Open(t.Context(), absent); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Open of an absent blob: %v", err)
-		}
-		missing, err := s.Missing(t.Context(), []cas.Digest{absent, cas.Sum(nil)})
-		if err != nil || !cmp.Equal(missing, []cas.Digest{absent}, cmp.Comparer(func(a, b cas.Digest) bool { return a == b })) {
-			t.Errorf("Missing = %v, %v", missing, err)
-		}
-	})
 }
 
 func TestPutThatFailsLeavesNothing(t *testing.T) {
@@ -118,7 +84,7 @@ func TestDamageIsAMiss(t *testing.T) {
 		"emptied":  func([]byte) []byte { return nil },
 		"extended": func(b []byte) []byte { return append(bytes.Clone(b), '!') },
 	}
-	for where, size := range map[string]int{"packs": 1000, "blobs": cas.SmallBlob + 1} {
+	for where, size := range map[string]int{"packs": 1000, "blobs": pack.MaxBlob + 1} {
 		for name, damage := range damages {
 			if where == "packs" && name == "extended" {
 				continue // what follows a record in a pack is not its business
@@ -159,49 +125,9 @@ func damageIsAMiss(t *testing.T, data, where string, damage func([]byte) []byte)
 	}
 }
 
-func TestResults(t *testing.T) {
-	eachStore(t, func(t *testing.T, s cache) {
-		action := cas.Sum([]byte("action"))
-		want := cas.Result{
-			Tree:     cas.NewTreeID(cas.Sum([]byte("tree"))),
-			Counters: map[string]int64{"crops": 3},
-			Log:      []cas.Line{{Text: "hello"}, {Warning: true, Text: "careful"}},
-		}
-		if _, err := s.Result(t.Context(), action); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Result before Record: %v", err)
-		}
-		if err := s.Record(t.Context(), action, want); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.Result(t.Context(), action)
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(cas.TreeID{}, cas.Digest{})); err != nil || diff != "" {
-			t.Errorf("Result: %v (-want +got)\n%s", err, diff)
-		}
-		if err := s.Forget(t.Context(), action); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Forget(t.Context(), action); err != nil {
-			t.Errorf("Forget twice: %v", err)
-		}
-		if _, err := s.Result(t.Context(), action); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Result after Forget: %v", err)
-		}
-
-		if _, err := s.Latest(t.Context(), "crop"); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Latest before Note: %v", err)
-		}
-		if err := s.Note(t.Context(), "crop", action); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := s.Latest(t.Context(), "crop"); err != nil || got != action {
-			t.Errorf("Latest = %s, %v", got, err)
-		}
-	})
-}
-
 // TestDamageIsToldWithTheLastByte reads a damaged blob to its size and no further.
 func TestDamageIsToldWithTheLastByte(t *testing.T) {
-	data := strings.Repeat("the bytes of a blob", cas.SmallBlob)
+	data := strings.Repeat("the bytes of a blob", pack.MaxBlob)
 	dir := t.TempDir()
 	s := openDisk(t, dir)
 	d := put(t, s, data)

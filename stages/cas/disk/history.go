@@ -1,4 +1,4 @@
-package cas
+package disk
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
 // historyDir holds what happened under a name, entry by entry: history/ab/cdef…, a line
@@ -27,7 +29,7 @@ const maxHistory = 8 << 20
 const historyPoll = 5 * time.Millisecond
 
 // Append adds an entry, one line of text, to the history of a name.
-func (s *Disk) Append(ctx context.Context, name string, entry []byte) (err error) {
+func (s *Store) Append(ctx context.Context, name string, entry []byte) (err error) {
 	if bytes.ContainsRune(entry, '\n') {
 		return fmt.Errorf("append to history: %w", fs.ErrInvalid)
 	}
@@ -63,7 +65,7 @@ func historyLine(entry []byte) []byte {
 
 // History returns the entries of a name, the oldest first. Those that are damaged are
 // left out.
-func (s *Disk) History(_ context.Context, name string) ([][]byte, error) {
+func (s *Store) History(_ context.Context, name string) ([][]byte, error) {
 	file, _ := s.historyFiles(name)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +85,7 @@ func (s *Disk) History(_ context.Context, name string) ([][]byte, error) {
 }
 
 // shortenHistory drops the older half of a history that has grown too large.
-func (s *Disk) shortenHistory(ctx context.Context, name, file string) error {
+func (s *Store) shortenHistory(ctx context.Context, name, file string) error {
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() <= maxHistory) {
 		return nil
@@ -107,7 +109,7 @@ func (s *Disk) shortenHistory(ctx context.Context, name, file string) error {
 }
 
 // historyFiles returns the file of a history and that of its lock.
-func (s *Disk) historyFiles(name string) (file, lock string) {
-	file = s.path(historyDir, Sum([]byte(name)))
+func (s *Store) historyFiles(name string) (file, lock string) {
+	file = s.path(historyDir, cas.Sum([]byte(name)))
 	return file, file + ".lock"
 }

@@ -1,4 +1,4 @@
-package cas_test
+package disk_test
 
 import (
 	"bufio"
@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/cas/pack"
 )
 
 // writerEnv makes the test binary a process that writes to a store until it is killed:
@@ -42,7 +44,7 @@ const blobsOfTree = 12
 func content(seed string, i int) []byte {
 	switch {
 	case i%11 == 5:
-		return bytes.Repeat(fmt.Appendf(nil, "large %s %d ", seed, i), cas.SmallBlob/10)
+		return bytes.Repeat(fmt.Appendf(nil, "large %s %d ", seed, i), pack.MaxBlob/10)
 	case i%3 == 0:
 		return fmt.Appendf(nil, "shared %d", i)
 	default:
@@ -52,7 +54,7 @@ func content(seed string, i int) []byte {
 
 // writeForever records trees, and says so in a line for each, after one for the store.
 func writeForever(dir, seed string) error {
-	s, err := cas.OpenDisk(dir)
+	s, err := disk.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -165,7 +167,7 @@ func killedWriter(t *testing.T, dir, seed string, results int, after time.Durati
 	return max(rounds, 0)
 }
 
-func checkRecorded(t *testing.T, s *cas.Disk, seed string, rounds int) {
+func checkRecorded(t *testing.T, s *disk.Store, seed string, rounds int) {
 	t.Helper()
 	for round := range rounds {
 		r, err := s.Result(t.Context(), actionOf(seed, round))
@@ -183,7 +185,7 @@ func checkRecorded(t *testing.T, s *cas.Disk, seed string, rounds int) {
 }
 
 // checkPlaces reads every blob of a store, in every place.
-func checkPlaces(t *testing.T, s *cas.Disk) {
+func checkPlaces(t *testing.T, s *disk.Store) {
 	t.Helper()
 	for l, err := range s.Blobs(t.Context()) {
 		if err != nil {
@@ -198,7 +200,7 @@ func checkPlaces(t *testing.T, s *cas.Disk) {
 // sample is a small store with everything in it.
 type sample struct {
 	dir    string
-	store  *cas.Disk
+	store  *disk.Store
 	blobs  map[cas.Digest]string
 	action cas.Digest
 	result cas.Result
@@ -211,7 +213,7 @@ func newSampleIn(t *testing.T, dir string) sample {
 	s := sample{dir: dir, blobs: map[cas.Digest]string{}, action: cas.Sum([]byte("action"))}
 	s.store = openDisk(t, s.dir)
 	out := cas.NewBuilder(s.store)
-	for i, data := range []string{"", "a", strings.Repeat("bread", 20), strings.Repeat("ham", cas.SmallBlob/3+1)} {
+	for i, data := range []string{"", "a", strings.Repeat("bread", 20), strings.Repeat("ham", pack.MaxBlob/3+1)} {
 		s.blobs[cas.Sum([]byte(data))] = data
 		if err := out.PutBytes(t.Context(), fmt.Sprintf("dir/%d", i), []byte(data)); err != nil {
 			t.Fatal(err)
@@ -290,13 +292,13 @@ func TestFlippedBits(t *testing.T) {
 	noticed := 0
 	for name, good := range files {
 		step := 1
-		if len(good) > cas.SmallBlob {
+		if len(good) > pack.MaxBlob {
 			step = len(good) / 100
 		}
 		reads := s // all of it, or for a pack all that lies in one
 		if filepath.Base(filepath.Dir(name)) == "packs" {
 			reads.blobs = maps.Clone(s.blobs)
-			maps.DeleteFunc(reads.blobs, func(d cas.Digest, _ string) bool { return d.Size() > cas.SmallBlob })
+			maps.DeleteFunc(reads.blobs, func(d cas.Digest, _ string) bool { return d.Size() > pack.MaxBlob })
 		}
 		f, err := os.OpenFile(name, os.O_RDWR, 0)
 		if err != nil {
@@ -450,7 +452,7 @@ func TestHandlesSeeEachOther(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openDisk(t, dir), openDisk(t, dir)
 	var wg sync.WaitGroup
-	for i, pair := range [][2]*cas.Disk{{a, b}, {b, a}} {
+	for i, pair := range [][2]*disk.Store{{a, b}, {b, a}} {
 		wg.Go(func() {
 			for n := range 500 {
 				data := fmt.Sprintf("blob %d", n+i*250) // half of them are the other's too
@@ -517,7 +519,7 @@ func packSize(t *testing.T, dir string) int64 {
 // be what its digest says.
 func FuzzPack(f *testing.F) {
 	dir := f.TempDir()
-	s, err := cas.OpenDisk(dir)
+	s, err := disk.Open(dir)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -556,30 +558,6 @@ func FuzzPack(f *testing.F) {
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
-		}
-	})
-}
-
-// FuzzDecodeResult reads results of any bytes: what is not refused is read again as the
-// same.
-func FuzzDecodeResult(f *testing.F) {
-	good, err := cas.EncodeResult(cas.Sum(nil), cas.Result{Tree: cas.NewTreeID(cas.Sum(nil)), Counters: map[string]int64{"crops": 3}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good)
-	f.Add([]byte("00\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		action, r, ok := cas.DecodeResult(data)
-		if !ok {
-			return
-		}
-		again, err := cas.EncodeResult(action, r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a, b, ok := cas.DecodeResult(again); !ok || a != action || b.Tree != r.Tree {
-			t.Errorf("%v %v is read as %v %v", action, r, a, b)
 		}
 	})
 }

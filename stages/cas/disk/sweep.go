@@ -1,4 +1,4 @@
-package cas
+package disk
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/pack"
 )
 
 // Swept says what Sweep has removed, or would remove.
@@ -27,7 +30,7 @@ const wasteShare = 10
 //
 // It can be killed at any moment: what is to be kept is durable in its new place before
 // it leaves the old one.
-func (s *Disk) Sweep(ctx context.Context, keep func(Digest) bool, dry bool) (Swept, error) {
+func (s *Store) Sweep(ctx context.Context, keep func(cas.Digest) bool, dry bool) (Swept, error) {
 	var total Swept
 	if err := s.sweepPacks(ctx, keep, dry, &total); err != nil {
 		return total, fmt.Errorf("sweep packs: %w", err)
@@ -43,10 +46,10 @@ func (s *Disk) Sweep(ctx context.Context, keep func(Digest) bool, dry bool) (Swe
 	return total, nil
 }
 
-func (s *Disk) sweepFiles(ctx context.Context, keep func(Digest) bool, dry bool, total *Swept) error {
+func (s *Store) sweepFiles(ctx context.Context, keep func(cas.Digest) bool, dry bool, total *Swept) error {
 	var fault error
 	s.files(ctx, blobsDir, func(name string, sum [sha256.Size]byte, info fs.FileInfo, err error) bool {
-		if err != nil || keep(Digest{sum: sum, size: info.Size()}) {
+		if err != nil || keep(cas.DigestOf(sum, info.Size())) {
 			fault = err
 			return err == nil
 		}
@@ -62,7 +65,7 @@ func (s *Disk) sweepFiles(ctx context.Context, keep func(Digest) bool, dry bool,
 
 // sweepDir removes the files in a folder that hold nothing anybody needs while nobody
 // is at work.
-func (s *Disk) sweepDir(dir string, dry bool, total *Swept) error {
+func (s *Store) sweepDir(dir string, dry bool, total *Swept) error {
 	return filepath.WalkDir(filepath.Join(s.root, dir), func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -79,7 +82,7 @@ func (s *Disk) sweepDir(dir string, dry bool, total *Swept) error {
 	})
 }
 
-func (s *Disk) sweepPacks(ctx context.Context, keep func(Digest) bool, dry bool, total *Swept) error {
+func (s *Store) sweepPacks(ctx context.Context, keep func(cas.Digest) bool, dry bool, total *Swept) error {
 	if err := s.packs.close(); err != nil { // also ends appending to one that will go
 		return err
 	}
@@ -108,7 +111,7 @@ func (s *Disk) sweepPacks(ctx context.Context, keep func(Digest) bool, dry bool,
 		if err := errors.Join(w.move(ctx, plan), w.finish()); err != nil {
 			return err
 		}
-		if err := s.packs.remove(p.id); err != nil {
+		if err := pack.Remove(s.packs.base(p.id)); err != nil {
 			return err
 		}
 	}
@@ -118,33 +121,34 @@ func (s *Disk) sweepPacks(ctx context.Context, keep func(Digest) bool, dry bool,
 // sweeper moves what is kept of packs to new ones, whose numbers begin at next.
 type sweeper struct {
 	packs *packs
-	keep  func(Digest) bool
+	keep  func(cas.Digest) bool
 	next  int
-	out   *packWriter
+	id    int          // of out
+	out   *pack.Writer // nil before the first blob and after finish
 }
 
 // weighed says what of a pack is needed.
 type weighed struct {
-	*pack
-	live  []place
+	numbered
+	live  []pack.Place
 	dead  int
 	size  int64 // of the file
 	waste int64 // bytes that no kept blob needs
 }
 
-func (w *sweeper) weigh(ctx context.Context, p *pack) (weighed, error) {
-	info, err := p.data.Stat()
+func (w *sweeper) weigh(ctx context.Context, p numbered) (weighed, error) {
+	size, err := p.Size()
 	if err != nil {
 		return weighed{}, err
 	}
-	plan := weighed{pack: p, size: info.Size(), waste: info.Size()}
-	err = p.index.each(func(e place, _ int64) bool {
-		if !w.keep(e.digest()) {
+	plan := weighed{numbered: p, size: size, waste: size}
+	err = p.Places(func(at pack.Place) bool {
+		if !w.keep(at.Digest) {
 			plan.dead++
 			return ctx.Err() == nil
 		}
-		plan.live = append(plan.live, e)
-		plan.waste -= min(plan.waste, roundUp(headerSize+int64(e.size)))
+		plan.live = append(plan.live, at)
+		plan.waste -= min(plan.waste, at.Length())
 		return ctx.Err() == nil
 	})
 	return plan, errors.Join(err, context.Cause(ctx))
@@ -152,37 +156,38 @@ func (w *sweeper) weigh(ctx context.Context, p *pack) (weighed, error) {
 
 // move copies what is kept of a pack. What is damaged stays behind and goes with it.
 func (w *sweeper) move(ctx context.Context, plan weighed) error {
-	for _, e := range plan.live {
+	for _, at := range plan.live {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		data, whole, err := plan.read(e)
+		data, whole, err := plan.Read(at)
 		if err != nil {
 			return err
 		}
 		if !whole {
 			continue
 		}
-		record := append(make([]byte, headerSize, headerSize+len(data)), data...)
-		if err := w.append(e.digest(), record); err != nil {
+		record := append(make([]byte, pack.HeaderSize, pack.HeaderSize+len(data)), data...)
+		if err := w.append(at.Digest, record); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *sweeper) append(d Digest, record []byte) error {
-	for w.out == nil || w.out.full() {
+func (w *sweeper) append(d cas.Digest, record []byte) error {
+	for w.out == nil || w.out.Full() {
 		if err := w.finish(); err != nil {
 			return err
 		}
-		var err error
-		if w.out, err = openWriter(w.packs.dir, w.next); err != nil {
+		out, err := pack.Append(w.packs.base(w.next), w.packs.limit)
+		if err != nil && !errors.Is(err, pack.ErrFull) {
 			return err
 		}
+		w.out, w.id = out, w.next
 		w.next++
 	}
-	return w.out.append(d, record)
+	return w.out.Append(d, record)
 }
 
 // finish makes what was moved durable. The next pack to sweep fills the same new one.
@@ -192,18 +197,8 @@ func (w *sweeper) finish() error {
 	}
 	out := w.out
 	w.out = nil
-	if !out.full() {
-		w.next = out.id
+	if !out.Full() {
+		w.next = w.id
 	}
-	return errors.Join(out.close(), syncDir(w.packs.dir))
-}
-
-// remove deletes a pack: the names of its blobs before the blobs.
-func (p *packs) remove(id int) error {
-	for _, name := range []string{indexName(p.dir, id), packName(p.dir, id), lockName(p.dir, id)} {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(out.Close(), syncDir(w.packs.dir))
 }
