@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
@@ -55,7 +56,7 @@ func (c *Cache) locate(ctx context.Context, d cas.Digest) (*table, int, bool) {
 		if !ok {
 			continue
 		}
-		if !c.state(t.row(i).pack).isGone() {
+		if !c.state(t.row(i).pack).is(gone) {
 			return t, i, true
 		}
 	}
@@ -110,38 +111,39 @@ func (c *Cache) load(ctx context.Context, s *source) *table {
 	return s.table
 }
 
-// readTable reads a table: from this machine, which keeps those that it has read. A table
-// that is not there, or not one, is nil; an error says that it may be there the next time.
+// readTable reads a table: from this machine, which keeps those that it has read, or from the
+// shared cache. One that is not there is nil; an error says that it may be there the next time.
 func (c *Cache) readTable(ctx context.Context, name cas.Digest) (*table, error) {
-	if name.Size() > maxTable {
-		c.accuse(fmt.Sprintf("a table of %d bytes is too large", name.Size()))
-		return nil, nil
-	}
 	if data, err := cas.ReadBlob(ctx, c.local, name); err == nil {
 		if t, err := decodeTable(data); err == nil {
 			return t, nil
 		}
 	}
-	data, err := c.remote.get(ctx, tableKey(name), name.Size(), name.Size())
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if errors.Is(err, errOff) {
+	t, data, err := c.downloadTable(ctx, name)
+	switch {
+	case err == nil:
+		_, _ = cas.PutBytes(ctx, c.local, data) // what cannot be kept is read again
+	case ctx.Err() != nil || errors.Is(err, errOff):
 		return nil, err
+	case errors.Is(err, errTable) || errors.Is(err, cas.ErrDamaged) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, blob.ErrTooLarge):
+		c.accuse(fmt.Sprintf("%s: %v", tableKey(name), err))
 	}
-	var t *table
-	if err == nil && cas.Sum(data) != name {
-		err = cas.ErrDamaged
-	}
-	if err == nil {
-		t, err = decodeTable(data)
-	}
-	if err != nil {
-		c.accuse(fmt.Sprintf("table %s: %v", name, err))
-		return nil, nil
-	}
-	_, _ = cas.PutBytes(ctx, c.local, data) // what cannot be kept is read again
 	return t, nil
+}
+
+func (c *Cache) downloadTable(ctx context.Context, name cas.Digest) (*table, []byte, error) {
+	if name.Size() > maxTable {
+		return nil, nil, fmt.Errorf("%w: %d bytes", blob.ErrTooLarge, name.Size())
+	}
+	data, err := c.remote.get(ctx, tableKey(name), name.Size(), name.Size())
+	if err != nil {
+		return nil, nil, err
+	}
+	if cas.Sum(data) != name {
+		return nil, nil, cas.ErrDamaged
+	}
+	t, err := decodeTable(data)
+	return t, data, err
 }
 
 // packState is what is known of a pack.
@@ -149,33 +151,30 @@ type packState struct {
 	reading sync.Mutex // held while it is read; guards window
 	window  int64      // how many bytes to read the next time
 
-	mu    sync.Mutex // guards what follows
-	gone  bool       // there is no such pack
-	there bool       // it was seen, whole
+	mu   sync.Mutex // guards fate
+	fate fate
 }
 
-func (p *packState) isGone() bool {
+// fate is what became of a pack.
+type fate int
+
+const (
+	unknown fate = iota
+	whole        // it was seen, with as many bytes as it should have
+	gone         // there is no such pack
+	spoilt       // a blob of it had other bytes; others may be sound
+)
+
+func (p *packState) is(f fate) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gone
+	return p.fate == f
 }
 
-func (p *packState) isThere() bool {
+func (p *packState) set(f fate) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.there
-}
-
-func (p *packState) appear() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.gone, p.there = false, true
-}
-
-func (p *packState) vanish() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.gone, p.there = true, false
+	p.fate = f
 }
 
 func (c *Cache) state(p pack) *packState {
@@ -218,7 +217,7 @@ func (c *Cache) readPack(ctx context.Context, t *table, i int) error {
 		return own.err
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		state.vanish()
+		state.set(gone)
 		c.accuse("it has not got " + packKey(at.pack) + ", which holds blobs of a result")
 	}
 	return context.Cause(ctx)
@@ -295,5 +294,6 @@ func (c *Cache) spoil(r row) {
 	c.mu.Lock()
 	c.bad[r.digest] = true
 	c.mu.Unlock()
+	c.state(r.pack).set(spoilt)
 	c.accuse(fmt.Sprintf("%s has other bytes than blob %s", packKey(r.pack), r.digest))
 }

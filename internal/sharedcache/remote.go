@@ -149,9 +149,9 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stat describes an object. It is asked before a write, and fails like one.
+// stat describes an object.
 func (r *remote) stat(ctx context.Context, key string) (info blob.Info, err error) {
-	err = r.try(ctx, &r.writing, 0, func(ctx context.Context) (err error) {
+	err = r.try(ctx, &r.reading, 0, func(ctx context.Context) (err error) {
 		info, err = r.store.Stat(ctx, r.prefix+key)
 		return err
 	})

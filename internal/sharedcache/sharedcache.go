@@ -24,6 +24,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sandwich-build/sandwich/registry/blob"
@@ -57,6 +58,7 @@ type Cache struct {
 	now      func() time.Time
 	warn     func(string)
 	uploads  *uploads // nil when nothing is uploaded
+	told     atomic.Bool
 
 	mu       sync.Mutex // guards what follows
 	entries  map[cas.Digest]*entry
@@ -68,7 +70,6 @@ type Cache struct {
 	packs    map[[sha256.Size]byte]*packState
 	bad      map[cas.Digest]bool // blobs that the shared cache does not have as it should
 	lost     map[cas.Digest]bool // blobs that were asked for in vain since the last Heal
-	lied     bool                // a warning was given
 	blobs    int64               // that came from the shared cache
 	uploaded int64               // results
 }
@@ -96,12 +97,8 @@ func New(ctx context.Context, local Local, store blob.Store, o Options) *Cache {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	c.remote.reading.warn = func(cause error) {
-		c.warn(fmt.Sprintf("the shared cache %s is not used any more: %v", c.location, cause))
-	}
-	c.remote.writing.warn = func(cause error) {
-		c.warn(fmt.Sprintf("nothing more is put into the shared cache %s: %v", c.location, cause))
-	}
+	c.remote.reading.warn = func(cause error) { c.tell("the shared cache %s is not used any more: %v", c.location, cause) }
+	c.remote.writing.warn = func(cause error) { c.tell("nothing more is put into the shared cache %s: %v", c.location, cause) }
 	if !o.ReadOnly {
 		c.uploads = startUploads(ctx, c.upload)
 	}
@@ -158,7 +155,11 @@ func (c *Cache) Put(ctx context.Context, r io.Reader) (cas.Digest, error) { retu
 // machine has produced, the root of its tree is at hand; nothing else need be.
 func (c *Cache) Result(ctx context.Context, action cas.Digest) (cas.Result, error) {
 	r, err := c.local.Result(ctx, action)
-	if err == nil {
+	mine := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return cas.Result{}, err
+	}
+	if mine {
 		missing, err := c.local.Missing(ctx, []cas.Digest{r.Tree.Digest()})
 		if err != nil {
 			return cas.Result{}, err
@@ -167,20 +168,21 @@ func (c *Cache) Result(ctx context.Context, action cas.Digest) (cas.Result, erro
 			c.hold(action, r)
 			return r, nil
 		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return cas.Result{}, err
 	}
 	e, err := c.entry(ctx, action)
-	if err != nil {
+	there := false
+	if err == nil && e != nil {
+		there, err = c.root(ctx, e)
+	}
+	switch {
+	case err != nil:
 		return cas.Result{}, err
+	case there:
+		return e.result, nil
+	case mine:
+		return r, nil // without its tree it is as good as none, which is for the engine to find
 	}
-	if e == nil {
-		return cas.Result{}, &cas.BlobError{Digest: action, Err: fs.ErrNotExist}
-	}
-	if ok, err := c.root(ctx, e); err != nil || !ok {
-		return cas.Result{}, cmp.Or(err, error(&cas.BlobError{Digest: action, Err: fs.ErrNotExist}))
-	}
-	return e.result, nil
+	return cas.Result{}, &cas.BlobError{Digest: action, Err: fs.ErrNotExist}
 }
 
 // hold keeps a result of this machine for the upload that Note begins.
@@ -280,14 +282,15 @@ func (c *Cache) From(action cas.Digest) string {
 	return ""
 }
 
-// accuse says, once, that the shared cache is not what it should be.
+// accuse says that the shared cache is not what it should be.
 func (c *Cache) accuse(what string) {
-	c.mu.Lock()
-	first := !c.lied
-	c.lied = true
-	c.mu.Unlock()
-	if first {
-		c.warn(fmt.Sprintf("the shared cache %s is damaged: %s; what it lacks is made again", c.location, what))
+	c.tell("the shared cache %s is damaged: %s; what it lacks is made again", c.location, what)
+}
+
+// tell warns, once: one trouble brings others, and nobody has to do anything about them.
+func (c *Cache) tell(format string, args ...any) {
+	if !c.told.Swap(true) {
+		c.warn(fmt.Sprintf(format, args...))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/sandwich-build/sandwich/registry/blob/dir"
 	"github.com/sandwich-build/sandwich/registry/blob/mem"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/castest"
 )
 
 // counting is a shared cache whose requests are counted.
@@ -207,4 +208,9 @@ func TestOtherMachineExplains(t *testing.T) {
 	if why := strings.Join(b.Steps[1].Why, "; "); why != "0: 3, was 0" {
 		t.Errorf("why = %q", why)
 	}
+}
+
+// The cache is a store of blobs and results like any other.
+func TestSuite(t *testing.T) {
+	castest.Run(t, func(t *testing.T) castest.Store { return newMachine(t, new(mem.Store)).cache })
 }

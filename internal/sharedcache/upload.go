@@ -252,16 +252,18 @@ func (c *Cache) reuse(ctx context.Context, blobs []cas.Digest) (rows []row, fres
 	for _, d := range missing {
 		away[d] = true
 	}
-	for whole := false; !whole; {
-		rows, fresh, whole = nil, nil, true
+	for sound := false; !sound; {
+		rows, fresh, sound = nil, nil, true
 		packs := make(map[pack]bool)
 		for _, d := range blobs {
-			t, i, ok := c.locate(ctx, d)
+			if d.Size() == 0 {
+				continue
+			}
+			at, ok := c.usable(ctx, d, away[d])
 			switch {
-			case d.Size() == 0:
-			case ok && (away[d] || c.today()-int64(t.row(i).pack.day) <= reuseDays):
-				rows = append(rows, t.row(i))
-				packs[t.row(i).pack] = true
+			case ok:
+				rows = append(rows, at)
+				packs[at.pack] = true
 			case away[d]:
 				return nil, nil, errNowhere
 			default:
@@ -273,25 +275,37 @@ func (c *Cache) reuse(ctx context.Context, blobs []cas.Digest) (rows []row, fres
 			if err != nil {
 				return nil, nil, err
 			}
-			whole = whole && there
+			sound = sound && there
 		}
 	}
 	return rows, fresh, nil
 }
 
+// usable returns where a blob lies, unless it should be uploaded again: because its pack is
+// old, or was seen to be spoilt. A blob that is nowhere else is used in any case.
+func (c *Cache) usable(ctx context.Context, d cas.Digest, away bool) (row, bool) {
+	t, i, ok := c.locate(ctx, d)
+	if !ok {
+		return row{}, false
+	}
+	at := t.row(i)
+	young := c.today()-int64(at.pack.day) <= reuseDays
+	return at, away || young && !c.state(at.pack).is(spoilt)
+}
+
 // there reports whether the shared cache has a pack, whole. It asks once.
 func (c *Cache) there(ctx context.Context, p pack) (bool, error) {
 	state := c.state(p)
-	if state.isThere() {
+	if state.is(whole) || state.is(spoilt) {
 		return true, nil
 	}
 	info, err := c.remote.stat(ctx, packKey(p))
 	switch {
 	case err == nil && info.Size == p.size:
-		state.appear()
+		state.set(whole)
 		return true, nil
 	case err == nil || errors.Is(err, fs.ErrNotExist):
-		state.vanish()
+		state.set(gone)
 		return false, nil
 	}
 	return false, err
@@ -319,19 +333,29 @@ func (c *Cache) uploadPacks(ctx context.Context, blobs []cas.Digest) ([]row, err
 		}
 		group.Go(func() error {
 			defer c.uploads.done.Add(p.size)
-			if there, err := c.there(ctx, p); there || err != nil {
+			if there, err := c.there(ctx, p); err != nil || there && !c.state(p).is(spoilt) {
 				return err
 			}
 			err := c.remote.put(ctx, packKey(p), blob.Body{Size: p.size, Open: func(ctx context.Context) (io.ReadCloser, error) {
 				return join(ctx, c.local, part), nil
 			}})
 			if err == nil {
-				c.state(p).appear()
+				c.mend(p, part)
 			}
 			return err
 		})
 	}
 	return rows, group.Wait()
+}
+
+// mend notes that a pack was uploaded just now.
+func (c *Cache) mend(p pack, blobs []cas.Digest) {
+	c.state(p).set(whole)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range blobs {
+		delete(c.bad, d)
+	}
 }
 
 // packed divides blobs into packs.

@@ -1,7 +1,6 @@
 package sharedcache_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,19 +8,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/sandwich-build/sandwich/internal/sharedcache"
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // machine is a disk of its own with the shared cache behind it, and the process that uses
 // both.
 type machine struct {
 	t        testing.TB
-	disk     *cas.Disk
+	local    sharedcache.Local
+	disk     *disk.Store // nil for one whose local cache is in memory
 	cache    *sharedcache.Cache
 	observer stages.Observer
 
@@ -29,20 +29,27 @@ type machine struct {
 	warned []string
 }
 
-// newMachine starts a process on a machine with an empty disk.
+// newMachine starts a process on a machine that has nothing yet.
 func newMachine(t testing.TB, shared blob.Store, change ...func(*sharedcache.Options)) *machine {
 	t.Helper()
-	return onDisk(t, t.TempDir(), shared, change...)
+	return start(t, cas.NewMemory(), shared, change...)
 }
 
-// onDisk starts a process on a machine.
+// onDisk starts a process on a machine with a disk.
 func onDisk(t testing.TB, dir string, shared blob.Store, change ...func(*sharedcache.Options)) *machine {
 	t.Helper()
-	disk, err := cas.OpenDisk(dir)
+	store, err := disk.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{t: t, disk: disk}
+	m := start(t, store, shared, change...)
+	m.disk = store
+	return m
+}
+
+func start(t testing.TB, local sharedcache.Local, shared blob.Store, change ...func(*sharedcache.Options)) *machine {
+	t.Helper()
+	m := &machine{t: t, local: local}
 	o := sharedcache.Options{Location: "s3://team/cache", Prefix: "cache/", Warn: func(text string) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -51,7 +58,7 @@ func onDisk(t testing.TB, dir string, shared blob.Store, change ...func(*sharedc
 	for _, c := range change {
 		c(&o)
 	}
-	m.cache = sharedcache.New(context.WithoutCancel(t.Context()), disk, shared, o)
+	m.cache = sharedcache.New(context.WithoutCancel(t.Context()), local, shared, o)
 	t.Cleanup(m.stop)
 	return m
 }
@@ -67,18 +74,13 @@ func (m *machine) stop() {
 	}
 }
 
-// restart ends the process and starts another one.
+// restart ends the process and starts another one on the same machine.
 func (m *machine) restart(shared blob.Store, change ...func(*sharedcache.Options)) *machine {
-	root := m.disk.Root()
-	m.stop()
-	return onDisk(m.t, root, shared, change...)
+	m.cache.Close()
+	return start(m.t, m.local, shared, change...)
 }
 
 func readOnly(o *sharedcache.Options) { o.ReadOnly = true }
-
-func patience(d time.Duration) func(*sharedcache.Options) {
-	return func(o *sharedcache.Options) { o.Patience = d }
-}
 
 func (m *machine) warnings() []string {
 	m.mu.Lock()
@@ -183,7 +185,7 @@ func (s sample) makeCrops(ctx context.Context, t *stages.Task) error {
 		if err != nil {
 			return err
 		}
-		crop := bytes.ToUpper(data[:len(data)/3])
+		crop := append([]byte("crop"), data[:len(data)/3]...)
 		if i%10 == 0 {
 			crop = fmt.Append(crop, s.seed)
 		}
