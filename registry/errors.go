@@ -12,7 +12,7 @@ import (
 type UnsupportedError struct{ Scheme string }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("registries at %s:// are not supported; use s3://bucket or a folder", e.Scheme)
+	return fmt.Sprintf("registries at %s:// are not supported; use s3://bucket, https://host/path to read only, or a folder", e.Scheme)
 }
 
 // NotFoundError says that a registry has no such package, tag or revision. It is

@@ -210,7 +210,10 @@ func (i *install) checkForeign(ctx context.Context, dest string, found listing) 
 func (i *install) dropKnown(ctx context.Context, files map[string]*localFile) error {
 	pushes, err := i.registry.pushes(ctx, i.pkg.Name)
 	var unknown *NotFoundError
-	if err != nil && !errors.As(err, &unknown) {
+	if errors.As(err, &unknown) || errors.Is(err, errors.ErrUnsupported) { // which a web server says
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	for _, push := range pushes {

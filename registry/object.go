@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"sync"
 
-	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -86,7 +85,9 @@ func (r *Registry) openAt(ctx context.Context, at place, offset, length int64) (
 	if at.version == "" {
 		return r.store.Open(ctx, at.key, offset, length)
 	}
-	versions, ok := r.store.(blob.Versioned)
+	versions, ok := r.store.(interface {
+		OpenVersion(ctx context.Context, key, id string, offset, length int64) (io.ReadCloser, error)
+	})
 	if !ok {
 		return nil, fmt.Errorf("open %s: this store has no versions: %w", at.key, fs.ErrNotExist)
 	}

@@ -10,8 +10,9 @@ import (
 
 // home is where a registry is: what the physical keys of its objects start with.
 type home struct {
-	bucket string // "" for a folder
-	root   string // slash-separated absolute path of the folder
+	bucket string // "" for another one
+	url    string // of what a web server shows; "" for another one
+	root   string // slash-separated absolute path of a folder
 }
 
 // place is where bytes lie in a store.
@@ -22,8 +23,11 @@ type place struct {
 
 // String returns the URL of the registry.
 func (h home) String() string {
-	if h.bucket != "" {
+	switch {
+	case h.bucket != "":
 		return "s3://" + h.bucket
+	case h.url != "":
+		return h.url
 	}
 	return quilt.PhysicalKey{Path: h.root}.String()
 }
@@ -44,7 +48,12 @@ func (h home) inside(physical string) (place, error) {
 		return place{}, err
 	}
 	key, ok := k.Path, k.Bucket == h.bucket
-	if h.bucket == "" {
+	switch {
+	case h.url != "":
+		// Which bucket a web server shows is not known. It is asked for nothing but what
+		// lies below its URL.
+		ok = k.Bucket != ""
+	case h.bucket == "":
 		var below bool
 		key, below = strings.CutPrefix(k.Path, strings.TrimSuffix(h.root, "/")+"/")
 		ok = ok && below

@@ -147,6 +147,9 @@ func (r *Registry) remove(ctx context.Context, ref Ref) (int, error) {
 	if ref.Tag == latestTag {
 		return 0, errors.New("latest is no tag that can be removed; give a hash, or the name alone")
 	}
+	if err := r.writable(); err != nil {
+		return 0, err
+	}
 	pointers, err := r.pointers(ctx, ref.Name)
 	if err != nil {
 		return 0, err

@@ -62,6 +62,9 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err := quilt.CheckName(name); err != nil {
 		return quilt.TopHash{}, false, err
 	}
+	if err := r.writable(); err != nil {
+		return quilt.TopHash{}, false, err
+	}
 	latest, tag, err := r.latest(ctx, name)
 	if err != nil {
 		return quilt.TopHash{}, false, err

@@ -35,6 +35,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/blob/dir"
+	"github.com/sandwich-build/sandwich/registry/blob/https"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
@@ -63,15 +64,16 @@ type Registry struct {
 
 // Options say how a registry is opened. The zero Options are fine.
 type Options struct {
-	Base string           // the folder that relative locations start from; the working directory when empty
-	Now  func() time.Time // the clock of timestamp pointers; time.Now when nil
-	S3   s3.Options       // of a registry in a bucket
-	Warn func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
+	Base  string           // the folder that relative locations start from; the working directory when empty
+	Now   func() time.Time // the clock of timestamp pointers; time.Now when nil
+	S3    s3.Options       // of a registry in a bucket
+	HTTPS https.Options    // of a registry that a web server shows
+	Warn  func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
 }
 
-// Open opens the registry at location: a bucket, s3://bucket, or a folder, as a path or a
-// file:// URL. The folder need not exist; the first push makes it. Another scheme is an
-// *UnsupportedError.
+// Open opens the registry at location: a bucket, s3://bucket; a folder, as a path or a
+// file:// URL, which need not exist, since the first push makes it; or, to read only, the
+// URL below which a web server shows either. Another scheme is an *UnsupportedError.
 func Open(ctx context.Context, location string, opts Options) (*Registry, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
@@ -83,11 +85,23 @@ func Open(ctx context.Context, location string, opts Options) (*Registry, error)
 		}
 		return r, nil
 	}
+	if isWeb(location) {
+		store, err := https.New(location, opts.HTTPS)
+		if err != nil {
+			return nil, fmt.Errorf("open registry: %w", err) // the location may hold a secret
+		}
+		return &Registry{store: store, home: home{url: store.String()}, now: clockOf(opts), workers: bucketWorkers}, nil
+	}
 	root, err := folder(location, opts.Base)
 	if err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
 	}
 	return New(dir.New(root), root, opts)
+}
+
+// isWeb reports whether a location is to be read from a web server.
+func isWeb(location string) bool {
+	return strings.HasPrefix(location, "https://") || strings.HasPrefix(location, "http://")
 }
 
 func openBucket(ctx context.Context, bucket string, opts Options) (*Registry, error) {
@@ -169,6 +183,14 @@ func (r *Registry) Reach(ctx context.Context, name string) error {
 	var damage *DamageError
 	if err != nil && !errors.As(err, &damage) {
 		return fmt.Errorf("reach %s: %w", r, err)
+	}
+	return nil
+}
+
+// writable returns an error when the registry can only be read.
+func (r *Registry) writable() error {
+	if r.home.url != "" {
+		return fmt.Errorf("%s can only be read; name the bucket or the folder that it shows: %w", r, errors.ErrUnsupported)
 	}
 	return nil
 }

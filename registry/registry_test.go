@@ -504,7 +504,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("Open(%q) = %v", location, r)
 		}
 	}
-	for _, scheme := range []string{"gs", "https"} {
+	for _, scheme := range []string{"gs", "ftp"} {
 		var unsupported *registry.UnsupportedError
 		_, err := registry.Open(t.Context(), scheme+"://bucket", registry.Options{})
 		if !errors.As(err, &unsupported) || unsupported.Scheme != scheme {

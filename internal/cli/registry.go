@@ -28,7 +28,7 @@ type registryFlags struct {
 func registryFlag(cmd *cobra.Command) *registryFlags {
 	f := &registryFlags{}
 	flags := cmd.Flags()
-	flags.StringVar(&f.location, "registry", "", "registry of the package: s3://bucket, a folder or file:///path")
+	flags.StringVar(&f.location, "registry", "", "registry of the package: s3://bucket, a folder, file:///path or, to read only, https://host/path")
 	flags.StringVar(&f.s3.Endpoint, "endpoint", "", "URL of an S3 server that is not Amazon's")
 	flags.StringVar(&f.s3.Region, "region", "", "region of the bucket")
 	flags.BoolVar(&f.s3.RequesterPays, "requester-pays", false, "pay for the requests to a bucket that wants that")

@@ -34,7 +34,6 @@ type Request struct {
 // Proxy stands before a server, counts requests, and fails some.
 type Proxy struct {
 	Endpoint string
-	server   *url.URL
 	forward  *httputil.ReverseProxy
 
 	mu       sync.Mutex // guards what follows
@@ -45,11 +44,17 @@ type Proxy struct {
 // NewProxy starts a proxy before the server, which ends with the test.
 func (s *Server) NewProxy(tb testing.TB) *Proxy {
 	tb.Helper()
-	target, err := url.Parse(s.Endpoint)
+	return NewProxy(tb, s.Endpoint)
+}
+
+// NewProxy starts a proxy before the server at a URL, which ends with the test.
+func NewProxy(tb testing.TB, server string) *Proxy {
+	tb.Helper()
+	target, err := url.Parse(server)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Proxy{server: target}
+	p := &Proxy{}
 	p.forward = &httputil.ReverseProxy{
 		// The host stays that of the proxy: it is part of what is signed.
 		Rewrite: func(r *httputil.ProxyRequest) {

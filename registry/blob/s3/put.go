@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -290,8 +291,13 @@ func (s *Store) PutIf(ctx context.Context, key string, data []byte, tag blob.Tag
 	return s.explain(ctx, "put", key, err)
 }
 
+// writerKey is the metadata of a conditional write that tells it from all others. When its
+// answer is lost and the server refuses the second try, only that shows who has written.
+const writerKey = "sandwich-writer"
+
 func (s *Store) putIf(ctx context.Context, key string, data []byte, tag blob.Tag) error {
-	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key}
+	writer := rand.Text()
+	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key, Metadata: map[string]string{writerKey: writer}}
 	if tag == "" {
 		input.IfNoneMatch = aws.String("*")
 	} else {
@@ -299,6 +305,9 @@ func (s *Store) putIf(ctx context.Context, key string, data []byte, tag blob.Tag
 	}
 	sum := sha256.Sum256(data)
 	if _, err := s.putObject(ctx, input, data, sum); err != nil {
+		if isStatus(err, http.StatusPreconditionFailed) && s.wrote(ctx, key, writer) {
+			return nil
+		}
 		return err
 	}
 	// Some servers take the condition and ignore it. Of those that are not Amazon's, the
@@ -309,6 +318,16 @@ func (s *Store) putIf(ctx context.Context, key string, data []byte, tag blob.Tag
 		}
 	}
 	return nil
+}
+
+// wrote reports whether the blob that is there is the one of a writer.
+func (s *Store) wrote(ctx context.Context, key, writer string) bool {
+	var out *awss3.HeadObjectOutput
+	err := s.read(ctx, gets, func(ctx context.Context, c *awss3.Client) (err error) {
+		out, err = c.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: &key, RequestPayer: s.payer})
+		return err
+	})
+	return err == nil && out.Metadata[writerKey] == writer
 }
 
 // putUnchanged writes when the content is, a moment before, what tag names.
