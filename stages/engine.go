@@ -34,11 +34,12 @@ type Locker interface {
 	Lock(ctx context.Context, action cas.Digest, waiting func(cas.Holder)) (unlock func(), err error)
 }
 
-// Healer is the ability of a cache that has a part of its blobs from elsewhere to answer the
-// loss of one: it forgets those of the results, which it is told with their trees, that need
-// what was lost. It reports whether there was one. If not, the engine forgets all.
+// Healer is the ability of a cache that has a part of its blobs elsewhere to say which
+// results a loss has made useless. Needing is told results by their actions, and returns those
+// that need a blob which could not be had since it was asked before; if there are none, the
+// loss is one of this machine's own.
 type Healer interface {
-	Heal(ctx context.Context, results map[cas.Digest]cas.TreeID) (bool, error)
+	Needing(ctx context.Context, results map[cas.Digest]cas.Result) ([]cas.Digest, error)
 }
 
 // Origin is the ability of a cache to tell where the result of an action came from: "" says
@@ -215,17 +216,27 @@ func (e *Engine) Forget(ctx context.Context, b *Build) error {
 	return nil
 }
 
-// heal lets a cache that can do it answer a loss.
+// heal forgets what needs a blob that was lost elsewhere. It reports whether there was such
+// a result; what is at hand then is as sound as before.
 func (e *Engine) heal(ctx context.Context, b *Build) (bool, error) {
 	h, ok := e.Cache.(Healer)
 	if !ok {
 		return false, nil
 	}
-	results := make(map[cas.Digest]cas.TreeID, len(b.Steps))
+	results := make(map[cas.Digest]cas.Result, len(b.Steps))
 	for _, s := range b.Steps {
-		results[s.Action] = s.Result.Tree
+		results[s.Action] = s.Result
 	}
-	return h.Heal(ctx, results)
+	useless, err := h.Needing(ctx, results)
+	if err != nil {
+		return false, err
+	}
+	for _, action := range useless {
+		if err := e.Cache.Forget(ctx, action); err != nil {
+			return false, err
+		}
+	}
+	return len(useless) > 0, nil
 }
 
 // inspect reads the blobs of a tree that are not in read yet. What is below a damaged
@@ -427,4 +438,7 @@ func runTask(ctx context.Context, k Kind, t *Task) (cas.Result, error) {
 }
 
 // noteName is the name under which the last action of a stage is noted.
-func (r *run) noteName(stage string) string { return r.plan.name + "\x00" + stage }
+func (r *run) noteName(stage string) string { return NoteName(r.plan.name, stage) }
+
+// NoteName is the name under which a cache notes the last action of a stage of a plan.
+func NoteName(plan, stage string) string { return plan + "\x00" + stage }

@@ -202,7 +202,7 @@ func (s *session) revision(ctx context.Context, o *Outcome, meta []byte) (regist
 		}
 		rev.Files = append(rev.Files, registry.File{
 			Key: f.Path, Size: f.Digest.Size(), SHA256: f.Digest.SHA256(),
-			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.options.Store.Open(ctx, f.Digest) },
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.store.Open(ctx, f.Digest) },
 		})
 	}
 	return rev, nil

@@ -99,6 +99,9 @@ var free = map[string]string{
 	"Code.Git":           "the sources enter by their content, wherever they lie",
 	"Environment.Native": "there is one environment so far; its digest is a field of every action",
 	"Registry":           "where a package is pushed is not part of what it is",
+	"Cache":              "where results are kept does not decide them: a key is the same on every machine",
+	"Cache.Remote":       "as above",
+	"Cache.Mode":         "as above",
 	"Mirrors":            "where bytes are fetched from does not decide them: their digests are pinned",
 	"Mirrors{}":          "as above",
 	"Matrix":             "each variant is a manifest of its own, without a matrix",
@@ -159,6 +162,7 @@ func sample() *manifest.Manifest {
 		Code:     &manifest.Code{Git: "."},
 		Package:  manifest.Package{Originals: true},
 		Registry: "registry",
+		Cache:    &manifest.Cache{Remote: "s3://a", Mode: "read-write"},
 		Mirrors:  map[string]string{"https://a": "b"},
 		Matrix:   []manifest.Axis{{Path: "seed", Values: []string{"1", "2"}}},
 	}

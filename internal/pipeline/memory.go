@@ -64,7 +64,7 @@ func (r remembering) known(ctx context.Context, selection cas.Tree) (cas.Tree, b
 	if !ok {
 		return cas.Tree{}, false
 	}
-	tree := cas.NewTree(r.options.Store, cas.NewTreeID(root))
+	tree := cas.NewTree(r.store, cas.NewTreeID(root))
 	files := []cas.Digest{root}
 	for _, name := range []string{pinfile.PinsFile, pinfile.DeadFile} {
 		d, err := tree.Lookup(ctx, name)
@@ -73,7 +73,7 @@ func (r remembering) known(ctx context.Context, selection cas.Tree) (cas.Tree, b
 		}
 		files = append(files, d)
 	}
-	missing, err := r.options.Store.Missing(ctx, files)
+	missing, err := r.store.Missing(ctx, files)
 	return tree, err == nil && len(missing) == 0
 }
 

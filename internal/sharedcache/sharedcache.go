@@ -69,7 +69,7 @@ type Cache struct {
 	known    map[cas.Digest]bool       // actions and tables that are among the sources
 	packs    map[[sha256.Size]byte]*packState
 	bad      map[cas.Digest]bool // blobs that the shared cache does not have as it should
-	lost     map[cas.Digest]bool // blobs that were asked for in vain since the last Heal
+	lost     map[cas.Digest]bool // blobs that were asked for in vain since Needing was asked
 	blobs    int64               // that came from the shared cache
 	uploaded int64               // results
 }
@@ -429,25 +429,21 @@ func (c *Cache) Forget(ctx context.Context, action cas.Digest) error {
 // forgotten is the note of a memory that does not count any more.
 var forgotten = cas.Sum(nil)
 
-// Heal implements stages.Healer: it forgets those of the results that need a blob which the
-// shared cache should have had, and has not. The others stay: one object that is gone says
-// nothing of the rest.
-func (c *Cache) Heal(ctx context.Context, results map[cas.Digest]cas.TreeID) (bool, error) {
+// Needing implements stages.Healer: it returns those of the results that need a blob which
+// the shared cache should have had, and has not. The others are sound: one object that is
+// gone says nothing of the rest.
+func (c *Cache) Needing(ctx context.Context, results map[cas.Digest]cas.Result) ([]cas.Digest, error) {
 	c.mu.Lock()
 	lost := c.lost
 	c.lost = make(map[cas.Digest]bool)
 	c.mu.Unlock()
-	healed := false
-	for action, tree := range results {
-		if !c.needs(ctx, tree, lost) {
-			continue
+	var useless []cas.Digest
+	for action, r := range results {
+		if c.needs(ctx, r.Tree, lost) {
+			useless = append(useless, action)
 		}
-		if err := c.Forget(ctx, action); err != nil {
-			return healed, err
-		}
-		healed = true
 	}
-	return healed, context.Cause(ctx)
+	return useless, context.Cause(ctx)
 }
 
 // needs reports whether a tree has one of the blobs, or cannot be read.
