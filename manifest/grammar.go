@@ -38,6 +38,9 @@ var (
 	urlPrefix     = regexp.MustCompile(`^https?://[^\x00-\x20\x7F]+$`)
 )
 
+// DefaultRegistry is where a package is pushed that the manifest names no place for.
+const DefaultRegistry = "registry"
+
 // defaults is a manifest before anything of a file is decoded. Where the article
 // has a number, the default is the article's.
 func defaults() *Manifest {
@@ -58,7 +61,7 @@ func defaults() *Manifest {
 		},
 		Environment: Environment{Native: true},
 		Package:     Package{Originals: true},
-		Registry:    "registry",
+		Registry:    DefaultRegistry,
 	}
 }
 

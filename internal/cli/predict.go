@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sandwich-build/sandwich/internal/model"
+	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/ui"
 )
@@ -41,7 +42,7 @@ model was trained on.`,
 		if err != nil {
 			return nil, err
 		}
-		predictor, err := m.Predictor(runtime.GOMAXPROCS(0))
+		predictor, err := neural.NewPredictor(m, neural.Options{Workers: runtime.GOMAXPROCS(0)})
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +94,7 @@ func (e *unreadableError) Error() string {
 }
 
 // predictAll asks about one picture after the other: a large photo is large in memory.
-func predictAll(ctx context.Context, p *model.Predictor, labels, names []string) (ui.Answer, error) {
+func predictAll(ctx context.Context, p *neural.Predictor, labels, names []string) (ui.Answer, error) {
 	answer := predictAnswer{Labels: labels, Predictions: []prediction{}}
 	unreadable := 0
 	for _, name := range names {
@@ -113,7 +114,7 @@ func predictAll(ctx context.Context, p *model.Predictor, labels, names []string)
 	return answer, nil
 }
 
-func predictOne(ctx context.Context, p *model.Predictor, labels []string, name string) (prediction, error) {
+func predictOne(ctx context.Context, p *neural.Predictor, labels []string, name string) (prediction, error) {
 	picture, err := readPicture(ctx, name)
 	if err != nil {
 		return prediction{}, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
@@ -20,12 +21,17 @@ type buildFlags struct {
 	cache   string
 	workers int
 	set     []string
+	backend string
+	shared  sharedFlags
 }
 
 func (f *buildFlags) add(cmd *cobra.Command) {
 	f.addCache(cmd)
+	f.shared.add(cmd)
 	cmd.Flags().IntVarP(&f.workers, "jobs", "j", 0, "cores to keep busy (default all); the result does not depend on it")
 	cmd.Flags().StringArrayVarP(&f.set, "set", "S", nil, "replace a value of the manifest, as in model.epochs=2; repeatable")
+	cmd.Flags().StringVar(&f.backend, "backend", neural.DefaultBackend,
+		"what networks are computed on: exact, go or xla:PLUGIN (see README.md); part of every key")
 }
 
 // addCache adds the flag of those verbs that build nothing.
@@ -38,6 +44,9 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	workers := cmp.Or(f.workers, runtime.GOMAXPROCS(0))
 	if workers < 1 {
 		return nil, pipeline.Options{}, usagef("leave it out to use every core", "--jobs %d: want 1 or more", workers)
+	}
+	if err := neural.CheckBackend(f.backend); err != nil {
+		return nil, pipeline.Options{}, usagef("exact is the default", "--backend: %v", err)
 	}
 	settings := make([]manifest.Setting, len(f.set))
 	for i, text := range f.set {
@@ -55,7 +64,7 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err != nil {
 		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
 	}
-	return project, pipeline.Options{Store: store, Workers: workers, Observer: a.view, Now: time.Now}, nil
+	return project, pipeline.Options{Store: store, Workers: workers, Backend: f.backend, Observer: a.view, Now: time.Now}, nil
 }
 
 func (a *app) cacheDir(flag string) (string, error) {

@@ -28,6 +28,7 @@ type Native struct {
 	Target  map[string]string `json:"target,omitempty"` // GOAMD64 and its like: which instructions the compiler may use
 	CPU     []string          `json:"cpu,omitempty"`    // the features by which Go's math functions choose their code
 	Modules []Module          `json:"modules"`
+	Backend string            `json:"backend,omitempty"` // what networks are computed on; empty for the default
 }
 
 // Module is a dependency, with the sum that go.sum holds for it.

@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"io/fs"
 	"math"
-	"runtime"
 
 	"github.com/sandwich-build/sandwich/manifest"
 )
@@ -100,7 +98,7 @@ func (m *Model) Encode() (desc, weights []byte, err error) {
 		Version: version,
 		Labels:  n.labels,
 		Input: inputDoc{
-			Height: n.side, Width: n.side, Channels: channels,
+			Height: n.side, Width: n.side, Channels: Channels,
 			Shape: m.Shape, Resize: resampling, Scale: 1.0 / 255,
 		},
 		Layers:     []layerDoc{},
@@ -108,7 +106,7 @@ func (m *Model) Encode() (desc, weights []byte, err error) {
 		Parameters: n.ParameterCount(),
 		Trained:    m.Counts,
 	}
-	for _, l := range n.Layers() {
+	for _, l := range n.Described() {
 		doc.Layers = append(doc.Layers, documented(l))
 	}
 	var buffer bytes.Buffer
@@ -200,8 +198,8 @@ func decodeDescription(data []byte) (*Model, error) {
 	switch {
 	case doc.Version != version:
 		return nil, fmt.Errorf("version %d, this program reads version %d", doc.Version, version)
-	case in.Height != in.Width || in.Channels != channels:
-		return nil, fmt.Errorf("input: want a square with %d channels, got %d × %d with %d", channels, in.Width, in.Height, in.Channels)
+	case in.Height != in.Width || in.Channels != Channels:
+		return nil, fmt.Errorf("input: want a square with %d channels, got %d × %d with %d", Channels, in.Width, in.Height, in.Channels)
 	case in.Shape != Stretch && in.Shape != Letterbox:
 		return nil, fmt.Errorf("input: unknown shape %q", in.Shape)
 	case in.Resize != resampling || in.Scale != 1.0/255:
@@ -261,54 +259,4 @@ func readFile(folder fs.FS, name string, limit int64) (data []byte, err error) {
 		return nil, fmt.Errorf("read %s: longer than the %d bytes that the network takes", name, limit)
 	}
 	return data, nil
-}
-
-// Predict returns, for each picture, the probability of each label, in the order of
-// Network.Labels. It stops soon after the context ends.
-func (m *Model) Predict(ctx context.Context, pictures []image.Image) ([][]float32, error) {
-	p, err := m.Predictor(runtime.GOMAXPROCS(0))
-	if err != nil {
-		return nil, err
-	}
-	defer p.Close()
-	return p.Predict(ctx, pictures)
-}
-
-// Predictor answers for one model again and again. It is not safe for concurrent use.
-type Predictor struct {
-	model  *Model
-	engine *Engine
-}
-
-// Predictor returns a predictor that keeps up to workers cores busy. Close it when done.
-func (m *Model) Predictor(workers int) (*Predictor, error) {
-	engine, err := NewEngine(m.Network, workers)
-	if err != nil {
-		return nil, err
-	}
-	if err := engine.SetWeights(m.Weights); err != nil {
-		engine.Close()
-		return nil, err
-	}
-	return &Predictor{model: m, engine: engine}, nil
-}
-
-// Close gives the predictor's memory back.
-func (p *Predictor) Close() { p.engine.Close() }
-
-// Predict is Model.Predict.
-func (p *Predictor) Predict(ctx context.Context, pictures []image.Image) ([][]float32, error) {
-	examples := make([]Example, len(pictures))
-	for i, img := range pictures {
-		examples[i].Fill = func(values []float32) error {
-			pixels, err := p.model.Shape.Pixels(img, p.model.Network.side)
-			if err != nil {
-				return fmt.Errorf("picture %d: %w", i+1, err)
-			}
-			Scale(values, pixels)
-			return nil
-		}
-	}
-	outcome, err := p.engine.Infer(ctx, examples)
-	return outcome.Probabilities, err
 }

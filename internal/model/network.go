@@ -1,10 +1,9 @@
-// Package model is the network that a manifest describes: its shapes and parameters,
-// its training step and its inference as gomlx graphs, and the two canonical files it
-// is kept in, model.json and model.safetensors.
+// Package model is the network that a manifest describes, its shapes and parameters, and
+// the two canonical files it is kept in, model.json and model.safetensors.
 //
 // A Network is a checked description. A Model is a network with weights and the
-// preparation of its pictures, enough to answer from the package alone. An Engine
-// computes: losses, gradients and probabilities.
+// preparation of its pictures, enough to answer from the package alone. Package neural
+// computes with them.
 package model
 
 import (
@@ -24,8 +23,8 @@ const (
 	maxActivation = 1 << 28 // values of one layer for one picture
 )
 
-// channels is the depth of a picture: red, green, blue.
-const channels = 3
+// Channels is the depth of a picture: red, green, blue.
+const Channels = 3
 
 // Parameter is one trained array of a network.
 type Parameter struct {
@@ -50,17 +49,17 @@ func (p Parameter) Size() int {
 type Network struct {
 	side   int
 	labels []string
-	layers []layer // the listed ones, then the output layer
+	layers []Layer // the listed ones, then the output layer
 	params []Parameter
 }
 
-// layer is a described layer with what follows from its place in the network.
-type layer struct {
+// Layer is a described layer with what follows from its place in the network.
+type Layer struct {
 	manifest.Layer
-	name   string // "conv1", "pool1", "dense1", "output"; empty for flatten
-	in     []int  // dimensions for one picture
-	out    []int
-	kernel int // index of the kernel in the parameters, the bias is the next; -1 without
+	Name  string // "conv1", "pool1", "dense1", "output"; empty for flatten
+	In    []int  // dimensions for one picture
+	Out   []int
+	First int // index of its first parameter; the others of the layer follow
 }
 
 // New checks a description: layers that fit each other, on pictures of side × side
@@ -75,7 +74,7 @@ func New(layers []manifest.Layer, side int, labels []string) (*Network, error) {
 	}
 	n := &Network{side: side, labels: slices.Clone(labels)}
 	counts := make(map[string]int)
-	shape := []int{side, side, channels}
+	shape := []int{side, side, Channels}
 	for i, described := range layers {
 		next, err := n.add(described, shape, counts)
 		if err != nil {
@@ -83,7 +82,7 @@ func New(layers []manifest.Layer, side int, labels []string) (*Network, error) {
 		}
 		shape = next
 	}
-	output := manifest.Layer{Dense: &manifest.Dense{Units: outputs(len(labels)), Activation: "none"}}
+	output := manifest.Layer{Dense: &manifest.Dense{Units: n.Outputs(), Activation: "none"}}
 	if _, err := n.add(output, shape, nil); err != nil {
 		return nil, fmt.Errorf("output layer: %w", err)
 	}
@@ -105,19 +104,19 @@ func checkLabels(labels []string) error {
 	return nil
 }
 
-// outputs is the number of units that tell the labels apart: one sigmoid unit for two
+// Outputs is the number of units that tell the labels apart: one sigmoid unit for two
 // labels, one unit for each of more.
-func outputs(labels int) int {
-	if labels == 2 {
+func (n *Network) Outputs() int {
+	if len(n.labels) == 2 {
 		return 1
 	}
-	return labels
+	return len(n.labels)
 }
 
 // add appends a layer and returns the shape after it. counts numbers the layers of
 // each sort; it is nil for the output layer.
 func (n *Network) add(described manifest.Layer, in []int, counts map[string]int) ([]int, error) {
-	l := layer{Layer: described, in: in, kernel: -1}
+	l := Layer{Layer: described, In: in, First: len(n.params)}
 	number := func(sort string) string {
 		if counts == nil {
 			return "output"
@@ -130,31 +129,31 @@ func (n *Network) add(described manifest.Layer, in []int, counts map[string]int)
 	case fieldsSet(described) != 1:
 		return nil, fmt.Errorf("want exactly one sort of layer, got %d", fieldsSet(described))
 	case described.Conv != nil:
-		l.name = number("conv")
-		l.out, err = convShape(*described.Conv, in)
+		l.Name = number("conv")
+		l.Out, err = convShape(*described.Conv, in)
 	case described.MaxPool != nil:
-		l.name = number("pool")
-		l.out, err = poolShape(*described.MaxPool, in)
+		l.Name = number("pool")
+		l.Out, err = poolShape(*described.MaxPool, in)
 	case described.Flatten != nil:
-		l.out = []int{product(in)}
+		l.Out = []int{product(in)}
 	case described.Dense != nil:
-		l.name = number("dense")
-		l.out, err = denseShape(*described.Dense, in)
+		l.Name = number("dense")
+		l.Out, err = denseShape(*described.Dense, in)
 	case described.Dropout != nil:
-		l.name = number("dropout")
-		l.out, err = in, checkRate(described.Dropout.Rate)
+		l.Name = number("dropout")
+		l.Out, err = in, checkRate(described.Dropout.Rate)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if product(l.out) > maxActivation {
-		return nil, fmt.Errorf("its output of %v values is above the limit of %d", l.out, maxActivation)
+	if product(l.Out) > maxActivation {
+		return nil, fmt.Errorf("its output of %v values is above the limit of %d", l.Out, maxActivation)
 	}
 	if err := n.addParameters(&l); err != nil {
 		return nil, err
 	}
 	n.layers = append(n.layers, l)
-	return l.out, nil
+	return l.Out, nil
 }
 
 func fieldsSet(l manifest.Layer) int {
@@ -167,27 +166,26 @@ func fieldsSet(l manifest.Layer) int {
 	return count
 }
 
-func (n *Network) addParameters(l *layer) error {
+func (n *Network) addParameters(l *Layer) error {
 	var kernel []int
 	switch {
 	case l.Conv != nil:
-		kernel = []int{l.Conv.Kernel, l.Conv.Kernel, l.in[2], l.Conv.Filters}
+		kernel = []int{l.Conv.Kernel, l.Conv.Kernel, l.In[2], l.Conv.Filters}
 	case l.Dense != nil:
-		kernel = []int{l.in[0], l.Dense.Units}
+		kernel = []int{l.In[0], l.Dense.Units}
 	default:
 		return nil
 	}
 	rank := len(kernel)
 	receptive := product(kernel[:rank-2])
-	l.kernel = len(n.params)
 	n.params = append(n.params,
 		Parameter{
-			Name:   l.name + "/kernel",
+			Name:   l.Name + "/kernel",
 			Dims:   kernel,
 			fanIn:  receptive * kernel[rank-2],
 			fanOut: receptive * kernel[rank-1],
 		},
-		Parameter{Name: l.name + "/bias", Dims: kernel[rank-1:]},
+		Parameter{Name: l.Name + "/bias", Dims: kernel[rank-1:]},
 	)
 	if n.ParameterCount() > maxParameters {
 		return fmt.Errorf("the network has %d parameters, the limit is %d", n.ParameterCount(), maxParameters)
@@ -271,8 +269,11 @@ func (n *Network) Side() int { return n.side }
 // Labels are the classes, in the order of the probabilities.
 func (n *Network) Labels() []string { return slices.Clone(n.labels) }
 
-// Layers are the listed layers, without the output layer.
-func (n *Network) Layers() []manifest.Layer {
+// Layers are all layers, the output layer included, in the order of computation.
+func (n *Network) Layers() []Layer { return slices.Clone(n.layers) }
+
+// Described are the listed layers, without the output layer.
+func (n *Network) Described() []manifest.Layer {
 	listed := make([]manifest.Layer, len(n.layers)-1)
 	for i := range listed {
 		listed[i] = n.layers[i].Layer
@@ -292,5 +293,35 @@ func (n *Network) ParameterCount() int {
 	return sum
 }
 
-// pixels is the number of values of one input.
-func (n *Network) pixels() int { return n.side * n.side * channels }
+// Pixels is the number of values of one input.
+func (n *Network) Pixels() int { return n.side * n.side * Channels }
+
+// Dropout is a dropout layer in its place.
+type Dropout struct {
+	Name string
+	Rate float64
+	Dims []int // of what it works on, for one picture
+	Size int   // the product of the dimensions
+}
+
+// Dropouts are the dropout layers, in the order of computation.
+func (n *Network) Dropouts() []Dropout {
+	var list []Dropout
+	for _, l := range n.layers {
+		if l.Dropout != nil {
+			list = append(list, Dropout{Name: l.Name, Rate: l.Dropout.Rate, Dims: l.In, Size: product(l.In)})
+		}
+	}
+	return list
+}
+
+// Largest returns the index of the largest value, the first of equal ones.
+func Largest(values []float32) int {
+	best := 0
+	for i, v := range values {
+		if v > values[best] {
+			best = i
+		}
+	}
+	return best
+}

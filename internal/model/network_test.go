@@ -68,7 +68,7 @@ func TestArticle(t *testing.T) {
 	if got := mustNew(t, article(), 128, threeLabels).ParameterCount(); got != 831_585+130 {
 		t.Errorf("with three labels: %d parameters", got)
 	}
-	if diff := cmp.Diff(article(), n.Layers()); diff != "" {
+	if diff := cmp.Diff(article(), n.Described()); diff != "" {
 		t.Errorf("layers (-want +got):\n%s", diff)
 	}
 }

@@ -61,7 +61,7 @@ func letterbox(img image.Image, side int) image.Image {
 func rgb(img image.Image) []byte {
 	opaque := imaging.Clone(img)
 	size := opaque.Bounds().Size()
-	out := make([]byte, 0, size.X*size.Y*channels)
+	out := make([]byte, 0, size.X*size.Y*Channels)
 	for i := 0; i < len(opaque.Pix); i += 4 {
 		p := opaque.Pix[i : i+4]
 		for _, v := range p[:3] {

@@ -138,10 +138,11 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 const pushStage = "push"
 
 func (s *session) openRegistry(ctx context.Context) (*registry.Registry, error) {
-	warn := func(message string) {
+	o := s.options.Registry
+	o.Base, o.Warn = s.Dir, func(message string) {
 		s.options.Observer.Observe(stages.Message{Stage: pushStage, Line: cas.Line{Warning: true, Text: message}})
 	}
-	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir, Warn: warn})
+	reg, err := registry.Open(ctx, s.Manifest.Registry, o)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/mirrortest"
 	"github.com/sandwich-build/sandwich/internal/model"
+	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
@@ -323,7 +324,12 @@ func predict(t *testing.T, m *model.Model, file string) (label string, probabili
 	if err != nil {
 		t.Fatal(err)
 	}
-	probabilities, err := m.Predict(t.Context(), []image.Image{picture})
+	predictor, err := neural.NewPredictor(m, neural.Options{Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer predictor.Close()
+	probabilities, err := predictor.Predict(t.Context(), []image.Image{picture})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 	m := s.Manifest
 	training, err := train.New(train.Params{
 		Model: m.Model, Shape: m.Crop.Shape, Side: m.InputSide(), Labels: s.classes, Seed: m.Seed,
-	})
+	}, s.environment.Backend)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		},
 		{
 			Name: Evaluate,
-			Kind: evaluate.New(),
+			Kind: evaluate.New(s.environment.Backend),
 			Inputs: []stages.Input{
 				{Name: evaluate.InputCrops, From: Crop}, {Name: evaluate.InputSplit, From: Split}, {Name: evaluate.InputModel, From: Train},
 			},

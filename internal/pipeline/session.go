@@ -15,10 +15,12 @@ import (
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
+	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
@@ -27,9 +29,10 @@ import (
 
 // Options say how to build, as far as that does not change what is built.
 type Options struct {
-	Store      *disk.Store       // where blobs, trees and results are kept
-	Shared     Shared            // what is laid over Store to share it with other machines; nil for nothing
+	Store      *disk.Store     // where blobs, trees and results are kept
+	Shared     Shared          // what is laid over Store to share it with other machines; nil for nothing
 	Workers    int             // goroutines that a stage may keep busy
+	Backend    string          // what networks are computed on, as package neural takes it; part of the environment
 	Observer   stages.Observer // nil observes nothing
 	Locked     bool            // never change the lock: what it lacks is a *DriftError
 	AllowDirty bool            // build although the user's sources have uncommitted changes
@@ -44,6 +47,8 @@ type Options struct {
 	// Now is the clock of the history, which no result depends on; nil keeps the build
 	// out of it.
 	Now func() time.Time
+
+	Registry registry.Options // of the registry that is pushed to; its Base and Warn do not matter
 
 	hold  bool                // build the package, and do not publish it
 	older bool                // what is published already need not be the latest revision
@@ -97,6 +102,9 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	}
 	if s.environment, err = environment.Current(); err != nil {
 		return err
+	}
+	if o.Backend != neural.DefaultBackend {
+		s.environment.Backend = o.Backend
 	}
 	name, err := s.environment.Digest()
 	if err != nil {

@@ -18,9 +18,8 @@ import (
 const s3Attempts = 3
 
 // OpenStore opens the store at a location and returns the prefix of keys in it:
-// s3://bucket/prefix, file:///path or the path of a folder, which a relative one has below
-// base. Nothing is asked of a server yet.
-func OpenStore(ctx context.Context, location, base string, opts s3.Options) (store blob.Store, prefix string, err error) {
+// s3://bucket/prefix, file:///path or the path of a folder. Nothing is asked of a server yet.
+func OpenStore(ctx context.Context, location string, opts s3.Options) (store blob.Store, prefix string, err error) {
 	scheme, rest, isURL := strings.Cut(location, "://")
 	switch {
 	case isURL && scheme == "s3":
@@ -48,8 +47,32 @@ func OpenStore(ctx context.Context, location, base string, opts s3.Options) (sto
 		return dir.New(filepath.FromSlash(u.Path)), "", nil
 	case isURL || location == "":
 		return nil, "", fmt.Errorf("open shared cache %q: want s3://bucket/prefix, file:///path or a folder", location)
-	case !filepath.IsAbs(location):
-		location = filepath.Join(base, location)
 	}
 	return dir.New(location), "", nil
+}
+
+// Size says how much a shared cache holds.
+type Size struct {
+	Results int
+	Packs   int
+	Bytes   int64 // of all objects
+}
+
+// Measure counts what is in the store of a shared cache. It asks for the names of objects, a
+// thousand at a time.
+func Measure(ctx context.Context, store blob.Store, prefix string) (Size, error) {
+	var s Size
+	for info, err := range store.List(ctx, prefix+version) {
+		if err != nil {
+			return s, err
+		}
+		switch key := strings.TrimPrefix(info.Key, prefix); {
+		case strings.HasPrefix(key, resultsPrefix):
+			s.Results++
+		case strings.HasPrefix(key, packsPrefix):
+			s.Packs++
+		}
+		s.Bytes += info.Size
+	}
+	return s, nil
 }

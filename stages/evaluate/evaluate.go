@@ -16,6 +16,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/model"
+	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/stages"
@@ -42,23 +43,24 @@ var ErrNoTest = errors.New("no crop to test on; raise split.test")
 const block = 64
 
 // Kind is the stage kind. It has no parameters.
-type Kind struct{}
+type Kind struct{ backend string }
 
-// New returns the kind.
-func New() *Kind { return &Kind{} }
+// New returns the kind. What it computes on, as package neural takes it, is part of the
+// environment.
+func New(backend string) *Kind { return &Kind{backend: backend} }
 
 // Name implements stages.Kind.
 func (*Kind) Name() string { return "evaluate" }
 
 // Version implements stages.Kind.
-func (*Kind) Version() int { return 1 }
+func (*Kind) Version() int { return 2 }
 
 // Params implements stages.Kind.
 func (*Kind) Params() any { return struct{}{} }
 
 // Run implements stages.Kind. Without a test crop it fails with ErrNoTest: a model of
 // which nobody knows how good it is should not look like one that was measured.
-func (*Kind) Run(ctx context.Context, t *stages.Task) error {
+func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 	m, err := loadModel(ctx, t)
 	if err != nil {
 		return err
@@ -73,7 +75,7 @@ func (*Kind) Run(ctx context.Context, t *stages.Task) error {
 			return fmt.Errorf("crop %s: the label %q is none of the model's %q", row.Path, row.Label, labels)
 		}
 	}
-	probabilities, err := predict(ctx, t, m, rows)
+	probabilities, err := k.predict(ctx, t, m, rows)
 	if err != nil {
 		return err
 	}
@@ -111,8 +113,8 @@ func testRows(ctx context.Context, t *stages.Task) ([]cropfile.Assignment, error
 }
 
 // predict returns the probabilities of each row's crop.
-func predict(ctx context.Context, t *stages.Task, m *model.Model, rows []cropfile.Assignment) ([][]float32, error) {
-	predictor, err := m.Predictor(t.Workers())
+func (k *Kind) predict(ctx context.Context, t *stages.Task, m *model.Model, rows []cropfile.Assignment) ([][]float32, error) {
+	predictor, err := neural.NewPredictor(m, neural.Options{Backend: k.backend, Workers: t.Workers()})
 	if err != nil {
 		return nil, err
 	}

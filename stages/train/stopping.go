@@ -1,8 +1,6 @@
 package train
 
 import (
-	"slices"
-
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/manifest"
 )
@@ -12,16 +10,16 @@ type stopper struct {
 	rule  *manifest.EarlyStopping // nil never stops and restores nothing
 	epoch int                     // the best so far; 0 before the first
 	value float64                 // what was monitored in it
-	kept  [][]float32             // its weights
+	kept  []model.Tensor          // its weights
 }
 
 func newStopper(rule *manifest.EarlyStopping) *stopper { return &stopper{rule: rule} }
 
-// after takes note of an epoch and the weights at its end, and tells whether training
-// should stop.
-func (s *stopper) after(e epoch, weights []model.Tensor) bool {
+// after takes note of an epoch, and of the weights at its end if they are the best so
+// far, and tells whether training should stop.
+func (s *stopper) after(e epoch, weights func() ([]model.Tensor, error)) (stop bool, err error) {
 	if s.rule == nil {
-		return false
+		return false, nil
 	}
 	// A smaller value is better; so the accuracy counts negative.
 	value := e.validationLoss
@@ -30,22 +28,12 @@ func (s *stopper) after(e epoch, weights []model.Tensor) bool {
 	}
 	if s.epoch == 0 || value+s.rule.MinDelta < s.value {
 		s.epoch, s.value = e.number, value
-		s.keep(weights)
-		return false
+		if s.rule.RestoreBest {
+			s.kept, err = weights()
+		}
+		return false, err
 	}
-	return e.number-s.epoch >= s.rule.Patience
-}
-
-func (s *stopper) keep(weights []model.Tensor) {
-	if !s.rule.RestoreBest {
-		return
-	}
-	if s.kept == nil {
-		s.kept = make([][]float32, len(weights))
-	}
-	for i, w := range weights {
-		s.kept[i] = append(s.kept[i][:0], w.Data...)
-	}
+	return e.number-s.epoch >= s.rule.Patience, nil
 }
 
 // result returns the weights to be used and their epoch: the best ones if the rule
@@ -54,9 +42,5 @@ func (s *stopper) result(last []model.Tensor, lastEpoch int) ([]model.Tensor, in
 	if s.kept == nil {
 		return last, lastEpoch
 	}
-	best := slices.Clone(last)
-	for i := range best {
-		best[i].Data = s.kept[i]
-	}
-	return best, s.epoch
+	return s.kept, s.epoch
 }

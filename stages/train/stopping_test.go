@@ -1,6 +1,7 @@
 package train
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/sandwich-build/sandwich/internal/model"
@@ -32,7 +33,14 @@ func TestEarlyStopping(t *testing.T) {
 			for i, v := range test.values {
 				last = i + 1
 				weights[0].Data[0] = float32(last) // training changes weights in place
-				if s.after(epoch{number: last, validated: true, validationLoss: v, validationAccuracy: v}, weights) {
+				copied := func() ([]model.Tensor, error) {
+					return []model.Tensor{{Name: "w", Dims: []int{1}, Data: slices.Clone(weights[0].Data)}}, nil
+				}
+				stop, err := s.after(epoch{number: last, validated: true, validationLoss: v, validationAccuracy: v}, copied)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stop {
 					stopped = last
 					break
 				}
