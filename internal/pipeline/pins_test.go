@@ -47,7 +47,7 @@ func TestPinsAreRemembered(t *testing.T) {
 		}
 		now := *l
 		m := &manifest.Manifest{Dataset: manifest.Dataset{Images: []string{"original"}}}
-		s := &session{Project: &Project{Manifest: m, Lock: l, lockText: text}, lock: &now, options: Options{Store: store}}
+		s := &session{Project: &Project{Manifest: m, Lock: l, lockText: text}, lock: &now, store: store, options: Options{Store: store}}
 		from := selection
 		change(s, &from)
 		if _, err := stages.RunPinner(t.Context(), store, remembering{s, pinner}, from, 1, stages.Discard); err != nil {

@@ -62,7 +62,7 @@ type Cache struct {
 
 	mu       sync.Mutex // guards what follows
 	entries  map[cas.Digest]*entry
-	foreign  map[cas.Digest]bool       // actions whose result another machine has produced
+	foreign  map[cas.Digest]bool       // actions whose result another machine has produced: whether it was used
 	absent   map[cas.Digest]bool       // actions that have no entry, or none that counts
 	own      map[cas.Digest]cas.Result // results of this machine
 	sources  []*source                 // where blobs are looked for
@@ -123,7 +123,7 @@ func (c *Cache) Finish(ctx context.Context, progress func(done, total int64)) er
 
 // Traffic says what a shared cache was used for.
 type Traffic struct {
-	Results    int64 // that it was asked for and had
+	Results    int64 // that came from it
 	Blobs      int64 // that were fetched
 	Shared     int64 // results that were put there
 	Downloaded int64 // bytes
@@ -136,8 +136,14 @@ func (c *Cache) Traffic() Traffic {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := &c.remote.traffic
+	results := int64(0)
+	for _, used := range c.foreign {
+		if used {
+			results++
+		}
+	}
 	return Traffic{
-		Results: int64(len(c.foreign)), Blobs: c.blobs, Shared: c.uploaded,
+		Results: results, Blobs: c.blobs, Shared: c.uploaded,
 		Downloaded: t.downloaded.Load(), Uploaded: t.uploaded.Load(), Requests: t.requests.Load(),
 	}
 }
@@ -178,11 +184,21 @@ func (c *Cache) Result(ctx context.Context, action cas.Digest) (cas.Result, erro
 	case err != nil:
 		return cas.Result{}, err
 	case there:
+		c.use(action)
 		return e.result, nil
 	case mine:
 		return r, nil // without its tree it is as good as none, which is for the engine to find
 	}
 	return cas.Result{}, &cas.BlobError{Digest: action, Err: fs.ErrNotExist}
+}
+
+// use counts a result that another machine has produced.
+func (c *Cache) use(action cas.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, foreign := c.foreign[action]; foreign {
+		c.foreign[action] = true
+	}
 }
 
 // hold keeps a result of this machine for the upload that Note begins.
@@ -257,7 +273,7 @@ func (c *Cache) add(m memory) {
 	if m.Own {
 		c.own[action] = m.entry.result
 	} else {
-		c.foreign[action] = true
+		c.foreign[action] = false
 	}
 }
 
@@ -276,7 +292,7 @@ func (c *Cache) search(table cas.Digest) {
 func (c *Cache) From(action cas.Digest) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.foreign[action] {
+	if _, foreign := c.foreign[action]; foreign {
 		return c.location
 	}
 	return ""
