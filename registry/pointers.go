@@ -77,7 +77,7 @@ func (r *Registry) pointers(ctx context.Context, name string) (map[string]found,
 	var mu sync.Mutex // guards all
 	all := map[string]found{}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(r.workers)
+	group.SetLimit(atOnce)
 	for info, err := range r.store.List(ctx, prefix) {
 		if err != nil {
 			return nil, errors.Join(err, group.Wait())

@@ -12,6 +12,7 @@ import (
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/blob/https"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
+	"github.com/sandwich-build/sandwich/registry/folder"
 )
 
 // A folder that a web server serves, and a bucket that everybody may read, are registries
@@ -62,7 +63,7 @@ func TestWeb(t *testing.T) {
 			// Without a listing nothing vouches for the files of another revision.
 			p := load(t, r, registry.Ref{Name: name})
 			_, err = r.Install(ctx, p, filepath.Join(dest, registry.Ref{Name: name, Tag: "v1"}.String()), registry.InstallOptions{})
-			if foreign := errors.As(err, new(*registry.ForeignError)); lists == foreign || lists && err != nil {
+			if foreign := errors.As(err, new(*folder.ForeignError)); lists == foreign || lists && err != nil {
 				t.Errorf("installing over another revision: %v", err)
 			}
 		})

@@ -150,6 +150,8 @@ a question mark is left out when it does not apply.
                 remote?[location mode results packs bytes error?]
   cache gc      dry results blobs bytes kept_results kept_bytes unpacked
   cache verify  blobs bytes results found forgotten damaged[]
+  cache add     folder tree files bytes read
+  cache checkout folder tree files bytes cloned
   cache export  file results blobs bytes
   cache import  file results blobs bytes
 

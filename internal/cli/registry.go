@@ -10,6 +10,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -158,9 +159,11 @@ func isFolder(arg string) bool {
 	return err == nil && info.IsDir()
 }
 
-// transferred makes a function that shows how many bytes a verb has moved.
-func (a *app) transferred(verb string) func(done, total int64) {
-	return func(done, total int64) {
-		a.view.Observe(stages.Progress{Stage: verb, Done: done, Total: total, Unit: ui.UnitBytes})
+// moved makes a function that shows how far a verb is that moves files.
+func (a *app) moved(verb string) func(transfer.State) {
+	return func(at transfer.State) {
+		a.view.Observe(stages.Progress{
+			Stage: verb, Done: at.Bytes, Total: at.AllBytes, Unit: ui.UnitBytes, Files: at.Files, AllFiles: at.AllFiles, There: at.There,
+		})
 	}
 }

@@ -38,6 +38,7 @@ type Proxy struct {
 
 	mu       sync.Mutex // guards what follows
 	requests []Request
+	sent     int64 // bytes of bodies
 	decide   func(Request) *Fault
 }
 
@@ -74,7 +75,14 @@ func NewProxy(tb testing.TB, server string) *Proxy {
 func (p *Proxy) Plan(decide func(Request) *Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.requests, p.decide = nil, decide
+	p.requests, p.sent, p.decide = nil, 0, decide
+}
+
+// Sent returns how many bytes of bodies of requests there were since the last Plan.
+func (p *Proxy) Sent() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
 }
 
 // Requests returns the requests since the last Plan.
@@ -101,6 +109,7 @@ func (p *Proxy) begin(r *http.Request) *Fault {
 	defer p.mu.Unlock()
 	request := Request{N: len(p.requests) + 1, Method: r.Method, Path: r.URL.Path, Query: r.URL.Query()}
 	p.requests = append(p.requests, request)
+	p.sent += max(r.ContentLength, 0)
 	if p.decide == nil {
 		return nil
 	}

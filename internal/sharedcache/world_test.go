@@ -149,15 +149,19 @@ func newSample() sample { return sample{photos: 40, size: 3000, large: 700_000, 
 
 func (s sample) plan(t testing.TB) *stages.Plan {
 	t.Helper()
-	plan, err := stages.NewPlan("team/sample", []stages.Stage{
-		{Name: "photos", Kind: kind{"photos", []int{s.photos, s.size, int(s.large)}, &s.runs.photos, s.makePhotos}},
-		{Name: "crops", Kind: kind{"crops", []int{s.seed}, &s.runs.crops, s.makeCrops}, Inputs: []stages.Input{{Name: "photos", From: "photos"}}},
-		{Name: "pack", Kind: kind{"pack", nil, &s.runs.pack, makePack}, Inputs: []stages.Input{{Name: "photos", From: "photos"}, {Name: "crops", From: "crops"}}},
-	})
+	plan, err := s.stages()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return plan
+}
+
+func (s sample) stages() (*stages.Plan, error) {
+	return stages.NewPlan("team/sample", []stages.Stage{
+		{Name: "photos", Kind: kind{"photos", []int{s.photos, s.size, int(s.large)}, &s.runs.photos, s.makePhotos}},
+		{Name: "crops", Kind: kind{"crops", []int{s.seed}, &s.runs.crops, s.makeCrops}, Inputs: []stages.Input{{Name: "photos", From: "photos"}}},
+		{Name: "pack", Kind: kind{"pack", nil, &s.runs.pack, makePack}, Inputs: []stages.Input{{Name: "photos", From: "photos"}, {Name: "crops", From: "crops"}}},
+	})
 }
 
 func (s sample) makePhotos(ctx context.Context, t *stages.Task) error {

@@ -44,6 +44,7 @@ const (
 type Options struct {
 	Attempts  int               // tries of one request; 0 for the default
 	Transport http.RoundTripper // makes the requests; nil for one of its own
+	Slow      func()            // is told that the server asked for less, or did not answer in time
 }
 
 // Store is what a web server shows below a URL. It implements blob.Conditional, as far as
@@ -77,7 +78,7 @@ func New(base string, opts Options) (*Store, error) {
 	return &Store{
 		base:   u,
 		sender: transport,
-		policy: retry.Policy{Attempts: opts.Attempts, Passes: passes, Asked: asked},
+		policy: retry.Policy{Attempts: opts.Attempts, Passes: passes, Asked: asked, Slow: opts.Slow},
 	}, nil
 }
 

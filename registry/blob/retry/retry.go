@@ -37,6 +37,9 @@ type Policy struct {
 	Passes func(error) bool
 	// Asked returns the pause that the server asks for with an error, or 0.
 	Asked func(error) time.Duration
+	// Slow is told of each such failure: whoever asks for less then is served sooner. nil
+	// tells nobody.
+	Slow func()
 }
 
 func (p Policy) attempts() int {
@@ -56,6 +59,9 @@ func (p Policy) Do(ctx context.Context, request func(context.Context) error) err
 		if err == nil || ctx.Err() != nil || attempt >= p.attempts() || !p.Passes(err) {
 			return err
 		}
+		if p.Slow != nil {
+			p.Slow()
+		}
 		if pause(ctx, max(pauses.NextBackOff(), p.Asked(err))) != nil {
 			return err
 		}
@@ -68,6 +74,9 @@ func (p Policy) Reader(ctx context.Context, body io.ReadCloser, reopen func(read
 	r := &reader{body: body, reopen: reopen, pauses: newPauses()}
 	r.again = func() bool {
 		r.failed++
+		if p.Slow != nil {
+			p.Slow()
+		}
 		return ctx.Err() == nil && r.failed < p.attempts() && pause(ctx, r.pauses.NextBackOff()) == nil
 	}
 	return r
