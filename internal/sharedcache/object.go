@@ -89,7 +89,11 @@ func seal(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(fmt.Appendf(nil, "%x\n", sha256.Sum256(body)), body...), nil
+	return sealed(body), nil
+}
+
+func sealed(body []byte) []byte {
+	return append(fmt.Appendf(nil, "%x\n", sha256.Sum256(body)), body...)
 }
 
 func unseal(data []byte, v any) error {
