@@ -56,6 +56,7 @@ type Finished struct {
 	Cached  bool
 	From    string
 	Result  cas.Result
+	Work    []Work // of a stage that ran
 	Elapsed time.Duration
 	Err     error
 }

@@ -75,6 +75,8 @@ func decodeEntry(data []byte, action cas.Digest) (*entry, error) {
 		return nil, fmt.Errorf("%w: %w", errEntry, err)
 	}
 	switch {
+	case e.result.Tree.IsZero():
+		return nil, fmt.Errorf("%w: it has no tree", errEntry)
 	case e.Action.Digest != action:
 		return nil, fmt.Errorf("%w: it is that of %s", errEntry, e.Action)
 	case e.Root != nil && cas.Sum(e.Root) != e.result.Tree.Digest():

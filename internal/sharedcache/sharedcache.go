@@ -71,7 +71,7 @@ type Cache struct {
 	bad      map[cas.Digest]bool // blobs that the shared cache does not have as it should
 	lost     map[cas.Digest]bool // blobs that were asked for in vain since Needing was asked
 	blobs    int64               // that came from the shared cache
-	uploaded int64               // results
+	uploaded map[cas.Digest]bool // actions whose result was put into the shared cache
 }
 
 var (
@@ -89,7 +89,7 @@ func New(ctx context.Context, local Local, store blob.Store, o Options) *Cache {
 		remote:  &remote{store: store, prefix: o.Prefix, patience: cmp.Or(o.Patience, defaultPatience)},
 		entries: map[cas.Digest]*entry{}, foreign: map[cas.Digest]bool{}, absent: map[cas.Digest]bool{},
 		own: map[cas.Digest]cas.Result{}, known: map[cas.Digest]bool{}, packs: map[[sha256.Size]byte]*packState{},
-		bad: map[cas.Digest]bool{}, lost: map[cas.Digest]bool{},
+		bad: map[cas.Digest]bool{}, lost: map[cas.Digest]bool{}, uploaded: map[cas.Digest]bool{},
 	}
 	if c.warn == nil {
 		c.warn = func(string) {}
@@ -143,7 +143,7 @@ func (c *Cache) Traffic() Traffic {
 		}
 	}
 	return Traffic{
-		Results: results, Blobs: c.blobs, Shared: c.uploaded,
+		Results: results, Blobs: c.blobs, Shared: int64(len(c.uploaded)),
 		Downloaded: t.downloaded.Load(), Uploaded: t.uploaded.Load(), Requests: t.requests.Load(),
 	}
 }
@@ -165,7 +165,7 @@ func (c *Cache) Result(ctx context.Context, action cas.Digest) (cas.Result, erro
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return cas.Result{}, err
 	}
-	if mine {
+	if mine && !r.Tree.IsZero() {
 		missing, err := c.local.Missing(ctx, []cas.Digest{r.Tree.Digest()})
 		if err != nil {
 			return cas.Result{}, err
@@ -187,7 +187,7 @@ func (c *Cache) Result(ctx context.Context, action cas.Digest) (cas.Result, erro
 		c.use(action)
 		return e.result, nil
 	case mine:
-		return r, nil // without its tree it is as good as none, which is for the engine to find
+		return r, nil // a run that was interrupted, or one whose tree is lost, which the engine finds
 	}
 	return cas.Result{}, &cas.BlobError{Digest: action, Err: fs.ErrNotExist}
 }
@@ -358,7 +358,11 @@ func (c *Cache) today() int64 { return c.now().Unix() / int64(24*time.Hour/time.
 // Record remembers what an action produced here. A result of which blobs are in the shared
 // cache only is not recorded as one that the disk has whole.
 func (c *Cache) Record(ctx context.Context, action cas.Digest, r cas.Result) error {
-	rows, root, err := c.borrowed(ctx, r.Tree)
+	if r.Tree.IsZero() { // how far an action has come that has no result, or none that counts
+		c.drop(ctx, action)
+		return c.local.Record(ctx, action, r)
+	}
+	rows, root, err := c.borrowed(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -384,16 +388,16 @@ func (c *Cache) Record(ctx context.Context, action cas.Digest, r cas.Result) err
 	return nil
 }
 
-// borrowed returns where in the shared cache those blobs of a tree are that this machine
-// does not have, and the root of the tree.
-func (c *Cache) borrowed(ctx context.Context, id cas.TreeID) (rows []row, root []byte, err error) {
+// borrowed returns where in the shared cache those blobs of a result are that this machine
+// does not have, and the root of its tree.
+func (c *Cache) borrowed(ctx context.Context, r cas.Result) (rows []row, root []byte, err error) {
 	c.mu.Lock()
 	none := len(c.sources) == 0
 	c.mu.Unlock()
 	if none {
 		return nil, nil, nil
 	}
-	blobs, err := c.reach(ctx, id)
+	blobs, err := c.reach(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -409,27 +413,41 @@ func (c *Cache) borrowed(ctx context.Context, id cas.TreeID) (rows []row, root [
 	if len(rows) < len(missing) { // what neither has will be missed by who reads it
 		return nil, nil, nil
 	}
-	root, err = cas.ReadBlob(ctx, c, id.Digest())
+	root, err = cas.ReadBlob(ctx, c, r.Tree.Digest())
 	return rows, root, err
 }
 
-// reach returns the blobs of a tree, each once, a directory before what is in it.
-func (c *Cache) reach(ctx context.Context, id cas.TreeID) ([]cas.Digest, error) {
+// reach returns the blobs of a result, each once, a directory before what is in it.
+func (c *Cache) reach(ctx context.Context, r cas.Result) ([]cas.Digest, error) {
 	var blobs []cas.Digest
 	seen := make(map[cas.Digest]bool)
-	err := cas.NewTree(c, id).Reach(ctx, func(d cas.Digest) bool {
+	visit := func(d cas.Digest) bool {
 		if seen[d] {
 			return false
 		}
 		seen[d] = true
 		blobs = append(blobs, d)
 		return true
-	})
-	return blobs, err
+	}
+	for _, id := range []cas.TreeID{r.Tree, r.Items} {
+		if id.IsZero() {
+			continue
+		}
+		if err := cas.NewTree(c, id).Reach(ctx, visit); err != nil {
+			return nil, err
+		}
+	}
+	return blobs, nil
 }
 
 // Forget makes the action run again, whatever the shared cache has.
 func (c *Cache) Forget(ctx context.Context, action cas.Digest) error {
+	c.drop(ctx, action)
+	return c.local.Forget(ctx, action)
+}
+
+// drop makes what the shared cache has of an action count no more.
+func (c *Cache) drop(ctx context.Context, action cas.Digest) {
 	c.mu.Lock()
 	delete(c.entries, action)
 	delete(c.foreign, action)
@@ -439,7 +457,6 @@ func (c *Cache) Forget(ctx context.Context, action cas.Digest) error {
 	if d, err := c.local.Latest(ctx, c.memoryName(action)); err == nil && d != forgotten {
 		_ = c.local.Note(ctx, c.memoryName(action), forgotten) // what stays is found useless again
 	}
-	return c.local.Forget(ctx, action)
 }
 
 // forgotten is the note of a memory that does not count any more.

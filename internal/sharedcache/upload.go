@@ -137,6 +137,7 @@ func (u *uploads) close() {
 // shared cache was told by then; what goes wrong here will be found by who reads the blob.
 func (c *Cache) upload(ctx context.Context, j job) {
 	if c.shared(ctx, j) {
+		c.point(ctx, j)
 		return
 	}
 	e, table, err := c.uploadBlobs(ctx, j)
@@ -155,15 +156,27 @@ func (c *Cache) upload(ctx context.Context, j job) {
 			return
 		}
 	}
-	if data, err := seal(pointer{digest{j.action}}); err == nil {
-		_ = c.remote.put(ctx, latestKey(j.name), blob.Bytes(data)) // a courtesy to who comes next
-	}
 	c.mu.Lock()
-	c.uploaded++
+	c.uploaded[j.action] = true
 	c.mu.Unlock()
+	c.point(ctx, j)
 	_, _ = cas.PutBytes(ctx, c.local, table) // or it is read when it is needed
 	c.search(e.Table.Digest)
 	c.remember(ctx, memory{Day: c.today(), Own: true, entry: e})
+}
+
+// point makes a result that was uploaded just now the latest of a name; of which a result may
+// have several.
+func (c *Cache) point(ctx context.Context, j job) {
+	c.mu.Lock()
+	uploaded := c.uploaded[j.action]
+	c.mu.Unlock()
+	if !uploaded {
+		return
+	}
+	if data, err := seal(pointer{digest{j.action}}); err == nil {
+		_ = c.remote.put(ctx, latestKey(j.name), blob.Bytes(data)) // a courtesy to who comes next
+	}
 }
 
 // shared reports whether the shared cache has a result already, as far as is known.
@@ -172,8 +185,11 @@ func (c *Cache) shared(ctx context.Context, j job) bool {
 		return true // it will not be told
 	}
 	c.mu.Lock()
-	absent := c.absent[j.action]
+	absent, uploaded := c.absent[j.action], c.uploaded[j.action]
 	c.mu.Unlock()
+	if uploaded {
+		return true
+	}
 	if absent { // it was asked, or what it has is useless
 		return false
 	}
@@ -191,7 +207,7 @@ func (c *Cache) shared(ctx context.Context, j job) bool {
 // uploadBlobs uploads those blobs of a result that the shared cache does not have, and
 // returns the result's entry and table.
 func (c *Cache) uploadBlobs(ctx context.Context, j job) (*entry, []byte, error) {
-	blobs, err := c.reach(ctx, j.result.Tree)
+	blobs, err := c.reach(ctx, j.result)
 	if err != nil {
 		return nil, nil, err
 	}
