@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sandwich-build/sandwich/registry/blob/blobtest"
 	"github.com/sandwich-build/sandwich/registry/blob/dir"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -17,7 +16,7 @@ import (
 // A result of many small blobs goes up and comes down in few requests and in bounded memory.
 // SANDWICH_BLOBS=100000 go test ./internal/sharedcache -run Scale -v measures a large one.
 func TestScale(t *testing.T) {
-	blobs := 3000
+	blobs := 1000
 	if n, err := strconv.Atoi(os.Getenv("SANDWICH_BLOBS")); err == nil {
 		blobs = n
 	}
