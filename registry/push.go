@@ -27,7 +27,9 @@ type Revision struct {
 type PushOptions struct {
 	// Expect is the revision that must be the latest, zero for none at all. By default it
 	// is the one that is the latest when the push starts.
-	Expect   *quilt.TopHash
+	Expect *quilt.TopHash
+	// Beside leaves the latest revision as it is: the push only adds one to the log.
+	Beside   bool
 	Workers  int                  // files at once; 0 for as many as prove good
 	Progress func(transfer.State) // is told what is in the registry
 }
@@ -85,8 +87,27 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err := r.putPackage(ctx, top, content); err != nil {
 		return top, false, err
 	}
+	if opts.Beside {
+		created, err := r.list(ctx, name, top)
+		return top, created, err
+	}
 	created, err := r.advance(ctx, name, top, latest, tag)
 	return top, created, err
+}
+
+// list adds a revision to the log, and reports whether it was not there.
+func (r *Registry) list(ctx context.Context, name string, top quilt.TopHash) (bool, error) {
+	stamps, err := r.stamps(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range slices.Backward(stamps) {
+		if found, err := r.readPointer(ctx, s.key); err == nil && found == top {
+			return false, nil
+		}
+	}
+	_, err = r.stamp(ctx, name, top)
+	return err == nil, err
 }
 
 // latest returns the latest revision, zero when there is none, with the tag of its

@@ -73,8 +73,11 @@ func ofUsage(err error, p *ui.Problem) (int, bool) {
 	if errors.Is(err, manifest.ErrSetting) {
 		p.Hint, ok = "write it as in -S model.epochs=2", true
 	}
-	if _, unknown := errors.AsType[*stages.NoStageError](err); unknown {
+	if unknown, none := errors.AsType[*stages.NoStageError](err); none {
 		ok = true
+		if meant := unknown.Nearest(); meant != "" {
+			p.Hint = fmt.Sprintf("did you mean `%s`?", meant)
+		}
 	}
 	if _, unknown := errors.AsType[*pipeline.NoBuildError](err); unknown {
 		p.Hint, ok = "`sandwich history` lists the builds", true

@@ -50,10 +50,10 @@ type Options struct {
 
 	Registry registry.Options // of the registry that is pushed to; its Base and Warn do not matter
 
-	repin bool                // pin anew what the world does not have any more as it was locked
-	hold  bool                // build the package, and do not publish it
-	older bool                // what is published already need not be the latest revision
-	done  map[cas.Digest]bool // see stages.Engine.Done
+	repin  bool                // pin anew what the world does not have any more as it was locked
+	hold   bool                // build the package, and do not publish it
+	beside bool                // publish a revision, and leave the latest as it is
+	done   map[cas.Digest]bool // see stages.Engine.Done
 }
 
 // Shared is a cache over that of this machine which has what other machines have produced.
