@@ -20,7 +20,16 @@ import (
 type Revision struct {
 	Message string
 	Meta    quilt.Value    // an object, null, or absent; each makes another top hash
+	Dirs    []quilt.Dir    // metadata of folders, which is not part of the top hash
 	Files   []objects.File // which a push sorts
+}
+
+// Revision returns a package that is in the registry as something to push to another one,
+// or under another name. It is pushed with the same top hash, unless the package has
+// members in its header that only Quilt's own clients write, or hashes of before 2024. A
+// server that has both registries copies the files by itself.
+func (r *Registry) Revision(p *Package) Revision {
+	return Revision{Message: p.Content.Message(), Meta: p.Content.Meta(), Dirs: p.Content.Dirs, Files: r.objects.Files(p.Content)}
 }
 
 // PushOptions say how to push. The zero PushOptions are fine.
@@ -69,9 +78,20 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
+	content.Dirs = rev.Dirs
 	top, err := content.TopHash()
 	if err != nil || top == latest {
 		return top, false, err
+	}
+	workflow, err := r.workflow(ctx)
+	if err != nil {
+		return top, false, err
+	}
+	if workflow.Kind() != quilt.Absent {
+		content.Header = quilt.NewHeader(rev.Meta, workflow, rev.Message)
+		if top, err = content.TopHash(); err != nil || top == latest {
+			return top, false, err
+		}
 	}
 	if opts.Expect != nil && *opts.Expect != latest {
 		return top, false, &ConflictError{Name: name, Expected: *opts.Expect, Found: latest, Pushed: top}

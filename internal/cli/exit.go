@@ -157,6 +157,9 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
 		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
 	}
+	if _, required := errors.AsType[*registry.WorkflowError](err); required {
+		p.Hint, ok = "push with quilt3, or set is_workflow_required: false in .quilt/workflows/config.yml", true
+	}
 	if _, tagged := errors.AsType[*registry.TagError](err); tagged {
 		p.Hint, ok = "--move lets a tag mean another revision", true
 	}

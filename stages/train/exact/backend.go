@@ -25,13 +25,16 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/kernels"
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/program"
 )
 
 // Name is the name under which Register makes the backend known.
 const Name = "exact"
 
 // KernelsVariable is the environment variable that forces a set of kernels:
-// "portable" or "avx2". Without it the processor decides.
+// "portable", "avx2" or "avx512". Without it the processor decides.
 const KernelsVariable = "SANDWICH_KERNELS"
 
 // Register makes the backend known to package compute. Call it before the first
@@ -42,9 +45,9 @@ func Register() {
 
 // Backend computes gomlx graphs on the processor. It is safe for concurrent use.
 type Backend struct {
-	pool      *pool
-	memory    memory
-	kernels   kernels
+	pool      *program.Pool
+	memory    program.Memory
+	kernels   kernels.Set
 	finalized atomic.Bool
 }
 
@@ -53,7 +56,7 @@ var _ compute.Backend = (*Backend)(nil)
 // New returns a backend. The configuration is empty or a comma-separated list of
 //
 //	workers=N           goroutines that compute, the caller's included; GOMAXPROCS by default
-//	kernels=portable    or avx2; wins over the environment variable
+//	kernels=portable    or avx2 or avx512; wins over the environment variable
 //
 // None of it changes a result.
 func New(config string) (*Backend, error) {
@@ -71,14 +74,14 @@ func New(config string) (*Backend, error) {
 		case "kernels":
 			name = value
 		default:
-			return nil, fmt.Errorf("exact backend: option %q: want workers=N or kernels=portable|avx2", option)
+			return nil, fmt.Errorf("exact backend: option %q: want workers=N or kernels=portable|avx2|avx512", option)
 		}
 	}
-	chosen, err := chooseKernels(name)
+	chosen, err := kernels.Choose(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("exact backend: %w", err)
 	}
-	return &Backend{pool: newPool(workers), kernels: chosen}, nil
+	return &Backend{pool: program.NewPool(workers), kernels: chosen}, nil
 }
 
 // Name implements compute.Backend.
@@ -89,7 +92,7 @@ func (b *Backend) String() string { return Name }
 
 // Description implements compute.Backend.
 func (b *Backend) Description() string {
-	return fmt.Sprintf("exact: the same bits everywhere (%s kernels, %d workers)", b.kernels.name, b.pool.size)
+	return fmt.Sprintf("exact: the same bits everywhere (%s kernels, %d workers)", b.kernels.Name, b.pool.Size())
 }
 
 // NumDevices implements compute.Backend: there is one device, the processor.
@@ -160,8 +163,8 @@ func checkShape(shape shapes.Shape) error {
 // Finalize implements compute.Backend: it ends the workers and lets the memory go.
 func (b *Backend) Finalize() {
 	if !b.finalized.Swap(true) {
-		b.pool.close()
-		b.memory.drop()
+		b.pool.Close()
+		b.memory.Drop()
 	}
 }
 

@@ -4,9 +4,10 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
 	"github.com/gomlx/compute/shapes"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/steps"
 )
 
 func (f *function) ConvGeneral(input, kernel compute.Value, axes compute.ConvolveAxesConfig, strides []int, paddings [][2]int, inputDilations, kernelDilations []int, channelGroups, batchGroups int) (compute.Value, error) {
@@ -26,10 +27,11 @@ func (f *function) ConvGeneral(input, kernel compute.Value, axes compute.Convolv
 	}
 	ones := slices.Repeat([]int{1}, len(axes.InputSpatial))
 	c := &convolution{
-		axes: axes.Clone(), strides: orElse(strides, ones), dilations: orElse(kernelDilations, ones),
+		input: in[0], axes: axes.Clone(), strides: steps.OrElse(strides, ones), dilations: steps.OrElse(kernelDilations, ones),
+		holes: steps.OrElse(inputDilations, ones), paddings: slices.Clone(paddings),
 		channelGroups: channelGroups, batchGroups: batchGroups, output: shape, kernel: in[1].shape,
 	}
-	padded, changed := c.around(in[0].shape, paddings, orElse(inputDilations, ones))
+	padded, changed := c.around(in[0].shape)
 	if err := checkContraction(compute.OpTypeConvGeneral, padded, in[1].shape, shape); err != nil {
 		return nil, err
 	}
@@ -41,36 +43,41 @@ func (f *function) ConvGeneral(input, kernel compute.Value, axes compute.Convolv
 		x = f.node(compute.OpTypePad, padded, in[0], zero)
 		x.lower = func(p *plan) {
 			from, value := p.slot(in[0]), p.slot(zero)
-			p.pad(p.result(x), from, value, in[0].shape, padded, c.padding)
+			steps.Pad(&p.Plan, p.result(x), from, value, in[0].shape, padded, c.padding)
 		}
 	}
 	n := f.node(compute.OpTypeConvGeneral, shape, x, in[1])
-	n.lower = func(p *plan) {
-		t := &contraction{a: p.slot(x), b: p.slot(in[1])}
-		t.c = p.result(n)
-		c.lay(t, x.shape)
-		t.contract(p, shape.DType)
-	}
+	n.convolution = c
+	n.lower = func(p *plan) { p.contraction(n).Plan(&p.Plan, shape.DType) }
 	return n, nil
+}
+
+// contraction plans the operands of a convolution and says how it is a contraction.
+func (p *plan) contraction(n *node) *steps.Contraction {
+	t := &steps.Contraction{A: p.slot(n.in[0]), B: p.slot(n.in[1]), C: p.result(n)}
+	n.convolution.lay(t, n.in[0].shape)
+	return t
 }
 
 // convolution says how a convolution is a contraction.
 type convolution struct {
+	input                      *node // before padding
 	axes                       compute.ConvolveAxesConfig
-	strides, dilations         []int
+	strides, dilations, holes  []int
+	paddings                   [][2]int
 	channelGroups, batchGroups int
 	output, kernel             shapes.Shape
 	padding                    []compute.PadAxis
 }
 
 // around returns the input's shape with its padding and holes.
-func (c *convolution) around(input shapes.Shape, paddings [][2]int, holes []int) (shapes.Shape, bool) {
+func (c *convolution) around(input shapes.Shape) (shapes.Shape, bool) {
 	padded, changed := input.Clone(), false
 	c.padding = make([]compute.PadAxis, input.Rank())
 	for i, axis := range c.axes.InputSpatial {
-		pad := compute.PadAxis{Interior: holes[i] - 1}
-		if len(paddings) > 0 {
-			pad.Start, pad.End = paddings[i][0], paddings[i][1]
+		pad := compute.PadAxis{Interior: c.holes[i] - 1}
+		if len(c.paddings) > 0 {
+			pad.Start, pad.End = c.paddings[i][0], c.paddings[i][1]
 		}
 		c.padding[axis] = pad
 		changed = changed || pad != compute.PadAxis{}
@@ -89,8 +96,8 @@ type dimension struct{ length, a, b, c int }
 // Rows are the pictures and places of the output, columns its channels, the depth the
 // window and the input's channels. Groups are the contraction's batch. Rows and depth go
 // in the order in which they lie in the input, so that a chain reads forward.
-func (c *convolution) lay(t *contraction, input shapes.Shape) {
-	a, b, out := steps(input.Dimensions), steps(c.kernel.Dimensions), steps(c.output.Dimensions)
+func (c *convolution) lay(t *steps.Contraction, input shapes.Shape) {
+	a, b, out := steps.Strides(input.Dimensions), steps.Strides(c.kernel.Dimensions), steps.Strides(c.output.Dimensions)
 	x := c.axes
 	groups := c.channelGroups * c.batchGroups
 	filters := c.kernel.Dimensions[x.KernelOutputChannels] / groups
@@ -115,10 +122,10 @@ func (c *convolution) lay(t *contraction, input shapes.Shape) {
 	cols := []dimension{{length: filters, b: b[x.KernelOutputChannels], c: out[x.OutputChannels]}}
 
 	inA, inB, inC := func(d dimension) int { return d.a }, func(d dimension) int { return d.b }, func(d dimension) int { return d.c }
-	t.aBatch, t.bBatch, t.cBatch = spread([]dimension{group}, inA), spread([]dimension{group}, inB), spread([]dimension{group}, inC)
-	t.aRow, t.cRow = spread(rows, inA), spread(rows, inC)
-	t.aDepth, t.bDepth = spread(deep, inA), spread(deep, inB)
-	t.bCol, t.cCol = spread(cols, inB), spread(cols, inC)
+	t.ABatch, t.BBatch, t.CBatch = spread([]dimension{group}, inA), spread([]dimension{group}, inB), spread([]dimension{group}, inC)
+	t.ARow, t.CRow = spread(rows, inA), spread(rows, inC)
+	t.ADepth, t.BDepth = spread(deep, inA), spread(deep, inB)
+	t.BCol, t.CCol = spread(cols, inB), spread(cols, inC)
 }
 
 func spread(list []dimension, stride func(dimension) int) []int32 {
@@ -126,120 +133,146 @@ func spread(list []dimension, stride func(dimension) int) []int32 {
 	for i, d := range list {
 		lengths[i], strides[i] = d.length, stride(d)
 	}
-	return offsets(lengths, strides)
+	return steps.Offsets(lengths, strides)
 }
 
-// BatchNormForInference implements compute.StandardOps, spelled out in operations that
-// are here anyway.
-func (f *function) BatchNormForInference(operand, scale, offset, mean, variance compute.Value, epsilon float32, axis int) (compute.Value, error) {
-	e, err := f.normalization(operand, epsilon, axis)
-	if err != nil {
-		return nil, err
+// regroup turns convolutions of the slices of one tensor, concatenated along their
+// channels, into one grouped convolution: the same chains, of which gomlx makes one
+// convolution a group when it derives the gradients of a grouped convolution. It returns
+// nil where it does not find that.
+func (f *function) regroup(axis int, in []*node) (compute.Value, error) {
+	if len(in) < 2 {
+		return nil, nil
 	}
-	result := e.add(e.mul(e.mul(e.sub(operand, e.wide(mean)), e.wide(e.rsqrt(variance))), e.wide(scale)), e.wide(offset))
-	return result, e.err
-}
-
-func (f *function) BatchNormForTraining(operand, scale, offset compute.Value, epsilon float32, axis int) (normalized, mean, variance compute.Value, err error) {
-	e, err := f.normalization(operand, epsilon, axis)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	mean = e.mean(operand)
-	centred := e.sub(operand, e.wide(mean))
-	variance = e.mean(e.mul(centred, centred))
-	normalized = e.add(e.mul(e.mul(centred, e.wide(e.rsqrt(variance))), e.wide(scale)), e.wide(offset))
-	return normalized, mean, variance, e.err
-}
-
-func (f *function) BatchNormGradient(operand, scale, mean, variance, gradient compute.Value, epsilon float32, axis int) (byOperand, byScale, byOffset compute.Value, err error) {
-	e, err := f.normalization(operand, epsilon, axis)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	inverse := e.rsqrt(variance)
-	standard := e.mul(e.sub(operand, e.wide(mean)), e.wide(inverse))
-	byOffset = e.sum(gradient)
-	byScale = e.sum(e.mul(gradient, standard))
-	// The mean and the variance depend on the operand too.
-	left := e.sub(e.sub(gradient, e.wide(e.mean(gradient))), e.mul(standard, e.wide(e.mean(e.mul(gradient, standard)))))
-	byOperand = e.mul(left, e.wide(e.mul(scale, inverse)))
-	return byOperand, byScale, byOffset, e.err
-}
-
-// expression builds on a function and keeps the first error.
-type expression struct {
-	f       *function
-	shape   shapes.Shape
-	axis    int
-	epsilon compute.Value
-	count   compute.Value // elements of a feature
-	err     error
-}
-
-func (f *function) normalization(operand compute.Value, epsilon float32, axis int) (*expression, error) {
-	in, err := f.values(operand)
-	if err != nil {
-		return nil, err
-	}
-	shape := in[0].shape
-	if axis < 0 || axis >= shape.Rank() || !shape.DType.IsFloat() {
-		return nil, unsupported("batch normalization of " + shape.String())
-	}
-	count := float32(shape.Size() / max(1, shape.Dimensions[axis]))
-	e := &expression{f: f, shape: shape, axis: axis}
-	e.epsilon, e.count = e.scalar(epsilon), e.scalar(count)
-	return e, e.err
-}
-
-func (e *expression) scalar(v float32) compute.Value {
-	c, err := e.f.Constant([]float32{v})
-	return e.keep(e.keep(c, err), nil, func(x compute.Value) (compute.Value, error) { return e.f.ConvertDType(x, e.shape.DType) })
-}
-
-// keep notes an error, or goes on with the functions that follow.
-func (e *expression) keep(v compute.Value, err error, then ...func(compute.Value) (compute.Value, error)) compute.Value {
-	for _, next := range then {
-		if e.err == nil && err == nil {
-			v, err = next(v)
+	first := in[0].convolution
+	inputs, kernels := make([]*node, len(in)), make([]*node, len(in))
+	for i, n := range in {
+		c := n.convolution
+		if c == nil || axis != c.axes.OutputChannels || !c.sameAs(first) || !n.shape.Equal(in[0].shape) ||
+			!n.in[1].shape.Equal(in[0].in[1].shape) || !c.input.shape.Equal(first.input.shape) {
+			return nil, nil
 		}
+		inputs[i], kernels[i] = c.input, n.in[1]
 	}
-	if e.err == nil {
-		e.err = err
+	kernel, err := f.joined(first.axes.KernelOutputChannels, kernels)
+	if kernel == nil || err != nil {
+		return nil, err
 	}
-	return v
+	call := func(input *node, channelGroups, batchGroups int) (compute.Value, error) {
+		return f.ConvGeneral(input, kernel, first.axes, first.strides, first.paddings, first.holes, first.dilations, channelGroups, batchGroups)
+	}
+	if x := sliced(first.axes.InputChannels, inputs); x != nil {
+		return call(x, len(in), 1)
+	}
+	if x := sliced(first.axes.InputBatch, inputs); x != nil {
+		return call(x, 1, len(in))
+	}
+	return nil, nil
 }
 
-func (e *expression) apply(op func(a, b compute.Value) (compute.Value, error), a, b compute.Value) compute.Value {
-	if e.err != nil {
+// sameAs says whether two convolutions, without groups, differ in their operands only.
+func (c *convolution) sameAs(o *convolution) bool {
+	same := func(a, b compute.ConvolveAxesConfig) bool {
+		return a.InputBatch == b.InputBatch && a.InputChannels == b.InputChannels && slices.Equal(a.InputSpatial, b.InputSpatial) &&
+			a.KernelInputChannels == b.KernelInputChannels && a.KernelOutputChannels == b.KernelOutputChannels && slices.Equal(a.KernelSpatial, b.KernelSpatial) &&
+			a.OutputBatch == b.OutputBatch && a.OutputChannels == b.OutputChannels && slices.Equal(a.OutputSpatial, b.OutputSpatial)
+	}
+	return o != nil && c.channelGroups*c.batchGroups*o.channelGroups*o.batchGroups == 1 && same(c.axes, o.axes) &&
+		slices.Equal(c.strides, o.strides) && slices.Equal(c.dilations, o.dilations) && slices.Equal(c.holes, o.holes) && slices.Equal(c.paddings, o.paddings)
+}
+
+// sliced returns the tensor that a list of nodes, of one shape, are the slices of, one
+// after the other along an axis, or nil.
+func sliced(axis int, parts []*node) *node {
+	if parts[0].op != compute.OpTypeSlice {
 		return nil
 	}
-	return e.keep(op(a, b))
+	whole, shape := parts[0].in[0], parts[0].shape.Clone()
+	strides := steps.Strides(whole.shape.Dimensions)
+	for i, n := range parts {
+		if n.op != compute.OpTypeSlice || n.in[0] != whole || !slices.Equal(n.view.Strides, strides) || n.view.Offset != i*shape.Dimensions[axis]*strides[axis] {
+			return nil
+		}
+	}
+	shape.Dimensions[axis] *= len(parts)
+	if !shape.Equal(whole.shape) {
+		return nil
+	}
+	return whole
 }
 
-func (e *expression) add(a, b compute.Value) compute.Value { return e.apply(e.f.Add, a, b) }
-func (e *expression) sub(a, b compute.Value) compute.Value { return e.apply(e.f.Sub, a, b) }
-func (e *expression) mul(a, b compute.Value) compute.Value { return e.apply(e.f.Mul, a, b) }
-
-func (e *expression) rsqrt(variance compute.Value) compute.Value {
-	return e.keep(e.add(variance, e.epsilon), nil, e.f.Rsqrt)
+// joined concatenates along an axis. Where the parts are the slices of one tensor,
+// maybe reversed, it takes that instead.
+func (f *function) joined(axis int, parts []*node) (*node, error) {
+	if parts[0].op == compute.OpTypeReverse {
+		return f.joinedReversed(axis, parts)
+	}
+	for from := range parts[0].shape.Rank() {
+		if whole := sliced(from, parts); whole != nil {
+			return f.moved(whole, from, axis, len(parts))
+		}
+	}
+	operands := make([]compute.Value, len(parts))
+	for i, n := range parts {
+		operands[i] = n
+	}
+	v, err := f.Concatenate(axis, operands...)
+	if err != nil {
+		return nil, err
+	}
+	return f.value(v)
 }
 
-func (e *expression) sum(x compute.Value) compute.Value {
-	return e.keep(x, nil, func(x compute.Value) (compute.Value, error) {
-		return e.f.ReduceSum(x, others(e.shape.Rank(), []int{e.axis})...)
-	})
+func (f *function) joinedReversed(axis int, parts []*node) (*node, error) {
+	straight := make([]*node, len(parts))
+	for i, n := range parts {
+		if n.op != compute.OpTypeReverse || n.view.Offset != parts[0].view.Offset || !slices.Equal(n.view.Strides, parts[0].view.Strides) {
+			return nil, nil
+		}
+		straight[i] = n.in[0]
+	}
+	var reversed []int
+	for a, s := range parts[0].view.Strides {
+		if s < 0 {
+			reversed = append(reversed, a)
+		}
+	}
+	if slices.Contains(reversed, axis) {
+		return nil, nil
+	}
+	whole, err := f.joined(axis, straight)
+	if whole == nil || err != nil {
+		return whole, err
+	}
+	v, err := f.Reverse(whole, reversed...)
+	if err != nil {
+		return nil, err
+	}
+	return f.value(v)
 }
 
-func (e *expression) mean(x compute.Value) compute.Value {
-	return e.apply(e.f.Div, e.sum(x), e.count)
+// moved cuts a tensor along one axis into parts and lays them side by side along
+// another.
+func (f *function) moved(x *node, from, to, parts int) (*node, error) {
+	if from == to {
+		return x, nil
+	}
+	dims := slices.Clone(x.shape.Dimensions)
+	dims[from] /= parts
+	result := slices.Clone(dims)
+	result[to] *= parts
+	split := slices.Insert(slices.Clone(dims), from, parts)
+	order := steps.Others(len(split), []int{from})
+	order = slices.Insert(order, to, from) // before what was axis to
+	v, err := f.Reshape(x, split...)
+	if err != nil {
+		return nil, err
+	}
+	if v, err = f.Transpose(v, order...); err != nil {
+		return nil, err
+	}
+	if v, err = f.Reshape(v, result...); err != nil {
+		return nil, err
+	}
+	return f.value(v)
 }
-
-// wide repeats one value for each feature over the operand's shape.
-func (e *expression) wide(x compute.Value) compute.Value {
-	return e.keep(x, nil, func(x compute.Value) (compute.Value, error) {
-		return e.f.BroadcastInDim(x, withType(e.shape, dtypesOf(e)), []int{e.axis})
-	})
-}
-
-func dtypesOf(e *expression) dtypes.DType { return e.shape.DType }

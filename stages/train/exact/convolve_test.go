@@ -7,6 +7,8 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/support/testutil"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/kernels"
 )
 
 // conv2D is a convolution of pictures [batch, height, width, channels].
@@ -85,7 +87,7 @@ func (c conv2D) definition() []float32 {
 						for j := range c.kernel {
 							for channel := range c.channels {
 								value := at(n, row*c.stride+i*c.dilation, col*c.stride+j*c.dilation, group*c.channels+channel)
-								sum = fma(value, k[((i*c.kernel+j)*c.channels+channel)*c.filters*c.groups+filter], sum)
+								sum = kernels.FMA(value, k[((i*c.kernel+j)*c.channels+channel)*c.filters*c.groups+filter], sum)
 							}
 						}
 					}
@@ -112,10 +114,10 @@ func FuzzConvolution(f *testing.F) {
 			t.Skip("the window is larger than the picture")
 		}
 		want := bitsOf(c.definition())
-		for _, set := range allKernels() {
+		for _, set := range kernels.All() {
 			for _, workers := range []string{"workers=1", "workers=3"} {
-				if got := bitsOf(c.run(t, workers+",kernels="+set.name)); !slices.Equal(got, want) {
-					t.Errorf("%+v with %s and %s kernels: not the bits of the definition", c, workers, set.name)
+				if got := bitsOf(c.run(t, workers+",kernels="+set.Name)); !slices.Equal(got, want) {
+					t.Errorf("%+v with %s and %s kernels: not the bits of the definition", c, workers, set.Name)
 				}
 			}
 		}

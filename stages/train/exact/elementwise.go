@@ -8,6 +8,9 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
 	"github.com/gomlx/compute/shapes"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/kernels"
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/steps"
 )
 
 // operations lists what a function has a method for.
@@ -170,11 +173,8 @@ func (f *function) elementwise(op compute.OpType, shape shapes.Shape, in ...*nod
 }
 
 // kernelFor returns the kernel of an element-wise operation, nil if there is none.
-func (f *function) kernelFor(op compute.OpType, dtype dtypes.DType) kernel {
-	if k := f.builder.backend.kernels.vectors[op]; k != nil && dtype == dtypes.Float32 {
-		return k
-	}
-	return kernelFor(op, dtype)
+func (f *function) kernelFor(op compute.OpType, dtype dtypes.DType) kernels.Elementwise {
+	return f.builder.backend.kernels.Elementwise(op, dtype)
 }
 
 func withType(shape shapes.Shape, dtype dtypes.DType) shapes.Shape {
@@ -192,7 +192,7 @@ func (f *function) convert(x *node, to dtypes.DType) *node {
 		return f.convert(f.convert(x, dtypes.Float32), to)
 	}
 	n := f.node(compute.OpTypeConvertDType, withType(x.shape, to), x)
-	n.kernel = convertKernel(from, to)
+	n.kernel = f.builder.backend.kernels.Convert(from, to)
 	return n
 }
 
@@ -205,11 +205,11 @@ func (f *function) broadcast(x *node, dims []int) *node {
 	if x.shape.Rank() == len(dims) {
 		strides = broadcastStrides(x.shape.Dimensions, dims)
 	}
-	return f.viewOf(compute.OpTypeBroadcastInDim, x, shapes.Make(x.shape.DType, dims...), view{strides: strides})
+	return f.viewOf(compute.OpTypeBroadcastInDim, x, shapes.Make(x.shape.DType, dims...), steps.View{Strides: strides})
 }
 
 func broadcastStrides(from, to []int) []int {
-	strides := steps(from)
+	strides := steps.Strides(from)
 	for axis := range strides {
 		if from[axis] == 1 && to[axis] != 1 {
 			strides[axis] = 0
@@ -246,7 +246,7 @@ func (f *function) Where(condition, onTrue, onFalse compute.Value) (compute.Valu
 		in[i] = f.broadcast(in[i], shape.Dimensions)
 	}
 	n := f.node(compute.OpTypeWhere, shape, in...)
-	n.kernel = selectKernel(shape.DType.Size())
+	n.kernel = f.builder.backend.kernels.Where(shape.DType.Size())
 	return n, nil
 }
 

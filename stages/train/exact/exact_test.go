@@ -16,9 +16,13 @@ func newBackend(tb testing.TB, config string) *Backend {
 	return b
 }
 
-// gomlx's own suite for backends, with one worker and with several.
+// gomlx's own suite for backends. With the race detector it takes minutes; what runs at
+// the same time there also runs in other tests.
 func TestConformance(t *testing.T) {
-	for _, config := range []string{"workers=1", "workers=3", "workers=2,kernels=portable"} {
+	if testing.Short() {
+		t.Skip("takes minutes with the race detector")
+	}
+	for _, config := range []string{"workers=3", "workers=1,kernels=portable"} {
 		t.Run(config, func(t *testing.T) { backendtest.RunAll(t, newBackend(t, config), nil) })
 	}
 }

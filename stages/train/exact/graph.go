@@ -3,12 +3,15 @@ package exact
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/notimplemented"
 	"github.com/gomlx/compute/shapes"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/kernels"
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/program"
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/steps"
 )
 
 // node is one value of a graph. What an operation needs to know besides its operands
@@ -20,21 +23,15 @@ type node struct {
 	in      []*node
 
 	// Exactly one of the following says how the value comes about.
-	parameter int           // index of the parameter, for OpTypeParameter
-	constant  *chunk        // its bytes
-	alias     bool          // it is the operand under another shape
-	view      *view         // it is a strided look at the operand
-	kernel    kernel        // it is computed element by element
-	lower     func(p *plan) // it is computed by steps of its own
+	parameter int                 // index of the parameter, for OpTypeParameter
+	constant  *program.Chunk      // its bytes
+	alias     bool                // it is the operand under another shape
+	view      *steps.View         // it is a strided look at the operand
+	kernel    kernels.Elementwise // it is computed element by element
+	lower     func(p *plan)       // it is computed by steps of its own
 
-	// pool repeats a maximum over windows on another operand; nil for all else.
-	pool func(x *node) *node
-}
-
-// view says where the elements of a tensor are in another one.
-type view struct {
-	offset  int
-	strides []int // for each axis of the result, in elements; 0 repeats, negative reverses
+	pooling     *pooling     // of a maximum over windows; nil for all else
+	convolution *convolution // of a convolution; nil for all else
 }
 
 // builder builds one graph.
@@ -188,8 +185,8 @@ func (f *function) Constant(flat any, dims ...int) (compute.Value, error) {
 
 func (f *function) constant(data []byte, shape shapes.Shape) *node {
 	n := f.node(compute.OpTypeConstant, shape)
-	n.constant = newChunk(lines(len(data)))
-	copy(unsafe.Slice((*byte)(n.constant.base), len(data)), data)
+	n.constant = program.NewChunk(len(data))
+	copy(unsafe.Slice((*byte)(n.constant.Base()), len(data)), data)
 	return n
 }
 
@@ -222,61 +219,8 @@ func (f *function) aliasOf(op compute.OpType, x *node, shape shapes.Shape) *node
 	return n
 }
 
-func (f *function) viewOf(op compute.OpType, x *node, shape shapes.Shape, v view) *node {
+func (f *function) viewOf(op compute.OpType, x *node, shape shapes.Shape, v steps.View) *node {
 	n := f.node(op, shape, x)
 	n.view = &v
 	return n
-}
-
-// steps returns for each axis how far apart its elements are in a dense tensor.
-func steps(dims []int) []int {
-	strides := make([]int, len(dims))
-	next := 1
-	for axis := len(dims) - 1; axis >= 0; axis-- {
-		strides[axis] = next
-		next *= dims[axis]
-	}
-	return strides
-}
-
-func product(dims []int) int {
-	p := 1
-	for _, d := range dims {
-		p *= d
-	}
-	return p
-}
-
-// offsets lists the positions of all elements along some axes, the last axis fastest.
-func offsets(dims, strides []int) []int32 {
-	list := make([]int32, 1, max(1, product(dims)))
-	for axis, dim := range dims {
-		next := make([]int32, 0, max(1, product(dims)))
-		for _, o := range list {
-			for i := range dim {
-				next = append(next, o+int32(i*strides[axis]))
-			}
-		}
-		list = next
-	}
-	return list
-}
-
-func pick(from, axes []int) []int {
-	list := make([]int, len(axes))
-	for i, a := range axes {
-		list[i] = from[a]
-	}
-	return list
-}
-
-// others returns the axes of a rank that are in none of the lists, in order.
-func others(rank int, lists ...[]int) []int {
-	var left []int
-	for axis := range rank {
-		if !slices.ContainsFunc(lists, func(l []int) bool { return slices.Contains(l, axis) }) {
-			left = append(left, axis)
-		}
-	}
-	return left
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapeinference"
 	"github.com/gomlx/compute/shapes"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/program"
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/steps"
 )
 
 // This file holds the operations that find out while they run where to read or write.
@@ -28,69 +31,24 @@ func (f *function) Gather(operand, start compute.Value, vectorAxis int, offsetAx
 	n.lower = func(p *plan) {
 		from, index := p.slot(in[0]), p.slot(indices)
 		to := p.result(n)
-		vectors := newVectors(indices.shape.Dimensions, vectorAxis, startMap, in[0].shape.Dimensions)
-		outer := steps(shape.Dimensions)
-		batches := offsets(pick(shape.Dimensions, others(shape.Rank(), offsetAxes)), pick(outer, others(shape.Rank(), offsetAxes)))
-		window := others(in[0].shape.Rank(), collapsed)
-		sources := offsets(pick(sizes, window), pick(vectors.strides, window))
-		targets := offsets(pick(sizes, window), pick(outer, offsetAxes))
+		vectors := steps.NewVectors(indices.shape.Dimensions, vectorAxis, startMap, in[0].shape.Dimensions)
+		outer := steps.Strides(shape.Dimensions)
+		batches := steps.Offsets(steps.Pick(shape.Dimensions, steps.Others(shape.Rank(), offsetAxes)), steps.Pick(outer, steps.Others(shape.Rank(), offsetAxes)))
+		window := steps.Others(in[0].shape.Rank(), collapsed)
+		sources := steps.Offsets(steps.Pick(sizes, window), steps.Pick(vectors.Strides, window))
+		targets := steps.Offsets(steps.Pick(sizes, window), steps.Pick(outer, offsetAxes))
 		width := shape.DType.Size()
-		p.do(len(batches), elements/max(1, len(sources)), func(r *run, _ *scratch, lo, hi int) {
+		p.Do(len(batches), steps.Elements/max(1, len(sources)), func(r *program.Run, _ *program.Scratch, lo, hi int) {
 			for b := lo; b < hi; b++ {
-				base := vectors.clamped(r, index, b, sizes)
+				base := vectors.Clamped(r, index, b, sizes)
 				for i, s := range sources {
-					copyRow(unsafe.Add(r.at[to], int(batches[b]+targets[i])*width),
-						unsafe.Add(r.at[from], (base+int(s))*width), 1, 1, 1, width)
+					steps.CopyRow(unsafe.Add(r.At(to), int(batches[b]+targets[i])*width),
+						unsafe.Add(r.At(from), (base+int(s))*width), 1, 1, 1, width)
 				}
 			}
 		}, to, from, index)
 	}
 	return n, nil
-}
-
-// vectors reads the index vectors of a gather or scatter.
-type vectors struct {
-	starts  []int32 // where each vector begins in the indices
-	apart   int     // between the parts of a vector
-	axes    []int   // the operand's axis that each part is for
-	dims    []int   // of the operand
-	strides []int
-	total   int // elements of the indices
-}
-
-func newVectors(indices []int, vectorAxis int, axes, dims []int) vectors {
-	v := vectors{axes: axes, dims: dims, strides: steps(dims), total: product(indices), apart: 1}
-	apart := steps(indices)
-	batch := others(len(indices), []int{vectorAxis})
-	v.starts = offsets(pick(indices, batch), pick(apart, batch))
-	if vectorAxis < len(indices) {
-		v.apart = apart[vectorAxis]
-	}
-	return v
-}
-
-// clamped returns where in the operand a window of the given sizes begins; windows that
-// stand out are moved in.
-func (v *vectors) clamped(r *run, index slot, i int, sizes []int) int {
-	values, base := slice[int64](r, index, v.total), 0
-	for k, axis := range v.axes {
-		at := values[int(v.starts[i])+k*v.apart]
-		base += int(max(0, min(at, int64(v.dims[axis]-sizes[axis])))) * v.strides[axis]
-	}
-	return base
-}
-
-// inside is like clamped for single elements, but says no to vectors that stand out.
-func (v *vectors) inside(r *run, index slot, i int, sizes []int) (int, bool) {
-	values, base := slice[int64](r, index, v.total), 0
-	for k, axis := range v.axes {
-		at := values[int(v.starts[i])+k*v.apart]
-		if at < 0 || at > int64(v.dims[axis]-sizes[axis]) {
-			return 0, false
-		}
-		base += int(at) * v.strides[axis]
-	}
-	return base, true
 }
 
 func (f *function) ScatterSum(operand, indices, updates compute.Value, vectorAxis int, windowAxes, inserted, toOperand []int, _, _ bool) (compute.Value, error) {
@@ -131,28 +89,28 @@ func (f *function) scatter(op, with compute.OpType, operand, indices, updates co
 	n.lower = func(p *plan) {
 		base, at, update := p.slot(in[0]), p.slot(index), p.slot(in[2])
 		to := p.result(n)
-		vectors := newVectors(index.shape.Dimensions, vectorAxis, toOperand, shape.Dimensions)
+		vectors := steps.NewVectors(index.shape.Dimensions, vectorAxis, toOperand, shape.Dimensions)
 		dims := in[2].shape.Dimensions
-		apart := steps(dims)
-		batchAxes, window := others(len(dims), windowAxes), others(shape.Rank(), inserted)
-		batches := offsets(pick(dims, batchAxes), pick(apart, batchAxes))
-		sources := offsets(pick(dims, windowAxes), pick(apart, windowAxes))
-		targets := offsets(pick(dims, windowAxes), pick(vectors.strides, window))
+		apart := steps.Strides(dims)
+		batchAxes, window := steps.Others(len(dims), windowAxes), steps.Others(shape.Rank(), inserted)
+		batches := steps.Offsets(steps.Pick(dims, batchAxes), steps.Pick(apart, batchAxes))
+		sources := steps.Offsets(steps.Pick(dims, windowAxes), steps.Pick(apart, windowAxes))
+		targets := steps.Offsets(steps.Pick(dims, windowAxes), steps.Pick(vectors.Strides, window))
 		sizes := slices.Repeat([]int{1}, shape.Rank())
 		for i, axis := range window {
 			sizes[axis] = dims[windowAxes[i]]
 		}
 		width, bytes := shape.DType.Size(), byteSize(shape)
-		p.do(1, 1, func(r *run, _ *scratch, _, _ int) {
-			copy(slice[byte](r, to, bytes), slice[byte](r, base, bytes))
+		p.Do(1, 1, func(r *program.Run, _ *program.Scratch, _, _ int) {
+			copy(program.Values[byte](r, to, bytes), program.Values[byte](r, base, bytes))
 			for b := range batches {
-				first, ok := vectors.inside(r, at, b, sizes)
+				first, ok := vectors.Inside(r, at, b, sizes)
 				if !ok {
 					continue
 				}
 				for i, s := range sources {
-					dst := unsafe.Add(r.at[to], (first+int(targets[i]))*width)
-					k(dst, dst, unsafe.Add(r.at[update], int(batches[b]+s)*width), nil, 1)
+					dst := unsafe.Add(r.At(to), (first+int(targets[i]))*width)
+					k(dst, dst, unsafe.Add(r.At(update), int(batches[b]+s)*width), nil, 1)
 				}
 			}
 		}, to, base, at, update)
@@ -193,11 +151,11 @@ func (f *function) DynamicSlice(operand compute.Value, start []compute.Value, si
 	n.lower = func(p *plan) {
 		at := p.slotsOf(in)
 		to := p.result(n)
-		strides := steps(in[0].shape.Dimensions)
-		g := newGrid(shape, view{strides: strides})
-		p.do(g.rows, elements/max(1, g.length), func(r *run, _ *scratch, lo, hi int) {
-			base := startOf(r, at[1:], in[0].shape.Dimensions, sizes, strides)
-			g.gather(r.at[to], unsafe.Add(r.at[at[0]], base*g.width), lo, hi)
+		strides := steps.Strides(in[0].shape.Dimensions)
+		g := steps.NewGrid(shape, steps.View{Strides: strides})
+		p.Do(g.Rows, steps.Elements/max(1, g.Length), func(r *program.Run, _ *program.Scratch, lo, hi int) {
+			base := steps.StartOf(r, at[1:], in[0].shape.Dimensions, sizes, strides)
+			g.Gather(r.At(to), unsafe.Add(r.At(at[0]), base*g.Width), lo, hi)
 		}, append(at, to)...)
 	}
 	return n, nil
@@ -224,14 +182,14 @@ func (f *function) DynamicUpdateSlice(operand, update compute.Value, start []com
 		at, source := p.slotsOf(in), p.slot(updates[0])
 		to := p.result(n)
 		inner, bytes := updates[0].shape, byteSize(shape)
-		strides := steps(shape.Dimensions)
-		g := newGrid(inner, view{strides: strides})
-		p.do(1, 1, func(r *run, _ *scratch, _, _ int) {
-			copy(slice[byte](r, to, bytes), slice[byte](r, at[0], bytes))
-			base := startOf(r, at[1:], shape.Dimensions, inner.Dimensions, strides)
-			for i := range g.rows {
-				copyRow(unsafe.Add(r.at[to], (base+g.row(i))*g.width),
-					unsafe.Add(r.at[source], i*g.length*g.width), g.length, g.stride, 1, g.width)
+		strides := steps.Strides(shape.Dimensions)
+		g := steps.NewGrid(inner, steps.View{Strides: strides})
+		p.Do(1, 1, func(r *program.Run, _ *program.Scratch, _, _ int) {
+			copy(program.Values[byte](r, to, bytes), program.Values[byte](r, at[0], bytes))
+			base := steps.StartOf(r, at[1:], shape.Dimensions, inner.Dimensions, strides)
+			for i := range g.Rows {
+				steps.CopyRow(unsafe.Add(r.At(to), (base+g.Row(i))*g.Width),
+					unsafe.Add(r.At(source), i*g.Length*g.Width), g.Length, g.Stride, 1, g.Width)
 			}
 		}, append(at, to, source)...)
 	}
@@ -250,24 +208,6 @@ func (f *function) checkStart(in []*node) error {
 		in[1+i] = f.convert(x, dtypes.Int64)
 	}
 	return nil
-}
-
-func (p *plan) slotsOf(nodes []*node) []slot {
-	list := make([]slot, len(nodes))
-	for i, n := range nodes {
-		list[i] = p.slot(n)
-	}
-	return list
-}
-
-// startOf returns where in the operand a window begins that is moved in if it stands out.
-func startOf(r *run, indices []slot, dims, sizes, strides []int) int {
-	base := 0
-	for axis, s := range indices {
-		at := *(*int64)(r.at[s])
-		base += int(max(0, min(at, int64(dims[axis]-sizes[axis])))) * strides[axis]
-	}
-	return base
 }
 
 // RNGBitGenerator implements compute.StandardOps with Philox 4x32-10 (Salmon and
@@ -293,8 +233,8 @@ func (f *function) RNGBitGenerator(state compute.Value, shape shapes.Shape) (new
 	after.lower = func(p *plan) {
 		from := p.slot(in[0])
 		to := p.result(after)
-		p.do(1, 1, func(r *run, _ *scratch, _, _ int) {
-			s, d := slice[uint64](r, from, 3), slice[uint64](r, to, 3)
+		p.Do(1, 1, func(r *program.Run, _ *program.Scratch, _, _ int) {
+			s, d := program.Values[uint64](r, from, 3), program.Values[uint64](r, to, 3)
 			low, carry := bits.Add64(s[1], uint64(counts), 0)
 			d[0], d[1], d[2] = s[0], low, s[2]+carry
 		}, from, to)
@@ -303,8 +243,8 @@ func (f *function) RNGBitGenerator(state compute.Value, shape shapes.Shape) (new
 	bitsOf.lower = func(p *plan) {
 		from := p.slot(in[0])
 		to := p.result(bitsOf)
-		p.do(counts, elements/4, func(r *run, _ *scratch, lo, hi int) {
-			s, d := slice[uint64](r, from, 3), slice[byte](r, to, size)
+		p.Do(counts, steps.Elements/4, func(r *program.Run, _ *program.Scratch, lo, hi int) {
+			s, d := program.Values[uint64](r, from, 3), program.Values[byte](r, to, size)
 			for i := lo; i < hi; i++ {
 				low, carry := bits.Add64(s[1], uint64(i), 0)
 				drawn := philox(s[0], low, s[2]+carry)

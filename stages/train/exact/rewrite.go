@@ -3,6 +3,8 @@ package exact
 import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/steps"
 )
 
 // poolFirst turns
@@ -15,7 +17,7 @@ import (
 // nobody else looks at the values between, so it is for inference; a training step's
 // gradient does look. It returns nil where the pattern is not found.
 func (p *plan) poolFirst(n *node) *node {
-	if n.pool == nil {
+	if n.op != compute.OpTypeReduceWindow || n.pooling == nil {
 		return nil
 	}
 	relu := n.in[0]
@@ -30,9 +32,9 @@ func (p *plan) poolFirst(n *node) *node {
 	if !p.passes(conv, compute.OpTypeConvGeneral) || !perChannel(bias) {
 		return nil
 	}
-	pooled := n.pool(conv)
+	pooled := n.pooling.build(conv)
 	narrow := func(x *node) *node {
-		v := view{strides: x.view.strides}
+		v := steps.View{Strides: x.view.Strides}
 		return &node{builder: n.builder, op: x.op, shape: withType(n.shape, x.shape.DType), in: x.in, view: &v}
 	}
 	added := &node{builder: n.builder, op: sum.op, shape: n.shape, in: []*node{pooled, narrow(bias)}, kernel: sum.kernel}
@@ -44,8 +46,7 @@ func (p *plan) poolFirst(n *node) *node {
 
 // passes says whether a node is an operation whose value has one user.
 func (p *plan) passes(n *node, op compute.OpType) bool {
-	_, done := p.of[n]
-	return n.op == op && !done && len(p.users[n]) == 1 && !p.keep[n]
+	return n.op == op && !p.planned(n) && len(p.users[n]) == 1 && !p.keep[n]
 }
 
 // perChannel says whether a node repeats one value for each element of the last axis.
@@ -53,7 +54,7 @@ func perChannel(n *node) bool {
 	if n.op != compute.OpTypeBroadcastInDim || n.view == nil || n.shape.DType != dtypes.Float32 {
 		return false
 	}
-	for axis, s := range n.view.strides {
+	for axis, s := range n.view.Strides {
 		if s != 0 && axis != n.shape.Rank()-1 {
 			return false
 		}
@@ -70,5 +71,5 @@ func isZero(n *node) bool {
 	for c.alias {
 		c = c.in[0]
 	}
-	return c.constant != nil && c.shape.Size() == 1 && c.shape.DType == dtypes.Float32 && *(*uint32)(c.constant.base) == 0
+	return c.constant != nil && c.shape.Size() == 1 && c.shape.DType == dtypes.Float32 && *(*uint32)(c.constant.Base()) == 0
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/kernels"
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/steps"
 )
 
 // draws is a sequence of numbers that is the same everywhere.
@@ -23,7 +26,7 @@ func (d *draws) next() float32 {
 }
 
 func (d *draws) tensor(scale float32, dims ...int) *tensors.Tensor {
-	values := make([]float32, product(dims))
+	values := make([]float32, steps.Product(dims))
 	for i := range values {
 		values[i] = scale * d.next()
 	}
@@ -142,9 +145,12 @@ const golden = "109a070161d82deaabaef730310763e6076fbd095ece69ab1304d672692e7663
 
 func TestTrainingGivesTheSameBits(t *testing.T) {
 	n := net{side: 19, batch: 5, filters: []int{7, 18}, dense: 10}
-	for _, set := range allKernels() {
+	for _, set := range kernels.All() {
 		for _, workers := range []int{1, 2, 3, 8} {
-			config := fmt.Sprintf("workers=%d,kernels=%s", workers, set.name)
+			if testing.Short() && (workers != 3 || set.Name == "portable") {
+				continue // the race detector needs one, and slows the portable kernels most
+			}
+			config := fmt.Sprintf("workers=%d,kernels=%s", workers, set.Name)
 			t.Run(config, func(t *testing.T) {
 				weights, loss := n.train(t, newBackend(t, config), 8)
 				if got := digest(t, weights); got != golden {
@@ -181,7 +187,7 @@ func BenchmarkTrain(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			benchmark(b, exec)
+			benchmark(b, exec, article.batch, article.arguments())
 		})
 	}
 }
@@ -198,7 +204,7 @@ func BenchmarkStockTrain(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	benchmark(b, exec)
+	benchmark(b, exec, article.batch, article.arguments())
 }
 
 func BenchmarkInfer(b *testing.B) {
@@ -210,7 +216,7 @@ func BenchmarkInfer(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			benchmark(b, exec)
+			benchmark(b, exec, article.batch, article.arguments())
 		})
 	}
 }
@@ -225,31 +231,28 @@ func processorTime(tb testing.TB) float64 {
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
-// BenchmarkPeak is what the kernel does with everything in the first-level cache: the
-// limit that the other benchmarks can be compared with in the same run.
-func BenchmarkPeak(b *testing.B) {
-	set := allKernels()[0]
-	var sums [tileSize]float32
-	var rows [tileRows]int32
-	offsets := make([]int32, depth)
-	panel := make([]float32, depth*tileCols)
-	a := make([]byte, 64)
+// BenchmarkLimit is what the other benchmarks can be compared with in the same run.
+func BenchmarkLimit(b *testing.B) {
+	backend := newBackend(b, "")
 	before := processorTime(b)
 	for b.Loop() {
-		for range 1000 {
-			set.tile(&sums[0], &a[0], &rows[0], &offsets[0], &panel[0], depth)
-		}
+		backend.Limit()
 	}
-	b.ReportMetric(float64(b.N)*1000*2*tileSize*depth/(processorTime(b)-before)/1e9, "GFLOP/cpu-s")
+	b.ReportMetric(float64(b.N)/(processorTime(b)-before), "GFLOP/cpu-s")
 }
 
-func benchmark(b *testing.B, exec *graph.Exec) {
-	b.Helper()
-	pictures, targets := article.data()
+// arguments are the pictures, their targets and the weights.
+func (n net) arguments() []any {
+	pictures, targets := n.data()
 	args := []any{pictures, targets}
-	for _, w := range article.weights() {
+	for _, w := range n.weights() {
 		args = append(args, w)
 	}
+	return args
+}
+
+func benchmark(b *testing.B, exec *graph.Exec, batch int, args []any) {
+	b.Helper()
 	before := processorTime(b)
 	for b.Loop() {
 		out, err := exec.Call(args...)
@@ -262,7 +265,7 @@ func benchmark(b *testing.B, exec *graph.Exec) {
 			}
 		}
 	}
-	images := float64(b.N * article.batch)
+	images := float64(b.N * batch)
 	b.ReportMetric(images/b.Elapsed().Seconds(), "images/s")
 	// What others do on the machine does not count here.
 	b.ReportMetric(images/(processorTime(b)-before), "images/cpu-s")

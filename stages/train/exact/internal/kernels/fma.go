@@ -1,8 +1,8 @@
-package exact
+package kernels
 
 import "math"
 
-// fma returns x·y + z rounded once, as the processor's instruction does.
+// FMA returns x·y + z rounded once, as the processor's instruction does.
 //
 // The product of two float32 is exact in float64: 48 of its 53 bits. The sum is not
 // always, and rounding it a second time, to float32, can go wrong in one case only:
@@ -11,7 +11,7 @@ import "math"
 // is first rounded to odd, which keeps on which side of the half it was (Boldo and
 // Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using
 // rounding to odd", 2008; it needs 53 ≥ 24 + 2 bits).
-func fma(x, y, z float32) float32 {
+func FMA(x, y, z float32) float32 {
 	product, addend := float64(x)*float64(y), float64(z)
 	sum := product + addend
 	const (

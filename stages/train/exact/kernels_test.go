@@ -1,20 +1,18 @@
 package exact
 
 import (
-	"bytes"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/support/testutil"
+
+	"github.com/sandwich-build/sandwich/stages/train/exact/internal/kernels"
 )
 
 // product3 is a matrix product of drawn values, with bad cases of rounding among them.
-func product3(tb testing.TB, kernels string, m, k, n int, seed uint64) []uint32 {
+func product3(tb testing.TB, set string, m, k, n int, seed uint64) []uint32 {
 	tb.Helper()
 	d := draws(seed)
 	values := func(count int) []float32 {
@@ -28,7 +26,7 @@ func product3(tb testing.TB, kernels string, m, k, n int, seed uint64) []uint32 
 		return list
 	}
 	a, b := values(m*k), values(k*n)
-	out, err := testutil.Exec1(newBackend(tb, "kernels="+kernels), nil, func(f compute.Function, _ []compute.Value) (compute.Value, error) {
+	out, err := testutil.Exec1(newBackend(tb, "kernels="+set), nil, func(f compute.Function, _ []compute.Value) (compute.Value, error) {
 		x, err := f.Constant(a, m, k)
 		if err != nil {
 			return nil, err
@@ -51,12 +49,12 @@ func product3(tb testing.TB, kernels string, m, k, n int, seed uint64) []uint32 
 		bits[i] = math.Float32bits(v)
 	}
 	// The portable kernel is the definition: one chain for each element.
-	if kernels == "portable" {
+	if set == "portable" {
 		for i := range m {
 			for j := range n {
 				var sum float32
 				for l := range k {
-					sum = fma(a[i*k+l], b[l*n+j], sum)
+					sum = kernels.FMA(a[i*k+l], b[l*n+j], sum)
 				}
 				if math.Float32bits(sum) != bits[i*n+j] {
 					tb.Fatalf("element %d, %d is %v, want the chain's %v", i, j, math.Float32frombits(bits[i*n+j]), sum)
@@ -74,9 +72,9 @@ func FuzzKernelsGiveTheSameBits(f *testing.F) {
 	f.Fuzz(func(t *testing.T, m, k, n uint16, seed uint64) {
 		rows, deep, cols := 1+int(m)%128, 1+int(k)%700, 1+int(n)%64
 		want := product3(t, "portable", rows, deep, cols, seed)
-		for _, set := range allKernels() {
-			if got := product3(t, set.name, rows, deep, cols, seed); !slices.Equal(got, want) {
-				t.Errorf("%s kernels differ from the portable ones on %d×%d×%d", set.name, rows, deep, cols)
+		for _, set := range kernels.All() {
+			if got := product3(t, set.Name, rows, deep, cols, seed); !slices.Equal(got, want) {
+				t.Errorf("%s kernels differ from the portable ones on %d×%d×%d", set.Name, rows, deep, cols)
 			}
 		}
 	})
@@ -84,8 +82,8 @@ func FuzzKernelsGiveTheSameBits(f *testing.F) {
 
 func TestKernelsCanBeForced(t *testing.T) {
 	t.Setenv(KernelsVariable, "portable")
-	if b := newBackend(t, ""); b.kernels.name != "portable" {
-		t.Errorf("%s=portable: kernels are %s", KernelsVariable, b.kernels.name)
+	if b := newBackend(t, ""); b.kernels.Name != "portable" {
+		t.Errorf("%s=portable: kernels are %s", KernelsVariable, b.kernels.Name)
 	}
 	for _, config := range []string{"kernels=quantum", "workers=0", "workers=many", "colour=red"} {
 		if b, err := New(config); err == nil {
@@ -93,32 +91,4 @@ func TestKernelsCanBeForced(t *testing.T) {
 			t.Errorf("New(%q): no error", config)
 		}
 	}
-}
-
-// The assembly in the repository is what the generator writes.
-func TestAssemblyIsGenerated(t *testing.T) {
-	dir := t.TempDir()
-	assembly, stubs := filepath.Join(dir, "tile_amd64.s"), filepath.Join(dir, "tile_amd64.go")
-	cmd := exec.CommandContext(t.Context(), "go",
-		"run", "./generate", "-out", assembly, "-stubs", stubs, "-pkg", "exact")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go run ./generate: %v\n%s", err, out)
-	}
-	for _, path := range []string{assembly, stubs} {
-		got, want := withoutHeader(t, path), withoutHeader(t, filepath.Base(path))
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what ./generate writes: run go generate", filepath.Base(path))
-		}
-	}
-}
-
-// withoutHeader returns a file without its first line, which names the files' paths.
-func withoutHeader(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := bytes.Cut(data, []byte("\n"))
-	return rest
 }

@@ -1,9 +1,8 @@
-package exact
+package kernels
 
 import (
 	"math"
 	"math/bits"
-	"reflect"
 	"unsafe"
 
 	"github.com/gomlx/compute"
@@ -12,33 +11,28 @@ import (
 	"github.com/gomlx/compute/dtypes/float16"
 )
 
-// kernel computes n elements from n elements of each operand. Operands that an
+// Elementwise computes n elements from n elements of each operand. Operands that an
 // operation does not have are nil.
-type kernel func(dst, a, b, c unsafe.Pointer, n int)
+type Elementwise func(dst, a, b, c unsafe.Pointer, n int)
 
-type integer interface {
+// Integer is a type of integers.
+type Integer interface {
 	int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
 }
 
-type float interface{ float32 | float64 }
+// Float is a type of floating-point numbers.
+type Float interface{ float32 | float64 }
 
-type number interface{ integer | float }
+// Number is a type with arithmetic.
+type Number interface{ Integer | Float }
 
-func dtypeOf(flat any) dtypes.DType {
-	t := reflect.TypeOf(flat)
-	if t == nil || t.Kind() != reflect.Slice {
-		return dtypes.InvalidDType
-	}
-	return dtypes.FromGoType(t.Elem())
-}
-
-func unary[R, T any](f func(d []R, a []T)) kernel {
+func unary[R, T any](f func(d []R, a []T)) Elementwise {
 	return func(dst, a, _, _ unsafe.Pointer, n int) {
 		f(unsafe.Slice((*R)(dst), n), unsafe.Slice((*T)(a), n))
 	}
 }
 
-func binary[R, T any](f func(d []R, a, b []T)) kernel {
+func binary[R, T any](f func(d []R, a, b []T)) Elementwise {
 	return func(dst, a, b, _ unsafe.Pointer, n int) {
 		f(unsafe.Slice((*R)(dst), n), unsafe.Slice((*T)(a), n), unsafe.Slice((*T)(b), n))
 	}
@@ -46,7 +40,7 @@ func binary[R, T any](f func(d []R, a, b []T)) kernel {
 
 // each applies a function of one element. The call costs more than simple arithmetic,
 // so what is hot has a loop of its own.
-func each[R, T any](f func(T) R) kernel {
+func each[R, T any](f func(T) R) Elementwise {
 	return unary(func(d []R, a []T) {
 		for i, v := range a {
 			d[i] = f(v)
@@ -54,7 +48,7 @@ func each[R, T any](f func(T) R) kernel {
 	})
 }
 
-func pairs[R, T any](f func(a, b T) R) kernel {
+func pairs[R, T any](f func(a, b T) R) Elementwise {
 	return binary(func(d []R, a, b []T) {
 		for i, v := range a {
 			d[i] = f(v, b[i])
@@ -62,9 +56,9 @@ func pairs[R, T any](f func(a, b T) R) kernel {
 	})
 }
 
-// kernelFor returns the kernel of an element-wise operation on operands of a type, nil
+// elementwise returns the kernel of an element-wise operation on operands of a type, nil
 // if there is none.
-func kernelFor(op compute.OpType, dtype dtypes.DType) kernel {
+func elementwise(op compute.OpType, dtype dtypes.DType) Elementwise {
 	switch dtype {
 	case dtypes.Bool:
 		return boolKernel(op)
@@ -92,7 +86,7 @@ func kernelFor(op compute.OpType, dtype dtypes.DType) kernel {
 	return nil
 }
 
-func boolKernel(op compute.OpType) kernel {
+func boolKernel(op compute.OpType) Elementwise {
 	switch op {
 	case compute.OpTypeLogicalAnd:
 		return pairs(func(a, b bool) bool { return a && b })
@@ -109,7 +103,7 @@ func boolKernel(op compute.OpType) kernel {
 }
 
 // numberKernel holds what integers and floats have in common.
-func numberKernel[T number](op compute.OpType) kernel {
+func numberKernel[T Number](op compute.OpType) Elementwise {
 	switch op {
 	case compute.OpTypeAdd:
 		return binary(func(d, a, b []T) {
@@ -165,7 +159,7 @@ func numberKernel[T number](op compute.OpType) kernel {
 
 // maximum is the larger of each pair; NaN if there is one, b if they are equal. The
 // test of v against itself finds NaN.
-func maximum[T number](d, a, b []T) {
+func maximum[T Number](d, a, b []T) {
 	for i, v := range a {
 		w := b[i]
 		if v > w || v != v {
@@ -175,7 +169,7 @@ func maximum[T number](d, a, b []T) {
 	}
 }
 
-func minimum[T number](d, a, b []T) {
+func minimum[T Number](d, a, b []T) {
 	for i, v := range a {
 		w := b[i]
 		if v < w || v != v {
@@ -185,7 +179,7 @@ func minimum[T number](d, a, b []T) {
 	}
 }
 
-func integerKernel[T integer](op compute.OpType) kernel {
+func integerKernel[T Integer](op compute.OpType) Elementwise {
 	width := int(unsafe.Sizeof(T(0)) * 8)
 	signed := ^T(0) < 0
 	switch op {
@@ -246,9 +240,9 @@ func integerKernel[T integer](op compute.OpType) kernel {
 	return numberKernel[T](op)
 }
 
-func unsignedBits[T integer](a T, width int) uint64 { return uint64(a) << (64 - width) >> (64 - width) }
+func unsignedBits[T Integer](a T, width int) uint64 { return uint64(a) << (64 - width) >> (64 - width) }
 
-func integerPower[T integer](base, exponent T) T {
+func integerPower[T Integer](base, exponent T) T {
 	if exponent < 0 {
 		switch base {
 		case 1:
@@ -271,7 +265,7 @@ func integerPower[T integer](base, exponent T) T {
 	return result
 }
 
-func floatKernel[T float](op compute.OpType) kernel {
+func floatKernel[T Float](op compute.OpType) Elementwise {
 	switch op {
 	case compute.OpTypeDiv:
 		return binary(func(d, a, b []T) {
@@ -324,13 +318,13 @@ func floatKernel[T float](op compute.OpType) kernel {
 }
 
 // totalOrder maps floats to integers in the order -NaN < -Inf < … < -0 < +0 < … < NaN.
-func totalOrder[T float](a T) int64 {
+func totalOrder[T Float](a T) int64 {
 	b := int64(math.Float64bits(float64(a)))
 	return b ^ int64(uint64(b>>63)>>1)
 }
 
-// selectKernel is Where: c chooses between a and b, moved as raw words of their size.
-func selectKernel(size int) kernel {
+// where returns the kernel that chooses by its first operand, of bools, between a and b, moved as raw words of their size.
+func where(size int) Elementwise {
 	switch size {
 	case 1:
 		return choose[uint8]
@@ -353,9 +347,9 @@ func choose[T any](dst, condition, a, b unsafe.Pointer, n int) {
 	}
 }
 
-// convertKernel converts between types. Half precision converts to and from float32
+// Convert converts between types. Half precision converts to and from float32
 // only, bool to and from any number; the graph goes by float32 where it must.
-func convertKernel(from, to dtypes.DType) kernel {
+func convert(from, to dtypes.DType) Elementwise {
 	switch from {
 	case dtypes.Float16:
 		return each(func(v float16.Float16) float32 { return v.Float32() })
@@ -392,7 +386,7 @@ func convertKernel(from, to dtypes.DType) kernel {
 	return nil
 }
 
-func convertNumber[T number](to dtypes.DType) kernel {
+func convertNumber[T Number](to dtypes.DType) Elementwise {
 	if to == dtypes.Bool {
 		return each(func(v T) bool { return v != 0 })
 	}
@@ -401,7 +395,7 @@ func convertNumber[T number](to dtypes.DType) kernel {
 
 // convertFloat rounds towards zero and, where Go leaves it to the processor, to the
 // nearest value that there is; NaN becomes 0.
-func convertFloat[T float](to dtypes.DType) kernel {
+func convertFloat[T Float](to dtypes.DType) Elementwise {
 	switch to {
 	case dtypes.Float16:
 		return each(func(v T) float16.Float16 { return float16.FromFloat32(float32(v)) })
@@ -427,7 +421,7 @@ func convertFloat[T float](to dtypes.DType) kernel {
 	return convertNumber[T](to)
 }
 
-func saturate[R integer, T float](v T) R {
+func saturate[R Integer, T Float](v T) R {
 	lowest, highest := R(0), ^R(0)
 	if ^R(0) < 0 {
 		lowest = R(1) << (unsafe.Sizeof(R(0))*8 - 1)
@@ -444,7 +438,7 @@ func saturate[R integer, T float](v T) R {
 	return R(v)
 }
 
-func convertFrom[T any, N number](to dtypes.DType, f func(T) N) kernel {
+func convertFrom[T any, N Number](to dtypes.DType, f func(T) N) Elementwise {
 	switch to {
 	case dtypes.Int8:
 		return each(func(v T) int8 { return int8(f(v)) })
@@ -466,6 +460,46 @@ func convertFrom[T any, N number](to dtypes.DType, f func(T) N) kernel {
 		return each(func(v T) float32 { return float32(f(v)) })
 	case dtypes.Float64:
 		return each(func(v T) float64 { return float64(f(v)) })
+	}
+	return nil
+}
+
+// Fold returns a loop that combines n elements side by side into one, nil if there
+// is none for the operation.
+func Fold(with compute.OpType, dtype dtypes.DType) func(acc, from unsafe.Pointer, n int) {
+	switch dtype {
+	case dtypes.Float32:
+		return foldNumber[float32](with)
+	case dtypes.Float64:
+		return foldNumber[float64](with)
+	case dtypes.Int32:
+		return foldNumber[int32](with)
+	case dtypes.Int64:
+		return foldNumber[int64](with)
+	}
+	return nil
+}
+
+func foldNumber[T Number](with compute.OpType) func(acc, from unsafe.Pointer, n int) {
+	switch with {
+	case compute.OpTypeAdd:
+		return func(acc, from unsafe.Pointer, n int) {
+			sum := *(*T)(acc)
+			for _, v := range unsafe.Slice((*T)(from), n) {
+				sum += v
+			}
+			*(*T)(acc) = sum
+		}
+	case compute.OpTypeMax:
+		return func(acc, from unsafe.Pointer, n int) {
+			most := *(*T)(acc)
+			for _, v := range unsafe.Slice((*T)(from), n) {
+				if !(most > v || most != most) {
+					most = v
+				}
+			}
+			*(*T)(acc) = most
+		}
 	}
 	return nil
 }

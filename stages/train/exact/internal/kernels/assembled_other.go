@@ -1,0 +1,8 @@
+//go:build !amd64
+
+package kernels
+
+// assembled returns the sets in assembly that this processor can run: none.
+func assembled() []Set { return nil }
+
+func (Tile) assembled(*Product) {}
