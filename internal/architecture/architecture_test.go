@@ -20,12 +20,13 @@ const module = "github.com/sandwich-build/sandwich/"
 // it imports. A package may only import what stands below it.
 var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
-	{"internal/cli", "internal/dirindex internal/fetch internal/gitcode internal/model internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/sharedcache internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
+	{"internal/cli", "internal/dirindex internal/fetch internal/gitcode internal/model internal/nearby internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/sharedcache internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/memo internal/neural internal/openimages internal/pin internal/pinfile manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
 	{"internal/synthetic/writemirror", "internal/synthetic"},
 	{"stages/evaluate", "internal/cropfile internal/model internal/neural internal/photo internal/table stages"},
 	{"stages/train", "internal/cropfile internal/model internal/neural internal/photo internal/random internal/table manifest stages stages/cas"},
 	{"bench/train", "internal/random stages/train/exact"},
+	{"internal/nearby", "registry/quilt stages/cas stages/cas/disk"},
 	{"internal/neural", "internal/model internal/random manifest stages/train/exact"},
 	{"internal/pin", "internal/fetch internal/openimages internal/pinfile internal/sorted internal/table manifest manifest/lock stages stages/cas"},
 	{"internal/synthetic", "internal/dice internal/drawing"},
@@ -42,7 +43,7 @@ var layers = []struct{ name, imports string }{
 	{"internal/sharedcache", "registry/blob registry/blob/dir registry/blob/s3 stages stages/cas"},
 	{"internal/drawing", "internal/dice"},
 	{"internal/packagediff", "internal/openimages internal/pinfile registry/quilt"},
-	{"registry/folder", "registry/objects registry/quilt registry/transfer"},
+	{"registry/folder", "internal/clone registry/objects registry/quilt registry/transfer"},
 	{"stages", "stages/cas stages/items"},
 	{"stages/cas/disk", "internal/clone stages/cas stages/cas/pack"},
 	{"stages/train/exact", "stages/train/exact/internal/kernels stages/train/exact/internal/program stages/train/exact/internal/steps"},
