@@ -68,6 +68,7 @@ func everything() *Manifest {
 		Code:        &Code{Git: ".."},
 		Environment: Environment{Native: true},
 		Registry:    "s3://my-bucket/prefix",
+		Cache:       &Cache{Remote: "s3://team-bucket/cache", Mode: "read-only"},
 		Mirrors: map[string]string{
 			"https://storage.googleapis.com/openimages": "./mirror",
 			"http://example.org/":                       "http://localhost:8080/x",
@@ -190,7 +191,7 @@ func TestFaults(t *testing.T) {
 		{"text for list", with("model: {layers: [conv]}"), "6:18: model.layers[0]: conv needs a value (write `conv: …`)"},
 		{"scalar for list", labels("Sandwich"), `5:11: dataset.labels: want a list of labels, got "Sandwich" (write [Sandwich])`},
 		{"scalar for mapping", with("crop: 128"), "6:7: crop: want a mapping with pad, shape, size, got 128"},
-		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, mirrors, limits, matrix, got a list"},
+		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, cache, mirrors, limits, matrix, got a list"},
 		{"long text", with("seed: " + strings.Repeat("x", 100)), `6:7: seed: want an integer, got "` + strings.Repeat("x", 60) + `…"`},
 
 		// what YAML's versions read differently

@@ -38,6 +38,9 @@ var (
 	urlPrefix     = regexp.MustCompile(`^https?://[^\x00-\x20\x7F]+$`)
 )
 
+// DefaultRegistry is where a package is pushed that the manifest names no place for.
+const DefaultRegistry = "registry"
+
 // defaults is a manifest before anything of a file is decoded. Where the article
 // has a number, the default is the article's.
 func defaults() *Manifest {
@@ -58,7 +61,7 @@ func defaults() *Manifest {
 		},
 		Environment: Environment{Native: true},
 		Package:     Package{Originals: true},
-		Registry:    "registry",
+		Registry:    DefaultRegistry,
 	}
 }
 
@@ -107,6 +110,8 @@ func grammar(m *Manifest) mapping {
 			doc: "What goes into the package besides what always does."},
 		{key: "registry", value: text{to: &m.Registry, want: "s3://bucket, file:///path or a folder", form: registryPlace, max: maxText},
 			doc: "Where the package is pushed: s3://bucket, file:///path or a folder."},
+		{key: "cache", value: optional(pointer[Cache]{to: &m.Cache, fresh: Cache{Mode: ReadWrite}, value: cacheGrammar}),
+			doc: "A cache that a team shares. What this machine does not have is looked for there."},
 		{key: "mirrors", value: textMap{to: &m.Mirrors, max: 64,
 			key:   text{want: "an http or https URL prefix", form: urlPrefix, max: maxText},
 			value: text{want: "an http or https URL prefix or a folder", form: location, max: maxText}},
@@ -330,6 +335,15 @@ func codeGrammar(c *Code) value {
 	return mapping{fields: []field{
 		{key: "git", required: true, value: text{to: &c.Git, want: "a folder", form: folder, max: maxText},
 			doc: "A folder in a git work tree. Its commit is recorded; a dirty tree is refused unless allowed."},
+	}}
+}
+
+func cacheGrammar(c *Cache) value {
+	return mapping{fields: []field{
+		{key: "remote", required: true, value: text{to: &c.Remote, want: "s3://bucket/prefix, file:///path or a folder", form: registryPlace, max: maxText},
+			doc: "Where it is: s3://bucket/prefix, or a folder that all machines see. Whoever can write there decides what your builds come to."},
+		{key: "mode", value: choice{&c.Mode, []string{ReadWrite, ReadOnly}},
+			doc: "read-write also puts there what this machine builds."},
 	}}
 }
 

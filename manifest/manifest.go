@@ -23,6 +23,7 @@ type Manifest struct {
 	Environment Environment       // what all of it runs in
 	Package     Package           // what goes into the package
 	Registry    string            // s3://bucket, file:///path or a folder
+	Cache       *Cache            // that a team shares; nil for none
 	Mirrors     map[string]string // URL prefix -> URL prefix or folder to read instead; the longest prefix counts
 	Limits      []Limit           // what stages may take of the machine, in the order in which they run
 	Matrix      []Axis            // what its variants differ in, in the order of the file; empty in a manifest of one build
@@ -166,6 +167,18 @@ type EarlyStopping struct {
 type Code struct {
 	Git string // a folder in a git work tree
 }
+
+// Cache is a cache that several machines share.
+type Cache struct {
+	Remote string // s3://bucket/prefix, file:///path or a folder
+	Mode   string // ReadWrite or ReadOnly
+}
+
+// The modes of a shared cache.
+const (
+	ReadWrite = "read-write"
+	ReadOnly  = "read-only" // what this machine builds is not put there
+)
 
 // Environment is what the stages run in.
 type Environment struct {

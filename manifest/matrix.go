@@ -84,6 +84,7 @@ var invariable = map[string]string{
 	"environment": "there is one environment so far",
 	"package":     "the variants are revisions of one package, with the same sorts of files",
 	"registry":    "the variants are revisions of one package, in one registry",
+	"cache":       "where results are kept does not change what is built",
 	"mirrors":     "where bytes are fetched from does not change what is built",
 	"limits":      "what a stage may take of the machine does not change what is built",
 	matrixKey:     "a matrix has no matrix",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,20 @@ type Locker interface {
 	Lock(ctx context.Context, action cas.Digest, waiting func(cas.Holder)) (unlock func(), err error)
 }
 
+// Healer is the ability of a cache that has a part of its blobs elsewhere to say which
+// results a loss has made useless. Needing is told results by their actions, and returns those
+// that need a blob which could not be had since it was asked before; if there are none, the
+// loss is one of this machine's own.
+type Healer interface {
+	Needing(ctx context.Context, results map[cas.Digest]cas.Result) ([]cas.Digest, error)
+}
+
+// Origin is the ability of a cache to tell where the result of an action came from: "" says
+// that it is of this machine.
+type Origin interface {
+	From(action cas.Digest) string
+}
+
 // Engine runs plans.
 type Engine struct {
 	Store       cas.Store
@@ -62,6 +77,7 @@ type Step struct {
 	Stage   string
 	Action  cas.Digest
 	Cached  bool
+	From    string   // where a cached result came from; "" for this machine
 	Why     []string // why it ran; empty when it did not
 	Work    []Work   // what it did when it ran
 	Result  cas.Result
@@ -189,18 +205,47 @@ func (l *Losses) New(err error) bool {
 // read, upon which the store sets those aside that are damaged. Items that lost nothing
 // are not done again.
 func (e *Engine) Forget(ctx context.Context, b *Build) error {
+	if healed, err := e.heal(ctx, b); healed || err != nil {
+		return err
+	}
 	read := make(map[cas.Digest]bool)
 	for _, s := range b.Steps {
 		if err := e.forget(ctx, s); err != nil {
 			return err
 		}
 		for _, tree := range []cas.TreeID{s.Result.Tree, s.Result.Items} {
-			if err := inspect(ctx, e.Store, tree, read); err != nil {
+			if err := inspect(ctx, cas.Near(e.Store), tree, read); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// heal forgets what needs a blob that was lost elsewhere. It reports whether there was such
+// a result; what is at hand then is as sound as before.
+func (e *Engine) heal(ctx context.Context, b *Build) (bool, error) {
+	h, ok := e.Cache.(Healer)
+	if !ok {
+		return false, nil
+	}
+	results := make(map[cas.Digest]cas.Result, len(b.Steps))
+	for _, s := range b.Steps {
+		results[s.Action] = s.Result
+	}
+	useless, err := h.Needing(ctx, results)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range b.Steps {
+		if !slices.Contains(useless, s.Action) {
+			continue
+		}
+		if err := e.forget(ctx, s); err != nil {
+			return false, err
+		}
+	}
+	return len(useless) > 0, nil
 }
 
 func (e *Engine) forget(ctx context.Context, s Step) error {
@@ -310,8 +355,9 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 		err = r.verify(ctx, s, inputs, step)
 	}
 	step.Elapsed = time.Since(start)
+	step.From = r.from(step.Cached, id)
 	r.observer.Observe(Finished{
-		Stage: s.Name, Action: id, Cached: step.Cached && err == nil,
+		Stage: s.Name, Action: id, Cached: step.Cached && err == nil, From: step.From,
 		Result: step.Result, Work: step.Work, Elapsed: step.Elapsed, Err: err,
 	})
 	if err != nil {
@@ -319,6 +365,14 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 	}
 	r.add(step)
 	return r.Cache.Note(ctx, r.noteName(s.Name), id)
+}
+
+// from returns where a cached result came from, if that is not this machine.
+func (r *run) from(cached bool, action cas.Digest) string {
+	if o, ok := r.Cache.(Origin); ok && cached {
+		return o.From(action)
+	}
+	return ""
 }
 
 // action computes the action of a stage, for which all its inputs must have results.
@@ -420,4 +474,7 @@ func runTask(ctx context.Context, k Kind, t *Task, environment string) (cas.Resu
 }
 
 // noteName is the name under which the last action of a stage is noted.
-func (r *run) noteName(stage string) string { return r.plan.name + "\x00" + stage }
+func (r *run) noteName(stage string) string { return NoteName(r.plan.name, stage) }
+
+// NoteName is the name under which a cache notes the last action of a stage of a plan.
+func NoteName(plan, stage string) string { return plan + "\x00" + stage }

@@ -48,12 +48,13 @@ type Waiting struct {
 	Holder cas.Holder // zero when it is not known
 }
 
-// Finished says that a stage ended. Cached tells that it did not have to run; Err that
-// it ended without a result.
+// Finished says that a stage ended. Cached tells that it did not have to run, and From where
+// its result came from, if not from this machine; Err that it ended without a result.
 type Finished struct {
 	Stage   string
 	Action  cas.Digest
 	Cached  bool
+	From    string
 	Result  cas.Result
 	Work    []Work // of a stage that ran
 	Elapsed time.Duration
@@ -72,6 +73,9 @@ var Discard Observer = discard{}
 type discard struct{}
 
 func (discard) Observe(Event) {}
+
+// Serial returns an observer that may be called by several goroutines.
+func Serial(next Observer) Observer { return &serial{next: next} }
 
 // serial lets one goroutine at a time through to an observer.
 type serial struct {

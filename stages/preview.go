@@ -15,6 +15,7 @@ type Forecast struct {
 	Stage  string
 	Action cas.Digest // zero when it depends on stages that would run first
 	Cached bool
+	From   string   // where a cached result came from; "" for this machine
 	Why    []string // why it would run
 	Result cas.Result
 
@@ -77,7 +78,7 @@ func (r *run) forecast(ctx context.Context, s Stage) (Forecast, error) {
 	case err != nil:
 		return f, err
 	default:
-		f.Cached = true
+		f.Cached, f.From = true, r.from(true, f.Action)
 		r.add(Step{Stage: s.Name, Action: f.Action, Cached: true, Result: f.Result})
 	}
 	return f, nil

@@ -20,7 +20,7 @@ const module = "github.com/sandwich-build/sandwich/"
 // it imports. A package may only import what stands below it.
 var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
-	{"internal/cli", "internal/dirindex internal/fetch internal/gitcode internal/history internal/model internal/nearby internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
+	{"internal/cli", "internal/dirindex internal/fetch internal/gitcode internal/history internal/model internal/nearby internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/sharedcache internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/history internal/machine internal/memo internal/neural internal/openimages internal/pin internal/pinfile manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
 	{"internal/synthetic/writemirror", "internal/synthetic"},
 	{"stages/evaluate", "internal/cropfile internal/model internal/neural internal/photo internal/table stages"},
@@ -30,6 +30,7 @@ var layers = []struct{ name, imports string }{
 	{"internal/nearby", "registry/quilt stages/cas stages/cas/disk"},
 	{"internal/neural", "internal/model internal/random manifest stages/train/exact"},
 	{"internal/pin", "internal/fetch internal/openimages internal/pinfile internal/sorted internal/table manifest manifest/lock stages stages/cas"},
+	{"internal/sharedcache", "registry/blob registry/blob/dir registry/blob/s3 stages stages/cas"},
 	{"internal/synthetic", "internal/dice internal/drawing"},
 	{"internal/ui", "manifest stages stages/cas"},
 	{"registry", "registry/blob registry/blob/dir registry/blob/https registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer"},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
@@ -108,26 +110,20 @@ is.`,
 			}
 			how.apply(&options, a.mode == ui.JSON)
 			options.Locked, options.AllowDirty = locked, allowDirty
-			if dryRun {
-				return planned(ctx, project, options)
-			}
-			if registry != "" {
-				if project.Manifest.Registry, err = fromHere(registry); err != nil {
-					return nil, err
-				}
-			}
-			if len(project.Manifest.Matrix) > 0 {
-				return a.buildMatrix(ctx, project, options, strict)
-			}
-			outcome, err := pipeline.Build(ctx, project, options)
-			if err != nil {
+			if err := a.pushTo(project, &options, registry, flags.shared.storeFlags); err != nil {
 				return nil, err
 			}
-			a.summary = buildSummary(outcome)
-			if strict && outcome.Dead+outcome.Quarantined > 0 {
-				err = &incompleteError{dead: outcome.Dead, quarantined: outcome.Quarantined}
+			if dryRun {
+				return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+					return planned(ctx, project, options)
+				})
 			}
-			return newBuildAnswer(outcome), err
+			return a.sharing(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+				if len(project.Manifest.Matrix) > 0 {
+					return a.buildMatrix(ctx, project, options, strict)
+				}
+				return a.buildOne(ctx, project, options, strict)
+			})
 		}),
 	}
 	cmd.Flags().BoolVar(&locked, "locked", false, "never change the lock")
@@ -138,6 +134,41 @@ is.`,
 	how.add(cmd)
 	flags.add(cmd)
 	return cmd
+}
+
+// buildOne builds a manifest without a matrix.
+func (a *app) buildOne(ctx context.Context, project *pipeline.Project, options pipeline.Options, strict bool) (ui.Answer, error) {
+	outcome, err := pipeline.Build(ctx, project, options)
+	if err != nil {
+		return nil, err
+	}
+	a.summary = buildSummary(outcome)
+	if strict && outcome.Dead+outcome.Quarantined > 0 {
+		err = &incompleteError{dead: outcome.Dead, quarantined: outcome.Quarantined}
+	}
+	answer := newBuildAnswer(outcome)
+	return &answer, err
+}
+
+// pushTo says to which registry a build pushes, and how that is reached: to the one of the flag,
+// or to that of the manifest. Where neither names one, the environment or the config file may.
+func (a *app) pushTo(project *pipeline.Project, o *pipeline.Options, flag string, store storeFlags) error {
+	c, err := a.configuration()
+	if err != nil {
+		return err
+	}
+	o.Registry.S3 = store.s3
+	registry := flag
+	if registry == "" {
+		o.Registry.S3 = store.configured(c)
+		if project.Manifest.Registry == manifest.DefaultRegistry {
+			registry = cmp.Or(a.Getenv("SANDWICH_REGISTRY"), c.Registry)
+		}
+	}
+	if registry != "" {
+		project.Manifest.Registry, err = fromHere(registry)
+	}
+	return err
 }
 
 // fromHere makes a registry that is a folder relative to the working directory one that
@@ -171,7 +202,10 @@ type buildAnswer struct {
 	LockChanged bool              `json:"lock_changed"`
 	Metrics     *evaluate.Metrics `json:"metrics,omitempty"`    // report/metrics.json of the package
 	Validation  *train.Validation `json:"validation,omitempty"` // of the epoch that the weights are of
+	Cache       *sharedTraffic    `json:"cache,omitempty"`      // absent when no cache is shared
 }
+
+func (b *buildAnswer) share(t sharedTraffic) { b.Cache = &t }
 
 func newBuildAnswer(o *pipeline.Outcome) buildAnswer {
 	return buildAnswer{
@@ -180,8 +214,9 @@ func newBuildAnswer(o *pipeline.Outcome) buildAnswer {
 	}
 }
 
-func (b buildAnswer) Text(w io.Writer) {
-	if b.Package != "" { // there is none when the build was to end earlier
+// Text writes the package, which there is none of when the build was to end earlier.
+func (b *buildAnswer) Text(w io.Writer) {
+	if b.Package != "" {
 		fmt.Fprintln(w, b.Package)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/sharedcache"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -79,14 +80,21 @@ func (a *app) cacheStats() *cobra.Command {
 		Short: "Count what is in the cache",
 		Long: `Stats counts what is in the cache: blobs, which are the files of all stages, each
 content once; packs, which are files of many small blobs; results, which are what
-stages have produced; and what was found damaged. It reads no blob.`,
+stages have produced; and what was found damaged. It reads no blob. Where a cache is
+shared, other than by the manifest alone, it says so and counts what is there.`,
 		Example: `  sandwich cache stats
   sandwich cache stats --json | jq .answer.disk`,
 		Args:              between(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	dir := cacheFlag(cmd)
+	var shared sharedFlags
+	shared.add(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, _ []string) (ui.Answer, error) {
+		remote, err := a.measureShared(ctx, shared)
+		if err != nil {
+			return nil, err
+		}
 		return a.withCache(*dir, false, func(s *disk.Store) (ui.Answer, error) {
 			st, err := upkeep.Measure(ctx, s)
 			if err != nil {
@@ -94,11 +102,39 @@ stages have produced; and what was found damaged. It reads no blob.`,
 			}
 			return cacheStatsAnswer{
 				Folder: s.Root(), Blobs: st.Blobs, Bytes: st.Bytes, Packed: st.Packed, Packs: st.Packs,
-				Results: st.Results, Damaged: st.Damaged, Files: st.Files, Disk: st.Disk,
+				Results: st.Results, Damaged: st.Damaged, Files: st.Files, Disk: st.Disk, Remote: remote,
 			}, nil
 		})
 	})
 	return cmd
+}
+
+// measureShared counts what is in the shared cache; nil when there is none. That it cannot be
+// reached is a part of the answer.
+func (a *app) measureShared(ctx context.Context, f sharedFlags) (*sharedStats, error) {
+	at, err := a.sharedPlace(f, nil)
+	if err != nil || at.location == "" {
+		return nil, err
+	}
+	st := &sharedStats{Location: at.location, Mode: at.mode()}
+	store, prefix, err := sharedcache.OpenStore(ctx, at.location, at.store.s3)
+	if err != nil {
+		return nil, usagef("", "%v", err)
+	}
+	size, err := sharedcache.Measure(ctx, store, prefix)
+	if st.Results, st.Packs, st.Bytes = size.Results, size.Packs, size.Bytes; err != nil {
+		st.Error = err.Error()
+	}
+	return st, context.Cause(ctx)
+}
+
+type sharedStats struct {
+	Location string `json:"location"`
+	Mode     string `json:"mode"`
+	Results  int    `json:"results"`
+	Packs    int    `json:"packs"`
+	Bytes    int64  `json:"bytes"`
+	Error    string `json:"error,omitempty"` // why it could not be counted
 }
 
 type cacheStatsAnswer struct {
@@ -111,6 +147,8 @@ type cacheStatsAnswer struct {
 	Damaged int    `json:"damaged"`
 	Files   int    `json:"files"`
 	Disk    int64  `json:"disk"`
+
+	Remote *sharedStats `json:"remote,omitempty"` // absent when no cache is shared
 }
 
 func (c cacheStatsAnswer) Text(w io.Writer) {
@@ -118,6 +156,13 @@ func (c cacheStatsAnswer) Text(w io.Writer) {
 	fmt.Fprintf(w, "blobs    %s, %s; %s of them in %s packs\n", ui.Count(int64(c.Blobs)), ui.Bytes(c.Bytes), ui.Count(int64(c.Packed)), ui.Count(int64(c.Packs)))
 	fmt.Fprintf(w, "results  %s\n", ui.Count(int64(c.Results)))
 	fmt.Fprintf(w, "damaged  %s\n", ui.Count(int64(c.Damaged)))
+	if r := c.Remote; r != nil {
+		held := fmt.Sprintf("%s results, %s packs, %s", ui.Count(int64(r.Results)), ui.Count(int64(r.Packs)), ui.Bytes(r.Bytes))
+		if r.Error != "" {
+			held = ui.Printable(r.Error)
+		}
+		fmt.Fprintf(w, "shared   %s (%s): %s\n", ui.Printable(r.Location), r.Mode, held)
+	}
 }
 
 func (a *app) cacheGC() *cobra.Command {

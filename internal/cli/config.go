@@ -13,9 +13,16 @@ import (
 
 // configuration is the user's config file.
 type configuration struct {
-	Registry string `yaml:"registry"` // where packages are looked for and pushed to
-	Endpoint string `yaml:"endpoint"` // of the registry's S3 server
-	Region   string `yaml:"region"`   // of the registry's bucket
+	Registry string      `yaml:"registry"` // where packages are looked for and pushed to
+	Cache    sharedCache `yaml:"cache"`    // that a team shares
+	Endpoint string      `yaml:"endpoint"` // of the S3 server of both
+	Region   string      `yaml:"region"`   // of the buckets of both
+}
+
+// sharedCache says which cache is shared, and how.
+type sharedCache struct {
+	Remote string    `yaml:"remote"`
+	Mode   cacheMode `yaml:"mode"`
 }
 
 // configuration reads the config file; the zero configuration when there is none.
@@ -39,7 +46,7 @@ func (a *app) configuration() (configuration, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return configuration{}, usagef("the config file may have registry, endpoint and region", "%s: %v", path, err)
+		return configuration{}, usagef("`sandwich help environment` lists what the config file may have", "%s: %v", path, err)
 	}
 	return c, nil
 }

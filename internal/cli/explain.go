@@ -43,15 +43,8 @@ it explains each variant.`,
 			if err != nil {
 				return nil, err
 			}
-			return ofEach(project, func(p *pipeline.Project) (explainAnswer, error) {
-				explanations, err := pipeline.Explain(ctx, p, options)
-				if err == nil && len(args) == 1 {
-					explanations, err = only(explanations, args[0])
-				}
-				if err != nil {
-					return explainAnswer{}, err
-				}
-				return newExplainAnswer(explanations, log), nil
+			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+				return explained(ctx, project, options, args, log)
 			})
 		}),
 	}
@@ -59,6 +52,20 @@ it explains each variant.`,
 	cmd.Flags().BoolVar(&log, "log", false, "tell again what cached stages told")
 	flags.add(cmd)
 	return cmd
+}
+
+// explained is the answer of explain, for all stages or for one.
+func explained(ctx context.Context, project *pipeline.Project, options pipeline.Options, stage []string, log bool) (ui.Answer, error) {
+	return ofEach(project, func(p *pipeline.Project) (explainAnswer, error) {
+		explanations, err := pipeline.Explain(ctx, p, options)
+		if err == nil && len(stage) == 1 {
+			explanations, err = only(explanations, stage[0])
+		}
+		if err != nil {
+			return explainAnswer{}, err
+		}
+		return newExplainAnswer(explanations, log), nil
+	})
 }
 
 // only returns the explanation of one stage.
@@ -83,6 +90,7 @@ type explainedStage struct {
 	Stage       string        `json:"stage"`
 	Action      string        `json:"action,omitempty"` // absent when stages before it run first
 	Cached      bool          `json:"cached"`
+	From        string        `json:"from,omitempty"`  // the shared cache that has its result
 	Build       string        `json:"build,omitempty"` // that ran it; absent when it is not known
 	Time        *time.Time    `json:"time,omitempty"`  // when that build ended
 	Why         []string      `json:"why"`
@@ -130,7 +138,7 @@ func newExplainAnswer(all []pipeline.Explanation, log bool) explainAnswer {
 	answer := explainAnswer{Stages: []explainedStage{}}
 	for _, e := range all {
 		s := explainedStage{
-			Stage: e.Stage, Cached: e.Cached, Why: listed(e.Why), Differences: newDifferences(e.Differences),
+			Stage: e.Stage, Cached: e.Cached, From: e.From, Why: listed(e.Why), Differences: newDifferences(e.Differences),
 		}
 		if !e.Action.IsZero() {
 			s.Action = e.Action.String()
@@ -151,6 +159,8 @@ func (a explainAnswer) Text(w io.Writer) {
 		switch {
 		case !s.Cached:
 			fmt.Fprintf(w, "%s: would run\n", s.Stage)
+		case s.From != "":
+			fmt.Fprintf(w, "%s: %s\n", s.Stage, ui.Cached(s.From))
 		case s.Time != nil:
 			fmt.Fprintf(w, "%s: cached; it ran in build %s (%s)\n", s.Stage, s.Build, s.Time.Format(time.DateTime))
 		default:

@@ -55,15 +55,26 @@ const environmentTopic = `Environment variables:
                      before it. The default is "sandwich" in the user's cache folder
                      ($XDG_CACHE_HOME or ~/.cache on Linux). It can be deleted at any
                      time, which costs time only.
+  SANDWICH_CACHE_REMOTE  a cache that a team shares: s3://bucket/prefix, a folder, or
+                     none. --cache-remote goes before it, "cache" in the manifest and in
+                     the config file behind it. What this machine does not have is looked
+                     for there. Whoever can write there decides what your builds come to.
+  SANDWICH_CACHE_MODE  read-write also puts there what is built here, read-only does not;
+                     --cache-mode goes before it. Without both, a read-only in manifest
+                     or config file counts.
   SANDWICH_REGISTRY  the registry of push, install, ls, log, show, verify, tag, rollback,
                      rm and predict: s3://bucket, file:///path or a folder. --registry
                      goes before it, the config file behind it; verbs that only read
                      find the public s3://quilt-example where none of them is there.
+                     A build pushes to the manifest's, and looks here if that has none.
   SANDWICH_CONFIG    the config file; by default sandwich/config.yaml in the user's
                      folder for those (~/.config on Linux). It is YAML and may have:
                        registry: s3://bucket             where packages are
+                       cache: {remote: s3://bucket/cache, mode: read-only}
                        endpoint: https://s3.example.com  of a server not Amazon's
                        region: eu-central-1
+                     Endpoint and region are for what manifest and config file name; what
+                     a flag or the environment names is reached as flags say.
   AWS_…              what every AWS tool takes: AWS_PROFILE, AWS_REGION,
                      AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, … and the files in ~/.aws.
                      Public buckets need none of it.
@@ -104,6 +115,7 @@ a question mark is left out when it does not apply.
            classes[label precision recall f1 support] macro weighted]
            validation?[epoch loss accuracy]
            latest? variants?[set[] error?]
+           cache?[remote results blobs downloaded shared uploaded requests]
   check    manifest name variants?[[]]
   diff     old, new[build time package? accuracy?] stages[stage only?
            differences[field old? new? files?[added removed changed first[]]]
@@ -111,7 +123,7 @@ a question mark is left out when it does not apply.
            | a b added[key from to] removed[] changed[] equal message?[path from to]
            metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
            boxes[label added removed changed] metrics[name from? to? change?]
-  explain  stages[stage action? cached build? time? why[] log?[warning? text]
+  explain  stages[stage action? cached from? build? time? why[] log?[warning? text]
            differences[field old? new? files?[added removed changed first[]]]
            work?[unit verb done reused]]
   history  name builds[build time seconds manifest set[] package? accuracy? error?
@@ -122,7 +134,7 @@ a question mark is left out when it does not apply.
   lock     lock changed photos dead
   ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]
-  plan     stages[stage action? cached why?] boxes images moved unpinned bytes drift[]
+  plan     stages[stage action? cached from? why?] boxes images moved unpinned bytes drift[]
            moves[from to boxes] rules[rule boxes images dropped_boxes dropped_images]
   predict  labels[] predictions[image label? probability? probabilities[]? error?]
   push     package registry created
@@ -137,6 +149,7 @@ a question mark is left out when it does not apply.
   version  version revision? modified? go platform
 
   cache stats   folder blobs bytes packed packs results damaged files disk
+                remote?[location mode results packs bytes error?]
   cache gc      dry results blobs bytes kept_results kept_bytes unpacked
                 kept[reason name? results blobs bytes]
   cache verify  blobs bytes results found forgotten damaged[]

@@ -16,7 +16,7 @@ import (
 var answers = map[string]any{
 	"build": struct {
 		buildAnswer
-		matrixAnswer
+		Variants matrixAnswer `json:"variants"`
 	}{},
 	"check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
 	"explain": explainAnswer{}, "history": historyAnswer{}, "diff": struct {

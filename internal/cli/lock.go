@@ -37,22 +37,29 @@ Keep the lock beside the manifest in version control.`,
 				return nil, err
 			}
 			options.AllowDirty, options.Retry = allowDirty, retry
-			// The variants of a matrix need the same photos.
-			report, err := pipeline.Lock(ctx, project.Variants()[0].Project, options)
-			if err != nil {
-				return nil, err
-			}
-			a.summary = fmt.Sprintf("%s photos pinned, %s dead", ui.Count(int64(report.Photos)), ui.Count(int64(report.Dead)))
-			if !report.Changed {
-				a.summary += "; the lock was up to date"
-			}
-			return lockAnswer{Lock: report.Path, Changed: report.Changed, Photos: report.Photos, Dead: report.Dead}, nil
+			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+				return a.pinned(ctx, project, options)
+			})
 		}),
 	}
 	cmd.Flags().BoolVar(&retry, "retry", false, "ask again for photos that were dead")
 	cmd.Flags().BoolVar(&allowDirty, "allow-dirty", false, "pin your sources although they have uncommitted changes")
 	flags.add(cmd)
 	return cmd
+}
+
+// pinned is the answer of lock.
+func (a *app) pinned(ctx context.Context, project *pipeline.Project, options pipeline.Options) (ui.Answer, error) {
+	// The variants of a matrix need the same photos.
+	report, err := pipeline.Lock(ctx, project.Variants()[0].Project, options)
+	if err != nil {
+		return nil, err
+	}
+	a.summary = fmt.Sprintf("%s photos pinned, %s dead", ui.Count(int64(report.Photos)), ui.Count(int64(report.Dead)))
+	if !report.Changed {
+		a.summary += "; the lock was up to date"
+	}
+	return lockAnswer{Lock: report.Path, Changed: report.Changed, Photos: report.Photos, Dead: report.Dead}, nil
 }
 
 type lockAnswer struct {

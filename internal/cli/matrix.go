@@ -20,7 +20,7 @@ func (a *app) buildMatrix(ctx context.Context, project *pipeline.Project, option
 	answer := newMatrixAnswer(outcome)
 	if a.mode != ui.JSON {
 		for _, line := range metricsTable(project.Manifest.Matrix, answer) {
-			a.view.Observe(stages.Message{Stage: "matrix", Line: cas.Line{Text: line}})
+			options.Observer.Observe(stages.Message{Stage: "matrix", Line: cas.Line{Text: line}})
 		}
 	}
 	a.summary = matrixSummary(answer)
@@ -29,14 +29,17 @@ func (a *app) buildMatrix(ctx context.Context, project *pipeline.Project, option
 			err = &incompleteError{dead: v.Dead, quarantined: v.Quarantined}
 		}
 	}
-	return answer, err
+	return &answer, err
 }
 
 // matrixAnswer is the answer of build for a manifest with a matrix.
 type matrixAnswer struct {
 	Variants []builtVariant `json:"variants"`
 	Latest   string         `json:"latest,omitempty"` // the package that is the latest revision now
+	Cache    *sharedTraffic `json:"cache,omitempty"`  // absent when no cache is shared
 }
+
+func (m *matrixAnswer) share(t sharedTraffic) { m.Cache = &t }
 
 // builtVariant is a variant that was built, or why it was not. One without both was not
 // begun.
@@ -66,7 +69,7 @@ func newMatrixAnswer(m *pipeline.MatrixOutcome) matrixAnswer {
 }
 
 // Text writes the packages, in the order of the matrix.
-func (m matrixAnswer) Text(w io.Writer) {
+func (m *matrixAnswer) Text(w io.Writer) {
 	for _, v := range m.Variants {
 		if v.buildAnswer != nil {
 			v.buildAnswer.Text(w)

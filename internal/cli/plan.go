@@ -32,7 +32,9 @@ Of a manifest with a matrix, it plans each variant.`,
 			if err != nil {
 				return nil, err
 			}
-			return planned(ctx, project, options)
+			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+				return planned(ctx, project, options)
+			})
 		}),
 	}
 	flags.add(cmd)
@@ -67,6 +69,7 @@ type plannedStage struct {
 	Stage  string   `json:"stage"`
 	Action string   `json:"action,omitempty"` // absent when stages before it run first
 	Cached bool     `json:"cached"`
+	From   string   `json:"from,omitempty"` // the shared cache that has its result
 	Why    []string `json:"why,omitempty"`
 }
 
@@ -93,7 +96,7 @@ func newPlanAnswer(f *pipeline.Forecast) planAnswer {
 		Unpinned: f.Unpinned, Bytes: f.Bytes, Drift: listed(f.Drift),
 	}
 	for _, s := range f.Stages {
-		one := plannedStage{Stage: s.Stage, Cached: s.Cached, Why: s.Why}
+		one := plannedStage{Stage: s.Stage, Cached: s.Cached, From: s.From, Why: s.Why}
 		if !s.Action.IsZero() {
 			one.Action = s.Action.String()
 		}
@@ -111,7 +114,7 @@ func newPlanAnswer(f *pipeline.Forecast) planAnswer {
 func (p planAnswer) Text(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range p.Stages {
-		what := "cached"
+		what := ui.Cached(s.From)
 		if !s.Cached {
 			what = "runs: " + ui.Reasons(s.Why)
 		}

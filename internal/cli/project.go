@@ -23,10 +23,12 @@ type buildFlags struct {
 	set     []string
 	limits  []string
 	backend string
+	shared  sharedFlags
 }
 
 func (f *buildFlags) add(cmd *cobra.Command) {
 	f.addCache(cmd)
+	f.shared.add(cmd)
 	cmd.Flags().IntVarP(&f.workers, "jobs", "j", 0, "cores to keep busy (default all); the result does not depend on it")
 	cmd.Flags().StringArrayVarP(&f.set, "set", "S", nil, "replace a value of the manifest, as in model.epochs=2; repeatable")
 	cmd.Flags().StringArrayVar(&f.limits, "limit", nil, "what a stage may take, as in crop.cpu=2 or train.memory=4GiB; repeatable")

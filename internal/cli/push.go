@@ -87,7 +87,7 @@ func (a *app) promote(ctx context.Context, at registryFlags, name, link string, 
 	if err != nil {
 		return nil, err
 	}
-	from, pkg, err := a.load(ctx, registryFlags{s3: at.s3}, link)
+	from, pkg, err := a.load(ctx, registryFlags{storeFlags: at.storeFlags}, link)
 	if err != nil {
 		return nil, err
 	}

@@ -19,20 +19,34 @@ import (
 // public bucket of Quilt's own examples.
 const exampleRegistry = "s3://quilt-example"
 
+// storeFlags say how buckets are reached, by whichever verb and for whatever.
+type storeFlags struct{ s3 s3.Options }
+
+func (f *storeFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.s3.Endpoint, "endpoint", "", "URL of an S3 server that is not Amazon's")
+	flags.StringVar(&f.s3.Region, "region", "", "region of the bucket")
+	flags.BoolVar(&f.s3.RequesterPays, "requester-pays", false, "pay for the requests to a bucket that wants that")
+}
+
+// configured returns the options, of which the config file says what no flag does.
+func (f storeFlags) configured(c configuration) s3.Options {
+	o := f.s3
+	o.Endpoint, o.Region = cmp.Or(o.Endpoint, c.Endpoint), cmp.Or(o.Region, c.Region)
+	return o
+}
+
 // registryFlags are the flags of a verb that say which registry it is about.
 type registryFlags struct {
+	storeFlags
 	location string
-	s3       s3.Options
 }
 
 // registryFlag adds the flags to a verb.
 func registryFlag(cmd *cobra.Command) *registryFlags {
 	f := &registryFlags{}
-	flags := cmd.Flags()
-	flags.StringVar(&f.location, "registry", "", "registry of the package: s3://bucket, a folder, file:///path or, to read only, https://host/path")
-	flags.StringVar(&f.s3.Endpoint, "endpoint", "", "URL of an S3 server that is not Amazon's")
-	flags.StringVar(&f.s3.Region, "region", "", "region of the bucket")
-	flags.BoolVar(&f.s3.RequesterPays, "requester-pays", false, "pay for the requests to a bucket that wants that")
+	cmd.Flags().StringVar(&f.location, "registry", "", "registry of the package: s3://bucket, a folder, file:///path or, to read only, https://host/path")
+	f.add(cmd)
 	return f
 }
 
@@ -45,8 +59,7 @@ func (a *app) registryAt(ctx context.Context, f registryFlags) (*registry.Regist
 		if err != nil {
 			return nil, err
 		}
-		location = c.Registry
-		f.s3.Endpoint, f.s3.Region = cmp.Or(f.s3.Endpoint, c.Endpoint), cmp.Or(f.s3.Region, c.Region)
+		location, f.s3 = c.Registry, f.configured(c)
 	}
 	if location == "" {
 		return nil, usagef("--registry names it; SANDWICH_REGISTRY in the environment and `registry` in the config file do too", "no registry is named")

@@ -141,10 +141,11 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 const pushStage = "push"
 
 func (s *session) openRegistry(ctx context.Context) (*registry.Registry, error) {
-	warn := func(message string) {
+	o := s.options.Registry
+	o.Base, o.Warn = s.Dir, func(message string) {
 		s.options.Observer.Observe(stages.Message{Stage: pushStage, Line: cas.Line{Warning: true, Text: message}})
 	}
-	reg, err := registry.Open(ctx, s.Manifest.Registry, registry.Options{Base: s.Dir, Warn: warn})
+	reg, err := registry.Open(ctx, s.Manifest.Registry, o)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +209,7 @@ func (s *session) revision(ctx context.Context, o *Outcome, meta []byte) (regist
 		}
 		rev.Files = append(rev.Files, objects.File{
 			Key: f.Path, Size: f.Digest.Size(), SHA256: f.Digest.SHA256(),
-			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.options.Store.Open(ctx, f.Digest) },
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.store.Open(ctx, f.Digest) },
 		})
 	}
 	return rev, nil

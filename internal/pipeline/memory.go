@@ -55,7 +55,7 @@ func (r remembering) known(ctx context.Context, selection cas.Tree) (_ cas.Tree,
 	if !ok {
 		return cas.Tree{}, false, nil
 	}
-	tree := cas.NewTree(r.options.Store, cas.NewTreeID(root))
+	tree := cas.NewTree(r.store, cas.NewTreeID(root))
 	files := []cas.Digest{root}
 	for _, name := range []string{pinfile.PinsFile, pinfile.DeadFile} {
 		d, err := tree.Lookup(ctx, name)
@@ -64,7 +64,7 @@ func (r remembering) known(ctx context.Context, selection cas.Tree) (_ cas.Tree,
 		}
 		files = append(files, d)
 	}
-	missing, err := r.options.Store.Missing(ctx, files)
+	missing, err := r.store.Missing(ctx, files)
 	return tree, len(missing) == 0, err
 }
 

@@ -60,7 +60,7 @@ func TestPinsAreRemembered(t *testing.T) {
 		}
 		defer func() { _ = l.Close() }() // nothing was written
 		m := &manifest.Manifest{Dataset: manifest.Dataset{Images: []string{"original"}}}
-		s := &session{Project: &Project{Manifest: m}, lock: l, memory: memo.Memory{Notes: store}, options: Options{Store: store}}
+		s := &session{Project: &Project{Manifest: m}, lock: l, store: store, memory: memo.Memory{Notes: store}, options: Options{Store: store}}
 		from := selection
 		change(s, &from)
 		if _, err := stages.RunPinner(t.Context(), store, remembering{s, pinner, l.write}, from, 1, stages.Discard); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
@@ -31,6 +32,7 @@ import (
 // Options say how to build, as far as that does not change what is built.
 type Options struct {
 	Store      *disk.Store      // where blobs, trees and results are kept
+	Shared     Shared           // what is laid over Store to share it with other machines; nil for nothing
 	Workers    int              // goroutines that the stages at work may keep busy
 	Limits     []manifest.Limit // of stages, before those of the manifest
 	Backend    string           // what networks are computed on, as package neural takes it; part of the environment
@@ -48,10 +50,18 @@ type Options struct {
 	// out of it.
 	Now func() time.Time
 
+	Registry registry.Options // of the registry that is pushed to; its Base and Warn do not matter
+
 	repin  bool                // pin anew what the world does not have any more as it was locked
 	hold   bool                // build the package, and do not publish it
 	beside bool                // publish a revision, and leave the latest as it is
 	done   map[cas.Digest]bool // see stages.Engine.Done
+}
+
+// Shared is a cache over that of this machine which has what other machines have produced.
+type Shared interface {
+	cas.Store
+	stages.Cache
 }
 
 // DriftError says in what the lock differs from what the manifest needs.
@@ -68,6 +78,7 @@ func (e *DriftError) Error() string {
 type session struct {
 	*Project
 	options     Options
+	store       cas.Store // the options' Store, or what is laid over it
 	environment environment.Native
 	engine      stages.Engine
 	client      *fetch.Client
@@ -81,7 +92,11 @@ type session struct {
 
 // withSession prepares a session, lets run use it and cleans up after it.
 func withSession(p *Project, o Options, run func(*session) error) (err error) {
-	s := &session{Project: p, options: o, memory: memo.Memory{Notes: o.Store}}
+	s := &session{Project: p, options: o, store: o.Store, memory: memo.Memory{Notes: o.Store}}
+	cache := stages.Cache(o.Store)
+	if o.Shared != nil {
+		s.store, cache = o.Shared, o.Shared
+	}
 	if s.options.Observer == nil {
 		s.options.Observer = stages.Discard
 	}
@@ -100,7 +115,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	s.engine = stages.Engine{
-		Store: o.Store, Cache: o.Store, Environment: name.String(), Workers: o.Workers, Memory: machine.Memory(), Observer: s.options.Observer,
+		Store: s.store, Cache: cache, Environment: name.String(), Workers: o.Workers, Memory: machine.Memory(), Observer: s.options.Observer,
 		KeepGoing: o.KeepGoing, Verify: o.Verify, Done: o.done, Earlier: s.earlier(),
 	}
 	if s.client, err = fetch.New(fetch.Options{Mirrors: p.Manifest.Mirrors, Dir: p.Dir}); err != nil {
@@ -112,7 +127,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	s.resolver = pin.Resolver{
-		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Sums: s.memory, Retry: o.Retry, Repin: o.repin,
+		Blobs: pin.Blobs{Client: s.client, Store: s.store}, Journal: journal, Sums: s.memory, Retry: o.Retry, Repin: o.repin,
 	}
 	defer func() { err = errors.Join(err, s.resolver.Journal.Close()) }()
 	return run(s)
@@ -124,6 +139,9 @@ func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*st
 	if err := s.readCode(ctx); err != nil {
 		return nil, err
 	}
+	// The files of the last build are found in a cache that is shared, before they are
+	// fetched from where they were published.
+	_, _ = s.engine.Cache.Latest(ctx, stages.NoteName(s.Manifest.Name, Metadata)) // a miss is no matter
 	if err := s.pinSources(ctx); err != nil {
 		return nil, err
 	}
@@ -159,10 +177,16 @@ func (s *session) readCode(ctx context.Context) error {
 // part of the user's sources: a lock that held the digest of itself could not exist.
 func (s *session) written() []string {
 	names := []string{filepath.Base(s.LockPath)}
-	// A registry elsewhere is not among the sources; one with a scheme is no path.
-	folder := filepath.Clean(s.Manifest.Registry)
-	if !strings.Contains(s.Manifest.Registry, "://") && filepath.IsLocal(folder) && folder != "." {
-		names = append(names, filepath.ToSlash(folder))
+	places := []string{s.Manifest.Registry}
+	if s.Manifest.Cache != nil {
+		places = append(places, s.Manifest.Cache.Remote)
+	}
+	for _, place := range places {
+		// What lies elsewhere is not among the sources; what has a scheme is no path.
+		folder := filepath.Clean(place)
+		if !strings.Contains(place, "://") && filepath.IsLocal(folder) && folder != "." {
+			names = append(names, filepath.ToSlash(folder))
+		}
 	}
 	return names
 }
@@ -270,7 +294,7 @@ func (s *session) readSource(ctx context.Context, source lock.Source) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	text, err := cas.ReadBlob(ctx, s.options.Store, d)
+	text, err := cas.ReadBlob(ctx, s.store, d)
 	var lost *cas.BlobError
 	if !errors.As(err, &lost) {
 		return text, err
@@ -278,7 +302,7 @@ func (s *session) readSource(ctx context.Context, source lock.Source) ([]byte, e
 	if err := s.resolver.FetchBlob(ctx, source.URL, d); err != nil {
 		return nil, err
 	}
-	return cas.ReadBlob(ctx, s.options.Store, d)
+	return cas.ReadBlob(ctx, s.store, d)
 }
 
 func blobDigest(s lock.Source) (cas.Digest, error) {

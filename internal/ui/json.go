@@ -51,6 +51,7 @@ type (
 		Stage    string           `json:"stage"`
 		Action   string           `json:"action"`
 		Status   string           `json:"status"`
+		From     string           `json:"from,omitempty"`
 		Tree     string           `json:"tree,omitempty"`
 		Counters map[string]int64 `json:"counters,omitempty"`
 		Log      []cas.Line       `json:"log,omitempty"`
@@ -121,7 +122,7 @@ func finished(e stages.Finished) finishedEvent {
 		f.Status, f.Error = "failed", &Problem{Message: e.Err.Error()}
 		return f
 	case e.Cached:
-		f.Status = "cached"
+		f.Status, f.From = "cached", e.From
 	}
 	f.Tree, f.Counters, f.Log, f.Work = e.Result.Tree.String(), e.Result.Counters, e.Result.Log, e.Work
 	return f

@@ -50,12 +50,21 @@ func outcome(e stages.Finished) string {
 	case e.Err != nil:
 		return "failed"
 	case e.Cached:
-		return "cached"
+		return Cached(e.From)
 	case counted == "":
 		return "done"
 	default:
 		return "done, " + counted
 	}
+}
+
+// Cached says that a stage does not run, and where its result comes from if that is not
+// this machine.
+func Cached(from string) string {
+	if from == "" {
+		return "cached"
+	}
+	return "cached, from " + Printable(from)
 }
 
 func (v *plainView) line(stage, text string) {

@@ -58,7 +58,7 @@ func (v *terminalView) finished(e stages.Finished) {
 	case e.Err != nil:
 		v.line(v.style.red("✗"), e.Stage, outcome(e)+took)
 	case e.Cached:
-		v.line("=", e.Stage, v.style.dim("cached"))
+		v.line("=", e.Stage, v.style.dim(Cached(e.From)))
 	default:
 		v.line(v.style.green("✓"), e.Stage, told(e)+took)
 	}

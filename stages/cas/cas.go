@@ -31,6 +31,21 @@ type Store interface {
 	Missing(ctx context.Context, ds []Digest) ([]Digest, error)
 }
 
+// Layered is a store that has a part of its blobs elsewhere.
+type Layered interface {
+	Store
+	// Near is the store that blobs are put into, and that has what is at hand.
+	Near() Store
+}
+
+// Near returns the part of a store that is at hand.
+func Near(s Store) Store {
+	if l, ok := s.(Layered); ok {
+		return l.Near()
+	}
+	return s
+}
+
 // ErrDamaged says that bytes do not match the digest that names them.
 var ErrDamaged = errors.New("content does not match its digest")
 
@@ -67,8 +82,9 @@ func ReadBlob(ctx context.Context, s Store, d Digest) (_ []byte, err error) {
 	return buf.Bytes(), nil
 }
 
-// PutBytes stores data, unless the store has it already, and returns its digest.
+// PutBytes stores data, unless the store has it at hand already, and returns its digest.
 func PutBytes(ctx context.Context, s Store, data []byte) (Digest, error) {
+	s = Near(s)
 	d := Sum(data)
 	missing, err := s.Missing(ctx, []Digest{d})
 	if err != nil || len(missing) == 0 {
