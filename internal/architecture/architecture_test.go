@@ -46,6 +46,7 @@ var layers = []struct{ name, imports string }{
 	{"stages/train/exact", "stages/train/exact/internal/kernels stages/train/exact/internal/program stages/train/exact/internal/steps"},
 	{"stages/train/exact/internal/steps", "stages/train/exact/internal/kernels stages/train/exact/internal/program"},
 	{"stages/train/exact/internal/kernels", ""},
+	{"stages/train/exact/internal/kernels/emulate", ""},
 	{"stages/train/exact/internal/kernels/generate", ""},
 	{"stages/train/exact/internal/program", ""},
 	{"internal/cropfile", "internal/openimages internal/table"},
