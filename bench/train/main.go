@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command train measures training and inference of the article's network with package
 // exact and with PyTorch, in turns, and prints medians and ratios. See README.md.
 package main

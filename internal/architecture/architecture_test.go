@@ -89,6 +89,7 @@ var layers = []struct{ name, imports string }{
 	{"registry/transfer", ""},
 	{"stages/cas", ""},
 	{"stages/train/exact/internal/kernels", ""},
+	{"stages/train/exact/internal/kernels/emulate", ""},
 	{"stages/train/exact/internal/kernels/generate", ""},
 	{"stages/train/exact/internal/program", ""},
 }

@@ -245,9 +245,20 @@ func (f *function) Where(condition, onTrue, onFalse compute.Value) (compute.Valu
 	for i := range in {
 		in[i] = f.broadcast(in[i], shape.Dimensions)
 	}
+	if isReLU(in) {
+		n := f.node(compute.OpTypeWhere, shape, in[1])
+		n.kernel = f.builder.backend.kernels.ReLU
+		return n, nil
+	}
 	n := f.node(compute.OpTypeWhere, shape, in...)
 	n.kernel = f.builder.backend.kernels.Where(shape.DType.Size())
 	return n, nil
+}
+
+// isReLU says whether the operands of Where are x > 0, x and 0.
+func isReLU(in []*node) bool {
+	c, x := in[0], in[1]
+	return c.op == compute.OpTypeGreaterThan && len(c.in) == 2 && c.in[0] == x && x.shape.DType == dtypes.Float32 && isZero(c.in[1]) && isZero(in[2])
 }
 
 func (f *function) Clamp(least, x, most compute.Value) (compute.Value, error) {

@@ -71,6 +71,7 @@ func avx2() Set {
 				portableLanes(unsafe.Add(dst, whole*4), unsafe.Add(a, whole*4), unsafe.Add(b, whole*4), aSteps, bSteps, k, n-whole)
 			}
 		},
+		ReLU:    single(4, reluAVX2, portableReLU),
 		vectors: vectors(),
 	}
 }

@@ -124,6 +124,11 @@ func absAVX2(dst *byte, a *byte, n int)
 //go:noescape
 func sqrtAVX2(dst *byte, a *byte, n int)
 
+// reluAVX2 is a where that is greater than 0, and else 0.
+//
+//go:noescape
+func reluAVX2(dst *byte, a *byte, n int)
+
 // signAVX2 is 1 or -1, with the sign of a, or a if that is 0 or NaN.
 //
 //go:noescape

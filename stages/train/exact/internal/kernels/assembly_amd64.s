@@ -793,6 +793,27 @@ loop:
 	VZEROUPPER
 	RET
 
+// func reluAVX2(dst *byte, a *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·reluAVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVL         $0x00000000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS (CX)(BX*4), Y1
+	VMAXPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*4)
+	ADDQ    $0x08, BX
+	CMPQ    BX, DX
+	JLT     loop
+	VZEROUPPER
+	RET
+
 // func signAVX2(dst *byte, a *byte, n int)
 // Requires: AVX, AVX2
 TEXT ·signAVX2(SB), NOSPLIT, $0-24

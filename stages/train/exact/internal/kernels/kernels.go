@@ -47,6 +47,9 @@ type Set struct {
 	// each of k steps j.
 	Lanes func(dst, a, b unsafe.Pointer, aSteps, bSteps *int32, k, n int)
 
+	// ReLU computes, of each float32, itself where it is greater than 0, and else 0.
+	ReLU Elementwise
+
 	vectors map[key]Elementwise
 }
 
@@ -131,6 +134,7 @@ var portable = Set{
 	Spread:    portableSpread,
 	SumRows:   portableSumRows,
 	Lanes:     portableLanes,
+	ReLU:      portableReLU,
 }
 
 // All returns the sets that this processor can run, the fastest first.

@@ -102,6 +102,29 @@ func TestElementwiseKernelsAgree(t *testing.T) {
 	})
 }
 
+func TestReLUAgrees(t *testing.T) {
+	others(t, func(t *testing.T, s Set) {
+		var d draws
+		for n := 1; n < 40; n++ {
+			a := append(d.values(n), special...)
+			got, want := make([]float32, len(a)), make([]float32, len(a))
+			s.ReLU(address(got), address(a), nil, nil, len(a))
+			where(4)(address(want), address(greaterThanZero(a)), address(a), address(make([]float32, len(a))), len(a))
+			if !same(got, want) {
+				t.Errorf("ReLU of %v is %v, want %v", a, got, want)
+			}
+		}
+	})
+}
+
+func greaterThanZero(a []float32) []bool {
+	list := make([]bool, len(a))
+	for i, v := range a {
+		list[i] = v > 0
+	}
+	return list
+}
+
 // crossed pairs every special value with every other.
 func crossed() (a, b []float32) {
 	for _, x := range special {

@@ -88,3 +88,13 @@ func portableLanes(dst, a, b unsafe.Pointer, aSteps, bSteps *int32, k, n int) {
 		}
 	}
 }
+
+func portableReLU(dst, a, _, _ unsafe.Pointer, n int) {
+	d := unsafe.Slice((*float32)(dst), n)
+	for i, v := range unsafe.Slice((*float32)(a), n) {
+		if !(v > 0) { // NaN too
+			v = 0
+		}
+		d[i] = v
+	}
+}

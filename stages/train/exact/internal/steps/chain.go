@@ -115,8 +115,12 @@ func Fill(dst, value unsafe.Pointer, width, n int) {
 
 func fillWith[T any](dst unsafe.Pointer, value T, n int) {
 	d := unsafe.Slice((*T)(dst), n)
-	for i := range d {
-		d[i] = value
+	first := d[:min(8, n)]
+	for i := range first {
+		first[i] = value
+	}
+	for done := len(first); done < n; done *= 2 {
+		copy(d[done:], d[:done])
 	}
 }
 

@@ -75,6 +75,9 @@ func unaries() {
 	unary("neg", "is -a.", []uint32{sign}, func(x, r reg.VecVirtual, c []reg.VecVirtual) { VXORPS(c[0], x, r) })
 	unary("abs", "is a without its sign.", []uint32{sign - 1}, func(x, r reg.VecVirtual, c []reg.VecVirtual) { VANDPS(c[0], x, r) })
 	unary("sqrt", "is the square root of a.", nil, func(x, r reg.VecVirtual, _ []reg.VecVirtual) { VSQRTPS(x, r) })
+	// A processor's maximum is its second operand for NaN and for two zeros: here, +0.
+	unary("relu", "is a where that is greater than 0, and else 0.", []uint32{0},
+		func(x, r reg.VecVirtual, c []reg.VecVirtual) { VMAXPS(c[0], x, r) })
 	unary("sign", "is 1 or -1, with the sign of a, or a if that is 0 or NaN.", []uint32{0, one, minusOne},
 		func(x, r reg.VecVirtual, c []reg.VecVirtual) {
 			mask := YMM()
