@@ -58,7 +58,7 @@ func (d *decoder) checkOptimizer(o Optimizer) {
 			d.faultAt(path, path, fmt.Sprintf("a setting of %s, and the optimizer is %s", strings.Join(s.of, " and "), o.Name), "")
 		}
 	}
-	if o.Nesterov && o.Momentum == 0 {
+	if o.Name == sgd && o.Nesterov && o.Momentum == 0 {
 		d.faultAt("model.optimizer.nesterov", "model.optimizer.nesterov", "there is no momentum to take first", "give momentum a value, such as 0.9")
 	}
 }

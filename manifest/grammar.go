@@ -95,7 +95,7 @@ func ArticleLayers() []Layer {
 }
 
 // SliderLayers is a small modern network, for pictures of any size: a residual network with
-// batch normalization and a global average, 0.7 million parameters.
+// batch normalization and a global average, half a million parameters.
 func SliderLayers() []Layer {
 	conv := func(filters, kernel, stride int) Layer {
 		return Layer{Conv: &Conv{
@@ -112,8 +112,8 @@ func SliderLayers() []Layer {
 	}
 	halve := func(filters int) []Layer { return []Layer{conv(filters, 3, 2), norm(), relu(), block(filters)} }
 	return slices.Concat(
-		[]Layer{conv(24, 3, 1), norm(), relu()},
-		halve(48), halve(96), halve(128),
+		[]Layer{conv(16, 3, 1), norm(), relu()},
+		halve(32), halve(64), halve(128),
 		[]Layer{{GlobalPool: &GlobalPool{Of: average}}, {Dropout: &Dropout{Rate: 0.2}}},
 	)
 }

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -342,7 +343,7 @@ func follow(layers []Layer, in Shape, depth int, path string) (Shape, error) {
 	for i, l := range layers {
 		out, _, err := l.through(in, depth)
 		if err != nil {
-			e, _ := err.(*LayerError)
+			e, _ := errors.AsType[*LayerError](err)
 			return in, &LayerError{Path: fmt.Sprintf("%s[%d]%s", path, i, e.Path), Problem: e.Problem}
 		}
 		in = out

@@ -371,12 +371,18 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 	step.Cached = false
 	step.Why, _ = r.why(ctx, s.Name, act)
 	r.observer.Observe(Started{Stage: s.Name, Action: step.Action, Why: step.Why})
-	result, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, r.Workers, r.observer))
+	task := newTask(s.Name, r.Store, inputs, r.Workers, r.observer)
+	task.checkpoints = r.checkpoints(step.Action)
+	result, err := runTask(ctx, s.Kind, task)
 	if err != nil {
 		return err
 	}
 	step.Result = result
-	return r.Cache.Record(ctx, step.Action, result)
+	if err := r.Cache.Record(ctx, step.Action, result); err != nil {
+		return err
+	}
+	task.checkpoints.forget(ctx)
+	return nil
 }
 
 // runTask runs a kind and commits its output.

@@ -69,6 +69,8 @@ type Task struct {
 	workers  int
 	observer Observer
 
+	checkpoints *checkpoints // nil outside of a build
+
 	mu       sync.Mutex // guards the fields below
 	counters map[string]int64
 	log      []cas.Line

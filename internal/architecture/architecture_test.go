@@ -20,6 +20,7 @@ const module = "github.com/sandwich-build/sandwich/"
 // it imports. A package may only import what stands below it.
 var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
+	{"bench/accuracy", "manifest stages stages/cas stages/evaluate stages/train"},
 	{"internal/cli", "internal/fetch internal/gitcode internal/model internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/quilt stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"internal/synthetic/writemirror", "internal/synthetic"},
 	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/neural internal/openimages internal/pin internal/pinfile internal/table manifest manifest/lock registry registry/quilt stages stages/cas stages/cas/disk stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},

@@ -84,8 +84,8 @@ func params() train.Params {
 	return train.Params{
 		Model: manifest.Model{
 			Layers: []manifest.Layer{
-				{Conv: &manifest.Conv{Filters: 4, Kernel: 3, Padding: "valid", Activation: "relu"}},
-				{MaxPool: &manifest.MaxPool{Size: 2}},
+				{Conv: &manifest.Conv{Filters: 4, Kernel: 3, Stride: 1, Padding: "valid", Dilation: 1, Groups: 1, Bias: true, Activation: "relu"}},
+				{MaxPool: &manifest.Pool{Size: 2, Padding: "valid"}},
 				{Flatten: &manifest.Flatten{}},
 				{Dense: &manifest.Dense{Units: 8, Activation: "relu"}},
 				{Dropout: &manifest.Dropout{Rate: 0.2}},
@@ -294,9 +294,9 @@ func TestTrainRefuses(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for want, spoil := range map[string]func(*train.Params){
-		"layer 1: conv":            func(p *train.Params) { p.Side = 2 },
+		"layer 1: nothing is left": func(p *train.Params) { p.Side = 2 },
 		"want a batch and epochs":  func(p *train.Params) { p.Model.Batch = 0 },
-		`unknown optimizer "adam"`: func(p *train.Params) { p.Model.Optimizer.Name = "adam" },
+		`unknown optimizer "adan"`: func(p *train.Params) { p.Model.Optimizer.Name = "adan" },
 		`unknown shape "round"`:    func(p *train.Params) { p.Shape = "round" },
 	} {
 		p := params()
@@ -363,9 +363,9 @@ func TestTrainStopsWhenCancelled(t *testing.T) {
 }
 
 func TestSuite(t *testing.T) {
-	golden := stagetest.Golden{Version: 2}
+	golden := stagetest.Golden{Version: 3}
 	if runtime.GOARCH == "amd64" { // see TestTrainIsStable
-		golden.Tree = "sha256:1c35c48e3f46bc85d602c8a6b78879f3fd7eb77f12fe46587a6f7103ad879850"
+		golden.Tree = "sha256:3c8112c9210f410056743ac9cb330793f677161afe0100120a46f3716dfd381e"
 	}
 	store := cas.NewMemory()
 	p := params()
