@@ -3,8 +3,8 @@ package registry
 import (
 	"fmt"
 	"io/fs"
-	"strings"
 
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -12,7 +12,7 @@ import (
 type UnsupportedError struct{ Scheme string }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("registries at %s:// are not supported; use s3://bucket or a folder", e.Scheme)
+	return fmt.Sprintf("registries at %s:// are not supported; use s3://bucket, https://host/path to read only, or a folder", e.Scheme)
 }
 
 // NotFoundError says that a registry has no such package, tag or revision. It is
@@ -59,27 +59,4 @@ func orNone(top quilt.TopHash) string {
 
 // DamageError says that something in a registry, or a file that was to go there, is not
 // what its hash says, or is missing though something refers to it.
-type DamageError struct {
-	Object string // its key
-	Err    error
-}
-
-func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Object, e.Err) }
-
-func (e *DamageError) Unwrap() error { return e.Err }
-
-// ForeignError says that a folder holds files that neither the package to install nor
-// another revision of it in the registry has, so that replacing them could lose them.
-type ForeignError struct {
-	Dest  string
-	Files []string // slash-separated, relative to Dest, sorted
-}
-
-func (e *ForeignError) Error() string {
-	const shown = 3
-	names, more := e.Files, ""
-	if len(names) > shown {
-		names, more = names[:shown], fmt.Sprintf(" and %d more", len(names)-shown)
-	}
-	return fmt.Sprintf("%s holds files that are not of this package: %s%s", e.Dest, strings.Join(names, ", "), more)
-}
+type DamageError = objects.DamageError

@@ -15,9 +15,11 @@ import (
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/blob/blobtest"
 	"github.com/sandwich-build/sandwich/registry/blob/mem"
+	"github.com/sandwich-build/sandwich/registry/folder"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 )
 
-func install(t *testing.T, r *registry.Registry, p *registry.Package, dest string) registry.Installed {
+func install(t *testing.T, r *registry.Registry, p *registry.Package, dest string) folder.Installed {
 	t.Helper()
 	done, err := r.Install(t.Context(), p, dest, registry.InstallOptions{})
 	if err != nil {
@@ -33,18 +35,18 @@ func TestInstall(t *testing.T) {
 	p := load(t, r, registry.Ref{Name: name})
 	parent := t.TempDir()
 	dest := filepath.Join(parent, "deep", "dest")
-	var done, total int64
-	got, err := r.Install(t.Context(), p, dest, registry.InstallOptions{Progress: func(d, all int64) { done, total = d, all }})
+	var at transfer.State
+	got, err := r.Install(t.Context(), p, dest, registry.InstallOptions{Progress: func(now transfer.State) { at = now }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (registry.Installed{Fetched: 6, Bytes: 16}); got != want || done != 16 || total != 16 {
-		t.Errorf("Install = %+v, want %+v; progress %d of %d", got, want, done, total)
+	if want := (folder.Installed{Fetched: 6, Bytes: 16}); got != want || at != (transfer.State{Files: 6, AllFiles: 6, Bytes: 16, AllBytes: 16}) {
+		t.Errorf("Install = %+v, want %+v; progress %+v", got, want, at)
 	}
 	wantTree(t, filepath.Join(parent, "deep"), prefixed("dest/", first))
 
 	opened := store.Count(blobtest.Open, "")
-	if got, want := install(t, r, p, dest), (registry.Installed{Kept: 6}); got != want {
+	if got, want := install(t, r, p, dest), (folder.Installed{Kept: 6}); got != want {
 		t.Errorf("second Install = %+v, want %+v", got, want)
 	}
 	if n := store.Count(blobtest.Open, ""); n != opened {
@@ -73,7 +75,7 @@ func TestInstallUpdates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := install(t, r, p2, dest), (registry.Installed{Fetched: 4, Bytes: 27, Kept: 2, Removed: 3}); got != want {
+	if got, want := install(t, r, p2, dest), (folder.Installed{Fetched: 4, Bytes: 27, Kept: 2, Removed: 3}); got != want {
 		t.Errorf("update = %+v, want %+v", got, want)
 	}
 	wantTree(t, dest, second)
@@ -124,7 +126,7 @@ func TestInstallLeavesForeignFiles(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var fault *registry.ForeignError
+			var fault *folder.ForeignError
 			if _, err := r.Install(t.Context(), p, dest, registry.InstallOptions{}); !errors.As(err, &fault) {
 				t.Errorf("Install = %v, want a *ForeignError", err)
 			} else if len(fault.Files) != 1 {
@@ -292,8 +294,8 @@ func TestVerifyFolder(t *testing.T) {
 	p := load(t, r, registry.Ref{Name: name})
 	dest := filepath.Join(t.TempDir(), "dest")
 	install(t, r, p, dest)
-	verify := func() registry.Report {
-		report, err := registry.VerifyFolder(t.Context(), p, dest)
+	verify := func() folder.Report {
+		report, err := folder.Verify(t.Context(), p.Content, dest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +312,7 @@ func TestVerifyFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := verify()
-	if diff := cmp.Diff(registry.Report{Extra: []string{".sandwich-part", "extra"}}, report); diff != "" || report.OK(false) || !report.OK(true) {
+	if diff := cmp.Diff(folder.Report{Extra: []string{".sandwich-part", "extra"}}, report); diff != "" || report.OK(false) || !report.OK(true) {
 		t.Errorf("extra files (-want +got):\n%s", diff)
 	}
 	if err := errors.Join(
@@ -324,7 +326,7 @@ func TestVerifyFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	report = verify()
-	want := registry.Report{
+	want := folder.Report{
 		Missing: []string{"empty"},
 		Changed: []string{"README.md", "copy.jpg", "data/a.jpg"},
 		Extra:   []string{".sandwich-part", "data/loop", "extra"},
@@ -332,7 +334,7 @@ func TestVerifyFolder(t *testing.T) {
 	if diff := cmp.Diff(want, report); diff != "" || report.OK(true) {
 		t.Errorf("damaged (-want +got):\n%s", diff)
 	}
-	if _, err := registry.VerifyFolder(t.Context(), p, in("none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := folder.Verify(t.Context(), p.Content, in("none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent folder: %v", err)
 	}
 }

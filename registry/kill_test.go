@@ -15,6 +15,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/s3test"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 )
 
 // many are enough files for a push to last some milliseconds.
@@ -121,7 +122,7 @@ func testKill(t *testing.T, location string) {
 			early++
 		}
 		if exists(dest) {
-			report, err := registry.VerifyFolder(t.Context(), p, dest)
+			report, err := folder.Verify(t.Context(), p.Content, dest)
 			if err != nil || !report.OK(false) {
 				t.Fatalf("a part of the package is visible: %+v, %v", report, err)
 			}

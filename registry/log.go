@@ -43,7 +43,7 @@ func (r *Registry) log(ctx context.Context, name string) ([]LogEntry, error) {
 		return nil, err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(r.workers)
+	group.SetLimit(atOnce)
 	for i := range entries {
 		if entries[i].Err == nil {
 			group.Go(func() error { return r.describe(groupCtx, &entries[i]) })

@@ -77,7 +77,7 @@ func (r *Registry) pointers(ctx context.Context, name string) (map[string]found,
 	var mu sync.Mutex // guards all
 	all := map[string]found{}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(r.workers)
+	group.SetLimit(atOnce)
 	for info, err := range r.store.List(ctx, prefix) {
 		if err != nil {
 			return nil, errors.Join(err, group.Wait())
@@ -146,6 +146,9 @@ func (r *Registry) remove(ctx context.Context, ref Ref) (int, error) {
 	}
 	if ref.Tag == latestTag {
 		return 0, errors.New("latest is no tag that can be removed; give a hash, or the name alone")
+	}
+	if err := r.writable(); err != nil {
+		return 0, err
 	}
 	pointers, err := r.pointers(ctx, ref.Name)
 	if err != nil {

@@ -3,34 +3,24 @@ package registry
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sandwich-build/sandwich/registry/blob"
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 )
 
 // Revision is what a push makes a revision of.
 type Revision struct {
 	Message string
-	Meta    quilt.Value // an object, null, or absent; each makes another top hash
-	Files   []File
-}
-
-// File is one file of a revision.
-type File struct {
-	Key  string // its logical key
-	Size int64  // bytes
-	// SHA256 is the plain sha256 of the bytes where it is known, and zero otherwise. With
-	// it, a file up to 8 MiB that the registry has already is not opened.
-	SHA256 [sha256.Size]byte
-	Open   func(ctx context.Context) (io.ReadCloser, error)
+	Meta    quilt.Value    // an object, null, or absent; each makes another top hash
+	Files   []objects.File // which a push sorts
 }
 
 // PushOptions say how to push. The zero PushOptions are fine.
@@ -38,8 +28,8 @@ type PushOptions struct {
 	// Expect is the revision that must be the latest, zero for none at all. By default it
 	// is the one that is the latest when the push starts.
 	Expect   *quilt.TopHash
-	Workers  int                     // files at once; 0 for the default
-	Progress func(done, total int64) // bytes of the files in the registry
+	Workers  int                  // files at once; 0 for as many as prove good
+	Progress func(transfer.State) // is told what is in the registry
 }
 
 // Push makes rev the latest revision of a package, and reports whether that changed
@@ -62,25 +52,37 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err := quilt.CheckName(name); err != nil {
 		return quilt.TopHash{}, false, err
 	}
+	if err := r.writable(); err != nil {
+		return quilt.TopHash{}, false, err
+	}
 	latest, tag, err := r.latest(ctx, name)
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
-	p := &pushing{registry: r, name: name, rev: rev, latest: latest, workers: r.atOnce(opts.Workers)}
-	if err := p.compose(ctx); err != nil {
+	batch, err := objects.Hash(ctx, rev.Files, r.paceOf(opts.Workers))
+	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
-	top, err := p.content.TopHash()
+	content, err := quilt.New(quilt.NewHeader(rev.Meta, quilt.Value{}, rev.Message), batch.Entries)
+	if err != nil {
+		return quilt.TopHash{}, false, err
+	}
+	top, err := content.TopHash()
 	if err != nil || top == latest {
 		return top, false, err
 	}
 	if opts.Expect != nil && *opts.Expect != latest {
 		return top, false, &ConflictError{Name: name, Expected: *opts.Expect, Found: latest, Pushed: top}
 	}
-	if err := p.pushObjects(ctx, &progress{report: opts.Progress, total: p.content.Size()}); err != nil {
+	before, err := r.before(ctx, latest)
+	if err != nil {
 		return top, false, err
 	}
-	if err := r.putPackage(ctx, top, p.content); err != nil {
+	meter := transfer.NewMeter(opts.Progress, len(content.Entries), content.Size())
+	if err := r.objects.Send(ctx, name, batch, before, meter); err != nil {
+		return top, false, err
+	}
+	if err := r.putPackage(ctx, top, content); err != nil {
 		return top, false, err
 	}
 	created, err := r.advance(ctx, name, top, latest, tag)
@@ -100,6 +102,19 @@ func (r *Registry) latest(ctx context.Context, name string) (quilt.TopHash, blob
 	}
 	top, err := pointer(key, data)
 	return top, tag, err
+}
+
+// before returns the content of the latest revision, nil when there is none to be had.
+func (r *Registry) before(ctx context.Context, latest quilt.TopHash) (*quilt.Package, error) {
+	if latest.IsZero() {
+		return nil, nil
+	}
+	content, err := r.load(ctx, latest)
+	var damage *DamageError
+	if errors.As(err, &damage) || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // pushing is what repairs it
+	}
+	return content, err
 }
 
 // putPackage writes the package file, over one that may be there: that one has the same

@@ -16,6 +16,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/s3test"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -199,7 +200,7 @@ func testReads(t *testing.T, r *registry.Registry, name, top string, want map[st
 	if report, err := r.VerifyObjects(t.Context(), p, nil); err != nil || !report.OK(false) {
 		t.Errorf("VerifyObjects = %+v, %v", report, err)
 	}
-	if report, err := registry.VerifyFolder(t.Context(), p, dest); err != nil || !report.OK(false) {
+	if report, err := folder.Verify(t.Context(), p.Content, dest); err != nil || !report.OK(false) {
 		t.Errorf("VerifyFolder = %+v, %v", report, err)
 	}
 }

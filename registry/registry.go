@@ -35,43 +35,48 @@ import (
 
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/blob/dir"
+	"github.com/sandwich-build/sandwich/registry/blob/https"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 )
 
 const (
 	packagesPrefix = ".quilt/packages/"
 	pointersPrefix = ".quilt/named_packages/"
-	objectsPrefix  = ".sandwich/objects/"
 
 	// maxPointer is the most bytes of a pointer: 64 digits, and room for the spaces that
 	// old clients left.
 	maxPointer = 128
-	// folderWorkers and bucketWorkers are how many files are moved at once. Small files
-	// wait for the disk rather than for a core, and longer for a server.
-	folderWorkers = 8
-	bucketWorkers = 32
+	// atOnce is how many pointers and package files are read at once.
+	atOnce = 16
+	// folderStart and serverStart are how many files are moved at once at first, and
+	// folderMost and serverMost at the most. Small files wait for the disk rather than for a
+	// core, and longer for a server.
+	folderStart, folderMost = 4, 16
+	serverStart, serverMost = 16, 64
 )
 
 // Registry is an open registry. Its methods may be called at the same time.
 type Registry struct {
 	store   blob.Conditional
-	home    home
+	objects *objects.Store // the bytes of files, in the same store
 	now     func() time.Time
-	workers int // files at once, unless a caller says another number
 }
 
 // Options say how a registry is opened. The zero Options are fine.
 type Options struct {
-	Base string           // the folder that relative locations start from; the working directory when empty
-	Now  func() time.Time // the clock of timestamp pointers; time.Now when nil
-	S3   s3.Options       // of a registry in a bucket
-	Warn func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
+	Base  string           // the folder that relative locations start from; the working directory when empty
+	Now   func() time.Time // the clock of timestamp pointers; time.Now when nil
+	S3    s3.Options       // of a registry in a bucket
+	HTTPS https.Options    // of a registry that a web server shows
+	Warn  func(string)     // is told what a server can not do, and what is lost by that; nil tells nobody
 }
 
-// Open opens the registry at location: a bucket, s3://bucket, or a folder, as a path or a
-// file:// URL. The folder need not exist; the first push makes it. Another scheme is an
-// *UnsupportedError.
+// Open opens the registry at location: a bucket, s3://bucket; a folder, as a path or a
+// file:// URL, which need not exist, since the first push makes it; or, to read only, the
+// URL below which a web server shows either. Another scheme is an *UnsupportedError.
 func Open(ctx context.Context, location string, opts Options) (*Registry, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
@@ -83,32 +88,42 @@ func Open(ctx context.Context, location string, opts Options) (*Registry, error)
 		}
 		return r, nil
 	}
-	root, err := folder(location, opts.Base)
+	if isWeb(location) {
+		pace := transfer.NewPace(serverStart, serverMost, nil)
+		opts.HTTPS.Slow = pace.Slow
+		store, err := https.New(location, opts.HTTPS)
+		if err != nil {
+			return nil, fmt.Errorf("open registry: %w", err) // the location may hold a secret
+		}
+		return newRegistry(store, objects.Home{URL: store.String()}, pace, opts), nil
+	}
+	root, err := folderOf(location, opts.Base)
 	if err != nil {
 		return nil, fmt.Errorf("open registry %s: %w", location, err)
 	}
 	return New(dir.New(root), root, opts)
 }
 
+// isWeb reports whether a location is to be read from a web server.
+func isWeb(location string) bool {
+	return strings.HasPrefix(location, "https://") || strings.HasPrefix(location, "http://")
+}
+
 func openBucket(ctx context.Context, bucket string, opts Options) (*Registry, error) {
 	if name, path, below := strings.Cut(bucket, "/"); below {
 		return nil, fmt.Errorf("a registry is a whole bucket: want s3://%s, without %s", name, path)
 	}
-	opts.S3.Warn = opts.Warn
+	pace := transfer.NewPace(serverStart, serverMost, nil)
+	opts.S3.Warn, opts.S3.Slow = opts.Warn, pace.Slow
 	store, err := s3.New(ctx, bucket, opts.S3)
 	if err != nil {
 		return nil, err
 	}
-	return NewBucket(store, bucket, opts), nil
+	return newRegistry(store, objects.Home{Bucket: bucket}, pace, opts), nil
 }
 
-// NewBucket returns the registry in the bucket that store is.
-func NewBucket(store blob.Conditional, bucket string, opts Options) *Registry {
-	return &Registry{store: store, home: home{bucket: bucket}, now: clockOf(opts), workers: bucketWorkers}
-}
-
-// folder returns the absolute path of a location.
-func folder(location, base string) (string, error) {
+// folderOf returns the absolute path of a location.
+func folderOf(location, base string) (string, error) {
 	root := location
 	scheme, _, isURL := strings.Cut(location, "://")
 	switch {
@@ -152,14 +167,14 @@ func New(store blob.Store, root string, opts Options) (*Registry, error) {
 		return nil, fmt.Errorf("open registry %s: the store has no conditional writes", root)
 	}
 	absolute := path.Clean("/" + filepath.ToSlash(root))
-	return &Registry{store: conditional, home: home{root: absolute}, now: clockOf(opts), workers: folderWorkers}, nil
+	return newRegistry(conditional, objects.Home{Root: absolute}, transfer.NewPace(folderStart, folderMost, nil), opts), nil
 }
 
-func clockOf(opts Options) func() time.Time {
+func newRegistry(store blob.Conditional, home objects.Home, pace *transfer.Pace, opts Options) *Registry {
 	if opts.Now == nil {
-		return time.Now
+		opts.Now = time.Now
 	}
-	return opts.Now
+	return &Registry{store: store, objects: &objects.Store{Blobs: store, Home: home, Pace: pace}, now: opts.Now}
 }
 
 // Reach returns an error unless the registry can be read. The registry need not have the
@@ -173,8 +188,16 @@ func (r *Registry) Reach(ctx context.Context, name string) error {
 	return nil
 }
 
+// writable returns an error when the registry can only be read.
+func (r *Registry) writable() error {
+	if r.objects.Home.URL != "" {
+		return fmt.Errorf("%s can only be read; name the bucket or the folder that it shows: %w", r, errors.ErrUnsupported)
+	}
+	return nil
+}
+
 // String returns the URL of the registry.
-func (r *Registry) String() string { return r.home.String() }
+func (r *Registry) String() string { return r.objects.Home.String() }
 
 // Package is a revision that was read from a registry and has the top hash that it
 // was asked for by.
@@ -274,10 +297,11 @@ func (r *Registry) readPointer(ctx context.Context, key string) (quilt.TopHash, 
 
 func pointerKey(name, tag string) string { return pointersPrefix + name + "/" + tag }
 
-// atOnce returns how many files to move at once when a caller wants n.
-func (r *Registry) atOnce(n int) int {
-	if n <= 0 {
-		return r.workers
+// paceOf returns how files are moved when a caller wants so many at once, 0 for as many as
+// prove good.
+func (r *Registry) paceOf(workers int) *transfer.Pace {
+	if workers > 0 {
+		return transfer.Fixed(workers)
 	}
-	return n
+	return r.objects.Pace
 }

@@ -23,7 +23,10 @@ import (
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/blob/blobtest"
 	"github.com/sandwich-build/sandwich/registry/blob/mem"
+	"github.com/sandwich-build/sandwich/registry/folder"
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 )
 
 const name = "quilt/open_images"
@@ -45,7 +48,7 @@ func revision(message string, files map[string]string) registry.Revision {
 	rev := registry.Revision{Message: message}
 	for i, key := range slices.Sorted(maps.Keys(files)) {
 		data := files[key]
-		file := registry.File{
+		file := objects.File{
 			Key:  key,
 			Size: int64(len(data)),
 			Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(data)), nil },
@@ -220,7 +223,7 @@ func TestPushLargeFile(t *testing.T) {
 	r := open(t, store)
 	var reported, total int64
 	rev := revision("m", map[string]string{"big": data, "small": "x"})
-	_, _, err := r.Push(t.Context(), name, rev, registry.PushOptions{Progress: func(done, all int64) { reported, total = done, all }})
+	_, _, err := r.Push(t.Context(), name, rev, registry.PushOptions{Progress: func(at transfer.State) { reported, total = at.Bytes, at.AllBytes }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +257,7 @@ func (*lying) Close() error { return nil }
 func TestPushTellsTheErrorOfASource(t *testing.T) {
 	damaged := errors.New("damaged")
 	sum := sha256.Sum256([]byte("right"))
-	rev := registry.Revision{Message: "m", Files: []registry.File{{
+	rev := registry.Revision{Message: "m", Files: []objects.File{{
 		Key: "a", Size: 5, SHA256: sum,
 		Open: func(context.Context) (io.ReadCloser, error) { return &lying{strings.NewReader("wrong"), damaged}, nil },
 	}}}
@@ -267,15 +270,15 @@ func TestPushTellsTheErrorOfASource(t *testing.T) {
 func TestPushRefuses(t *testing.T) {
 	store := &mem.Store{}
 	r := open(t, store)
-	file := func(key string, size int64, data string) registry.File {
-		return registry.File{Key: key, Size: size, Open: func(context.Context) (io.ReadCloser, error) {
+	file := func(key string, size int64, data string) objects.File {
+		return objects.File{Key: key, Size: size, Open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(data)), nil
 		}}
 	}
 	lying := file("a", 1, "x")
 	lying.SHA256 = sha256.Sum256([]byte("y"))
-	broken := registry.File{Key: "a", Size: 1, Open: func(context.Context) (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }}
-	for label, files := range map[string][]registry.File{
+	broken := objects.File{Key: "a", Size: 1, Open: func(context.Context) (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }}
+	for label, files := range map[string][]objects.File{
 		"wrong hash":           {lying},
 		"too short":            {file("a", 2, "x")},
 		"too long":             {file("a", 1, "xx")},
@@ -504,7 +507,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("Open(%q) = %v", location, r)
 		}
 	}
-	for _, scheme := range []string{"gs", "https"} {
+	for _, scheme := range []string{"gs", "ftp"} {
 		var unsupported *registry.UnsupportedError
 		_, err := registry.Open(t.Context(), scheme+"://bucket", registry.Options{})
 		if !errors.As(err, &unsupported) || unsupported.Scheme != scheme {
@@ -748,7 +751,7 @@ func TestHostileKeys(t *testing.T) {
 		p, err := r.Load(t.Context(), ref)
 		if err == nil {
 			_, err = r.Install(t.Context(), p, filepath.Join(parent, "dest"), registry.InstallOptions{})
-			if _, err := registry.VerifyFolder(t.Context(), p, parent); err == nil {
+			if _, err := folder.Verify(t.Context(), p.Content, parent); err == nil {
 				t.Errorf("VerifyFolder took key %q", key)
 			}
 		}
@@ -808,7 +811,7 @@ func TestQuiltObjects(t *testing.T) {
 			continue
 		}
 		wantTree(t, dest, map[string]string{"a": "hello"})
-		if report, err := registry.VerifyFolder(t.Context(), p, dest); err != nil || !report.OK(false) {
+		if report, err := folder.Verify(t.Context(), p.Content, dest); err != nil || !report.OK(false) {
 			t.Errorf("%s: %+v, %v", hash.Type, report, err)
 		}
 	}

@@ -27,6 +27,11 @@ type Progress struct {
 	Stage       string
 	Done, Total int64 // Total is 0 when it is not known
 	Unit        string
+
+	// Files of AllFiles are done, where Unit is bytes of files whose number is known.
+	Files, AllFiles int
+	// There is how much of Done was done before: it says nothing about speed.
+	There int64
 }
 
 // Message is a line that a stage told the person. The messages of a cached stage are

@@ -1,6 +1,5 @@
-// Command engine compares the content store with tools that people use for the same
-// work: how long it takes to take a folder of small files in, to take it in again after
-// one file has changed, and to write it out. README.md says what is measured and how.
+// Command engine compares what sandwich does with a folder of many small files with what
+// tools do that people use for the same work. README.md says what is measured and how.
 package main
 
 import (
@@ -8,147 +7,195 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/sync/errgroup"
-
-	"github.com/sandwich-build/sandwich/stages/cas"
-	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 func main() {
+	b := bench{slow: map[string]bool{}}
 	counts := flag.String("files", "1000,10000,100000", "numbers of files of 4 KiB, separated by commas")
-	runs := flag.Int("runs", 3, "runs of which the median is shown")
+	tools := flag.String("tools", "", "only these, separated by commas (default every one that is installed)")
 	dir := flag.String("dir", "", "folder to work in (default a temporary one)")
+	flag.IntVar(&b.runs, "runs", 3, "runs of which the median is shown")
+	flag.DurationVar(&b.most, "most", 5*time.Minute, "a tool of which a step took longer is left out from then on")
 	flag.Parse()
-	if err := bench(context.Background(), *dir, *counts, *runs); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := b.run(ctx, *dir, *counts, *tools)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "engine:", err)
 		os.Exit(1)
 	}
 }
 
-// tool takes a folder in and writes it out. Its work lies in a folder of its own.
-type tool interface {
-	name() string
-	// ingest takes in what is below src, for the first time or again.
-	ingest(ctx context.Context, work, src string) error
-	// checkout writes what was taken in last to dest, which does not exist.
-	checkout(ctx context.Context, work, src, dest string) error
+type bench struct {
+	runs  int
+	most  time.Duration
+	tools []tool
+	slow  map[string]bool // tools of which a step took longer than most
 }
 
-// steps are what is measured of each tool, in this order.
-var steps = []string{"ingest", "one file changed", "checkout"}
-
-func bench(ctx context.Context, dir, counts string, runs int) (err error) {
+func (b *bench) run(ctx context.Context, dir, counts, only string) (err error) {
 	base, err := os.MkdirTemp(dir, "sandwich-bench-*")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(base)) }()
-	tools := []tool{store{}}
-	for _, t := range []tool{git{}, restic{}} {
-		if _, err := exec.LookPath(t.name()); err != nil {
-			fmt.Printf("%s is not installed\n", t.name())
+	program := filepath.Join(base, "sandwich")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/sandwich").CombinedOutput(); err != nil {
+		return fmt.Errorf("go build ./cmd/sandwich: %w\n%s", err, out)
+	}
+	for _, t := range []tool{sandwich(program), git(), restic(), makefile(), snakemake(), dvc()} {
+		if only != "" && !slices.Contains(strings.Split(only, ","), t.name) {
 			continue
 		}
-		tools = append(tools, t)
+		if _, err := exec.LookPath(t.program); err != nil {
+			fmt.Fprintf(os.Stderr, "%s is not installed\n", t.name)
+			continue
+		}
+		b.tools = append(b.tools, t)
 	}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "files\tstep")
-	for _, t := range tools {
-		fmt.Fprintf(table, "\t%s", t.name())
-	}
-	fmt.Fprintln(table)
 	for field := range strings.SplitSeq(counts, ",") {
 		n, err := strconv.Atoi(field)
-		if err != nil {
-			return err
+		if err == nil {
+			err = b.compare(ctx, base, n)
 		}
-		if err := compare(ctx, table, tools, base, n, runs); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// cost is what a step took.
+type cost struct {
+	time   time.Duration
+	memory int64 // the most bytes that one of its processes had at a time
+}
+
 // compare measures every tool on the same n files, in turns, so that what else the
-// machine does is shared fairly.
-func compare(ctx context.Context, table *tabwriter.Writer, tools []tool, base string, n, runs int) error {
-	took := make(map[string][]time.Duration)
-	for run := range runs {
-		for _, t := range tools {
-			work := filepath.Join(base, fmt.Sprintf("%s-%d-%d", t.name(), n, run))
-			times, err := measure(ctx, t, work, n)
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.name(), err)
+// machine does is shared fairly. Nothing is removed before the end: ext4 does not use
+// inodes again that were freed in the last minutes, and looks at each of them whenever a
+// file is made, which takes several times as long then, whoever makes it.
+func (b *bench) compare(ctx context.Context, base string, n int) error {
+	costs := map[string][]cost{}
+	for run := range b.runs {
+		for i := range b.tools {
+			t := b.tools[(i+run)%len(b.tools)] // none is always first
+			if b.slow[t.name] {
+				continue
 			}
-			for i, step := range steps {
-				took[t.name()+step] = append(took[t.name()+step], times[i])
+			p := place{work: filepath.Join(base, fmt.Sprintf("%s-%d-%d", t.name, n, run)), n: n}
+			if err := b.measure(ctx, t, p, costs); err != nil {
+				return fmt.Errorf("%s, %d files: %w", t.name, n, err)
 			}
-			if err := os.RemoveAll(work); err != nil {
+		}
+	}
+	b.print(n, costs)
+	return nil
+}
+
+// settle is waited after files were written: git and sandwich read a file once more that
+// was written a moment before it was read.
+const settle = 200 * time.Millisecond
+
+func (b *bench) measure(ctx context.Context, t tool, p place, costs map[string][]cost) error {
+	if err := writeFiles(p.src(), p.n); err != nil {
+		return err
+	}
+	time.Sleep(settle)
+	for _, s := range steps {
+		if s == change {
+			if err := os.WriteFile(filepath.Join(p.src(), fileName(p.n/2)), []byte("changed"), 0o666); err != nil {
+				return err
+			}
+			time.Sleep(settle)
+		}
+		if t.steps[s] == nil {
+			continue
+		}
+		if t.prepare[s] != nil {
+			if err := t.prepare[s](p); err != nil {
 				return err
 			}
 		}
+		c, err := t.take(ctx, s, p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+		costs[t.name+string(s)] = append(costs[t.name+string(s)], c)
+		fmt.Fprintf(os.Stderr, "%d files  %-9s  %-16s  %8.3f s  %5d MiB\n", p.n, t.name, s, c.time.Seconds(), c.memory>>20)
+		b.slow[t.name] = b.slow[t.name] || c.time > b.most
 	}
-	for _, step := range steps {
-		fmt.Fprintf(table, "%d\t%s", n, step)
-		for _, t := range tools {
-			times := took[t.name()+step]
-			slices.Sort(times)
-			fmt.Fprintf(table, "\t%.3f s", times[len(times)/2].Seconds())
+	if t.steps[checkout] == nil {
+		return nil
+	}
+	got, err := os.ReadFile(filepath.Join(p.dest(), fileName(p.n/2)))
+	if err == nil && string(got) != "changed" {
+		err = fmt.Errorf("checkout wrote %q", got)
+	}
+	return err
+}
+
+// print shows the medians, and how many times as long as the first tool each took.
+func (b *bench) print(n int, costs map[string][]cost) {
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "files\tstep")
+	for _, t := range b.tools {
+		fmt.Fprintf(table, "\t%s", t.name)
+	}
+	fmt.Fprintln(table)
+	for _, s := range steps {
+		fmt.Fprintf(table, "%d\t%s", n, s)
+		first := median(costs[b.tools[0].name+string(s)])
+		for i, t := range b.tools {
+			c := median(costs[t.name+string(s)])
+			switch {
+			case c.time == 0:
+				fmt.Fprint(table, "\t–")
+			case i == 0 || first.time == 0:
+				fmt.Fprintf(table, "\t%.3f s, %d MiB", c.time.Seconds(), c.memory>>20)
+			default:
+				fmt.Fprintf(table, "\t%.3f s (%.1f×), %d MiB", c.time.Seconds(), float64(c.time)/float64(first.time), c.memory>>20)
+			}
 		}
 		fmt.Fprintln(table)
 	}
-	return table.Flush()
+	fmt.Fprintln(table)
+	_ = table.Flush() // there is nobody to tell
 }
 
-// measure returns how long each step took.
-func measure(ctx context.Context, t tool, work string, n int) ([]time.Duration, error) {
-	src := filepath.Join(work, "src")
-	if err := writeFiles(src, n); err != nil {
-		return nil, err
+// median takes time and memory apart.
+func median(costs []cost) cost {
+	if len(costs) == 0 {
+		return cost{}
 	}
-	var times []time.Duration
-	timed := func(f func() error) error {
-		start := time.Now()
-		err := f()
-		times = append(times, time.Since(start))
-		return err
-	}
-	if err := timed(func() error { return t.ingest(ctx, work, src) }); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(src, fileName(n/2)), []byte("changed"), 0o666); err != nil {
-		return nil, err
-	}
-	if err := timed(func() error { return t.ingest(ctx, work, src) }); err != nil {
-		return nil, err
-	}
-	dest := filepath.Join(work, "dest")
-	if err := timed(func() error { return t.checkout(ctx, work, src, dest) }); err != nil {
-		return nil, err
-	}
-	got, err := os.ReadFile(filepath.Join(dest, fileName(n/2)))
-	if err == nil && string(got) != "changed" {
-		err = fmt.Errorf("wrote %q out", got)
-	}
-	return times, err
+	var c cost
+	slices.SortFunc(costs, func(a, b cost) int { return int(a.time - b.time) })
+	c.time = costs[len(costs)/2].time
+	slices.SortFunc(costs, func(a, b cost) int { return int(a.memory - b.memory) })
+	c.memory = costs[len(costs)/2].memory
+	return c
 }
 
 // fileSize is that of a small crop.
 const fileSize = 4 << 10
 
-// fileName puts 1,000 files into each folder, as datasets by label do.
-func fileName(i int) string { return fmt.Sprintf("%03d/%06d.jpg", i/1000, i) }
+// fileName mixes folders as data sets do: most files lie a thousand to a folder, one in
+// four a hundred to a folder, three deep.
+func fileName(i int) string {
+	if i%4 == 0 {
+		return fmt.Sprintf("more/%02d/%03d/%06d.jpg", i/10000, i/400, i)
+	}
+	return fmt.Sprintf("%03d/%06d.jpg", i/1333, i)
+}
 
 // writeFiles writes n files that do not compress, as pictures do not.
 func writeFiles(dir string, n int) error {
@@ -162,158 +209,15 @@ func writeFiles(dir string, n int) error {
 			data[j] = byte(state)
 		}
 		name := filepath.Join(dir, fileName(i))
-		if i%1000 == 0 {
-			if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-				return err
+		err := os.WriteFile(name, data, 0o666)
+		if errors.Is(err, os.ErrNotExist) {
+			if err = os.MkdirAll(filepath.Dir(name), 0o777); err == nil {
+				err = os.WriteFile(name, data, 0o666)
 			}
 		}
-		if err := os.WriteFile(name, data, 0o666); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// store is the content store, used as a stage uses it.
-type store struct{}
-
-func (store) name() string { return "sandwich" }
-
-// action is what the tree is recorded under.
-var action = cas.Sum([]byte("bench"))
-
-func (store) ingest(ctx context.Context, work, src string) error {
-	s, err := disk.Open(filepath.Join(work, "store"))
-	if err != nil {
-		return err
-	}
-	out := cas.NewBuilder(s)
-	group, ctx2 := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	err = filepath.WalkDir(src, func(name string, e os.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(src, name)
 		if err != nil {
 			return err
 		}
-		group.Go(func() error {
-			f, err := os.Open(name)
-			if err != nil {
-				return err
-			}
-			return errors.Join(out.Put(ctx2, filepath.ToSlash(rel), f), f.Close())
-		})
-		return nil
-	})
-	if err := errors.Join(err, group.Wait()); err != nil {
-		return err
-	}
-	tree, err := out.Commit(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(s.Record(ctx, action, cas.Result{Tree: tree.ID()}), s.Close())
-}
-
-func (store) checkout(ctx context.Context, work, _, dest string) error {
-	s, err := disk.Open(filepath.Join(work, "store"))
-	if err != nil {
-		return err
-	}
-	r, err := s.Result(ctx, action)
-	if err != nil {
-		return err
-	}
-	group, ctx2 := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	made := ""
-	for f, err := range cas.NewTree(s, r.Tree).Files(ctx) {
-		if err != nil {
-			return err
-		}
-		name := filepath.Join(dest, filepath.FromSlash(f.Path))
-		if dir := filepath.Dir(name); dir != made { // files come sorted
-			if err := os.MkdirAll(dir, 0o777); err != nil {
-				return err
-			}
-			made = dir
-		}
-		group.Go(func() error { return writeOut(ctx2, s, f.Digest, name) })
-	}
-	return errors.Join(group.Wait(), s.Close())
-}
-
-func writeOut(ctx context.Context, s cas.Store, d cas.Digest, name string) error {
-	r, err := s.Open(ctx, d)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, r)
-	return errors.Join(err, f.Close())
-}
-
-type git struct{}
-
-func (git) name() string { return "git" }
-
-func (g git) ingest(ctx context.Context, work, src string) error {
-	repo := "--git-dir=" + filepath.Join(work, "git")
-	if _, err := os.Stat(filepath.Join(work, "git")); err != nil {
-		if err := command(ctx, nil, "git", repo, "init", "-q"); err != nil {
-			return err
-		}
-	}
-	if err := command(ctx, nil, "git", repo, "--work-tree="+src, "add", "-A"); err != nil {
-		return err
-	}
-	return command(ctx, nil, "git", repo, "--work-tree="+src, "-c", "user.name=b", "-c", "user.email=b@example.org",
-		"-c", "gc.auto=0", "commit", "-q", "-m", "bench")
-}
-
-func (git) checkout(ctx context.Context, work, _, dest string) error {
-	if err := os.Mkdir(dest, 0o777); err != nil {
-		return err
-	}
-	return command(ctx, nil, "git", "--git-dir="+filepath.Join(work, "git"), "--work-tree="+dest, "checkout", "-q", "-f", "HEAD", "--", ".")
-}
-
-type restic struct{}
-
-func (restic) name() string { return "restic" }
-
-func (restic) env(work string) []string {
-	return []string{"RESTIC_PASSWORD=bench", "RESTIC_REPOSITORY=" + filepath.Join(work, "restic"), "RESTIC_CACHE_DIR=" + filepath.Join(work, "cache")}
-}
-
-func (r restic) ingest(ctx context.Context, work, src string) error {
-	if _, err := os.Stat(filepath.Join(work, "restic")); err != nil {
-		if err := command(ctx, r.env(work), "restic", "init", "-q"); err != nil {
-			return err
-		}
-	}
-	return command(ctx, r.env(work), "restic", "backup", "-q", src)
-}
-
-func (r restic) checkout(ctx context.Context, work, src, dest string) error {
-	tmp := dest + ".tmp"
-	if err := command(ctx, r.env(work), "restic", "restore", "-q", "latest", "--target", tmp); err != nil {
-		return err
-	}
-	return os.Rename(filepath.Join(tmp, src), dest)
-}
-
-func command(ctx context.Context, env []string, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", name, err, out)
 	}
 	return nil
 }

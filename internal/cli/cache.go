@@ -15,6 +15,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/cas/upkeep"
@@ -40,7 +41,7 @@ time only; the commands below do less.`,
 			return errNoCommand
 		},
 	}
-	for _, c := range []*cobra.Command{a.cacheStats(), a.cacheGC(), a.cacheVerify(), a.cacheExport(), a.cacheImport()} {
+	for _, c := range []*cobra.Command{a.cacheStats(), a.cacheGC(), a.cacheVerify(), a.cacheAdd(), a.cacheCheckout(), a.cacheExport(), a.cacheImport()} {
 		c.Flags().SortFlags = false
 		cmd.AddCommand(c)
 	}
@@ -266,7 +267,9 @@ not trusted any more.`,
 	dir := cacheFlag(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, _ []string) (ui.Answer, error) {
 		return a.withCache(*dir, false, func(s *disk.Store) (ui.Answer, error) {
-			r, err := upkeep.Verify(ctx, s, a.transferred("verify"))
+			r, err := upkeep.Verify(ctx, s, func(done, total int64) {
+				a.view.Observe(stages.Progress{Stage: "verify", Done: done, Total: total, Unit: ui.UnitBytes})
+			})
 			if err != nil {
 				return nil, err
 			}

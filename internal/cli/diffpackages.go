@@ -11,7 +11,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/packagediff"
 	"github.com/sandwich-build/sandwich/internal/ui"
-	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 )
 
 // packageDiffFlags are the flags of diff for packages and folders.
@@ -56,17 +56,17 @@ func (a *app) diffPackages(ctx context.Context, f packageDiffFlags, args []strin
 // caller calls done in the end.
 func (a *app) side(ctx context.Context, f registryFlags, arg string) (_ packagediff.Side, done func(), err error) {
 	if isFolder(arg) {
-		folder, err := registry.OpenFolder(ctx, arg)
+		files, err := folder.Open(ctx, arg)
 		if err != nil {
 			return packagediff.Side{}, nil, err
 		}
-		done := func() { _ = folder.Close() } // it was only read
-		content, err := folder.Content(ctx)
+		done := func() { _ = files.Close() } // it was only read
+		content, err := files.Content(ctx)
 		if err != nil {
 			done()
 			return packagediff.Side{}, nil, err
 		}
-		return packagediff.Side{Name: arg, Content: content, Bare: true, Open: func(_ context.Context, key string) (io.ReadCloser, error) { return folder.Open(key) }}, done, nil
+		return packagediff.Side{Name: arg, Content: content, Bare: true, Open: func(_ context.Context, key string) (io.ReadCloser, error) { return files.OpenFile(key) }}, done, nil
 	}
 	r, pkg, err := a.load(ctx, f, arg)
 	if err != nil {

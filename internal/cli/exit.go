@@ -16,6 +16,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/crop"
@@ -168,7 +169,7 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 			p.Hint = "move what is changed or extra away, then `sandwich install` fetches what is missing"
 		}
 	}
-	if _, foreign := errors.AsType[*registry.ForeignError](err); foreign {
+	if _, foreign := errors.AsType[*folder.ForeignError](err); foreign {
 		p.Hint, ok = "move them away, or install into another folder", true
 	}
 	if _, damaged := errors.AsType[*registry.DamageError](err); damaged {

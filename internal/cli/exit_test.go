@@ -17,6 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/crop"
 	"github.com/sandwich-build/sandwich/stages/download"
@@ -45,7 +46,7 @@ func TestDiagnose(t *testing.T) {
 		{"race", in("push", &registry.ConflictError{Name: "a/b"}), 5, "push again"},
 		{"damage", &registry.DamageError{Object: "x", Err: errors.New("short")}, 5, "x is damaged"},
 		{"push", &pipeline.RegistryError{Err: &registry.UnsupportedError{Scheme: "gs"}}, 5, "s3://bucket"},
-		{"foreign", &registry.ForeignError{Dest: "d", Files: []string{"mine"}}, 5, "mine"},
+		{"foreign", &folder.ForeignError{Dest: "d", Files: []string{"mine"}}, 5, "mine"},
 		{"differs", &differsError{pkg: "a/b@1"}, 5, "a/b@1 is damaged"},
 		{"strict", &incompleteError{dead: 1200}, 7, "1,200 dead"},
 		{"lost", in("crop", &crop.LostLabelsError{Labels: []string{"Ham"}}), 7, "Ham"},

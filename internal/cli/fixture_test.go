@@ -16,6 +16,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
@@ -43,7 +44,7 @@ func push(ts *testscript.TestScript, neg bool, args []string) {
 		if err := errors.Join(err, statErr); err != nil {
 			return err
 		}
-		rev.Files = append(rev.Files, registry.File{
+		rev.Files = append(rev.Files, objects.File{
 			Key: filepath.ToSlash(key), Size: info.Size(),
 			Open: func(context.Context) (io.ReadCloser, error) { return os.Open(path) },
 		})

@@ -27,6 +27,7 @@ var answers = map[string]any{
 	"log": logAnswer{}, "plan": planAnswer{}, "predict": predictAnswer{}, "schema": schemaAnswer{}, "show": showAnswer{},
 	"verify": verifyAnswer{}, "version": versionAnswer{},
 	"cache stats": cacheStatsAnswer{}, "cache gc": cacheGCAnswer{}, "cache verify": cacheVerifyAnswer{},
+	"cache add": addAnswer{}, "cache checkout": checkoutAnswer{},
 	"cache export": archiveAnswer{}, "cache import": archiveAnswer{},
 }
 

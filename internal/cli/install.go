@@ -45,18 +45,18 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 				return nil, &registryError{err}
 			}
 		}
-		folder := *dest
-		if folder == "" {
-			folder = path.Base(pkg.Name)
+		target := *dest
+		if target == "" {
+			target = path.Base(pkg.Name)
 		}
-		done, err := r.Install(ctx, pkg, folder, registry.InstallOptions{Progress: a.transferred("install")})
+		done, err := r.Install(ctx, pkg, target, registry.InstallOptions{Progress: a.moved("install")})
 		if err != nil {
 			return nil, &registryError{err}
 		}
 		a.summary = fmt.Sprintf("%s files fetched (%s), %s there already, in %s",
-			ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Kept)), folder)
+			ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Kept)), target)
 		return installAnswer{
-			Package: pkg.Ref().String(), Dest: folder,
+			Package: pkg.Ref().String(), Dest: target,
 			Fetched: done.Fetched, Bytes: done.Bytes, Kept: done.Kept, Removed: done.Removed,
 		}, nil
 	})

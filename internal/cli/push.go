@@ -10,6 +10,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -19,7 +20,8 @@ func (a *app) push() *cobra.Command {
 		Short: "Put a folder into a registry, as a package",
 		Long: `Push makes the files of a folder (the working directory, unless another one is
 named) the latest revision of a package: all of them, hidden ones too. What the
-registry has already is not sent again, so a push that was cut off goes on. When
+registry has already is not sent again, so a push that was cut off goes on; and what
+has not changed since it was pushed last is not read again (the cache knows). When
 somebody else pushes at the same moment, one of the two ends with exit code 5 and
 nothing is lost; with --parent it does whenever another revision is the latest.`,
 		Example: `  sandwich push me/lunch burgers --registry s3://my-bucket --message "more ham"
@@ -56,16 +58,19 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	if err != nil {
 		return nil, err
 	}
-	opts := registry.PushOptions{Progress: a.transferred("push")}
+	opts := registry.PushOptions{Progress: a.moved("push")}
 	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
 		return nil, err
 	}
-	folder, err := registry.OpenFolder(ctx, dir)
+	files, err := folder.Open(ctx, dir)
 	if err != nil {
 		return nil, usagef("push NAME DIR takes a folder of files", "push %s: %v", name, err)
 	}
-	defer func() { err = errors.Join(err, folder.Close()) }()
-	rev.Files = folder.Files()
+	defer func() { err = errors.Join(err, files.Close()) }()
+	rev.Files = files.Files()
+	if err := a.knowSums(ctx, dir, rev.Files); err != nil {
+		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
 	top, created, err := r.Push(ctx, name, rev, opts)
 	if err != nil {
 		return nil, &registryError{err}

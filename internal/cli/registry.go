@@ -10,6 +10,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -28,7 +29,7 @@ type registryFlags struct {
 func registryFlag(cmd *cobra.Command) *registryFlags {
 	f := &registryFlags{}
 	flags := cmd.Flags()
-	flags.StringVar(&f.location, "registry", "", "registry of the package: s3://bucket, a folder or file:///path")
+	flags.StringVar(&f.location, "registry", "", "registry of the package: s3://bucket, a folder, file:///path or, to read only, https://host/path")
 	flags.StringVar(&f.s3.Endpoint, "endpoint", "", "URL of an S3 server that is not Amazon's")
 	flags.StringVar(&f.s3.Region, "region", "", "region of the bucket")
 	flags.BoolVar(&f.s3.RequesterPays, "requester-pays", false, "pay for the requests to a bucket that wants that")
@@ -145,9 +146,11 @@ func isFolder(arg string) bool {
 	return err == nil && info.IsDir()
 }
 
-// transferred makes a function that shows how many bytes a verb has moved.
-func (a *app) transferred(verb string) func(done, total int64) {
-	return func(done, total int64) {
-		a.view.Observe(stages.Progress{Stage: verb, Done: done, Total: total, Unit: ui.UnitBytes})
+// moved makes a function that shows how far a verb is that moves files.
+func (a *app) moved(verb string) func(transfer.State) {
+	return func(at transfer.State) {
+		a.view.Observe(stages.Progress{
+			Stage: verb, Done: at.Bytes, Total: at.AllBytes, Unit: ui.UnitBytes, Files: at.Files, AllFiles: at.AllFiles, There: at.There,
+		})
 	}
 }

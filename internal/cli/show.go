@@ -47,12 +47,12 @@ type showAnswer struct {
 	Meta    json.RawMessage `json:"meta,omitempty"`
 	Count   int             `json:"count"`
 	Bytes   int64           `json:"bytes"`
-	Folders []folder        `json:"folders"`
+	Folders []topFolder     `json:"folders"`
 	Files   []file          `json:"files,omitempty"` // with --files
 }
 
-// folder is what a package has below one name of its top level.
-type folder struct {
+// topFolder is what a package has below one name of its top level.
+type topFolder struct {
 	Name  string `json:"name"`
 	Count int    `json:"count"`
 	Bytes int64  `json:"bytes"`
@@ -67,14 +67,14 @@ type file struct {
 func newShowAnswer(pkg *registry.Package, all bool) showAnswer {
 	s := showAnswer{
 		Name: pkg.Name, Hash: pkg.TopHash.String(), Message: pkg.Content.Message(),
-		Count: len(pkg.Content.Entries), Bytes: pkg.Content.Size(), Folders: []folder{},
+		Count: len(pkg.Content.Entries), Bytes: pkg.Content.Size(), Folders: []topFolder{},
 	}
 	if meta := pkg.Content.Meta(); meta.Kind() != quilt.Absent {
 		if text, err := meta.AppendJSON(nil); err == nil {
 			s.Meta = text
 		}
 	}
-	folders := map[string]folder{}
+	folders := map[string]topFolder{}
 	for _, e := range pkg.Content.Entries {
 		name, _, below := strings.Cut(e.Key, "/")
 		if below {
@@ -82,7 +82,7 @@ func newShowAnswer(pkg *registry.Package, all bool) showAnswer {
 		}
 		size := max(e.Size(), 0) // -1 where the package does not tell
 		f := folders[name]
-		folders[name] = folder{Name: name, Count: f.Count + 1, Bytes: f.Bytes + size}
+		folders[name] = topFolder{Name: name, Count: f.Count + 1, Bytes: f.Bytes + size}
 		if all {
 			s.Files = append(s.Files, file{Key: e.Key, Bytes: size, Hash: e.Hash().Type + ":" + e.Hash().Value})
 		}

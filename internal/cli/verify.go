@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sandwich-build/sandwich/internal/ui"
-	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 )
 
 func (a *app) verify() *cobra.Command {
@@ -32,11 +32,11 @@ It ends with exit code 5 when anything differs.`,
 		if err != nil {
 			return nil, err
 		}
-		var report registry.Report
+		var report folder.Report
 		if *dir != "" {
-			report, err = registry.VerifyFolder(ctx, pkg, *dir)
+			report, err = folder.Verify(ctx, pkg.Content, *dir)
 		} else {
-			report, err = r.VerifyObjects(ctx, pkg, a.transferred("verify"))
+			report, err = r.VerifyObjects(ctx, pkg, a.moved("verify"))
 		}
 		if err != nil {
 			return nil, &registryError{err}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
@@ -172,8 +174,10 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 		return err
 	}
 	top, created, err := reg.Push(ctx, s.Manifest.Name, rev, registry.PushOptions{
-		Progress: func(done, total int64) {
-			s.options.Observer.Observe(stages.Progress{Stage: pushStage, Done: done, Total: total, Unit: "bytes"})
+		Progress: func(at transfer.State) {
+			s.options.Observer.Observe(stages.Progress{
+				Stage: pushStage, Done: at.Bytes, Total: at.AllBytes, Unit: "bytes", Files: at.Files, AllFiles: at.AllFiles, There: at.There,
+			})
 		},
 	})
 	if err != nil {
@@ -200,7 +204,7 @@ func (s *session) revision(ctx context.Context, o *Outcome, meta []byte) (regist
 		if err != nil {
 			return registry.Revision{}, err
 		}
-		rev.Files = append(rev.Files, registry.File{
+		rev.Files = append(rev.Files, objects.File{
 			Key: f.Path, Size: f.Digest.Size(), SHA256: f.Digest.SHA256(),
 			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.options.Store.Open(ctx, f.Digest) },
 		})

@@ -28,6 +28,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 )
 
@@ -284,7 +285,7 @@ func checkInstalled(t *testing.T, reg *registry.Registry, pkg *registry.Package)
 	if _, err := reg.Install(t.Context(), pkg, dest, registry.InstallOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	report, err := registry.VerifyFolder(t.Context(), pkg, dest)
+	report, err := folder.Verify(t.Context(), pkg.Content, dest)
 	if err != nil || !report.OK(false) {
 		t.Errorf("installed package: %+v, %v", report, err)
 	}

@@ -34,22 +34,28 @@ type Request struct {
 // Proxy stands before a server, counts requests, and fails some.
 type Proxy struct {
 	Endpoint string
-	server   *url.URL
 	forward  *httputil.ReverseProxy
 
 	mu       sync.Mutex // guards what follows
 	requests []Request
+	sent     int64 // bytes of bodies
 	decide   func(Request) *Fault
 }
 
 // NewProxy starts a proxy before the server, which ends with the test.
 func (s *Server) NewProxy(tb testing.TB) *Proxy {
 	tb.Helper()
-	target, err := url.Parse(s.Endpoint)
+	return NewProxy(tb, s.Endpoint)
+}
+
+// NewProxy starts a proxy before the server at a URL, which ends with the test.
+func NewProxy(tb testing.TB, server string) *Proxy {
+	tb.Helper()
+	target, err := url.Parse(server)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Proxy{server: target}
+	p := &Proxy{}
 	p.forward = &httputil.ReverseProxy{
 		// The host stays that of the proxy: it is part of what is signed.
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -69,7 +75,14 @@ func (s *Server) NewProxy(tb testing.TB) *Proxy {
 func (p *Proxy) Plan(decide func(Request) *Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.requests, p.decide = nil, decide
+	p.requests, p.sent, p.decide = nil, 0, decide
+}
+
+// Sent returns how many bytes of bodies of requests there were since the last Plan.
+func (p *Proxy) Sent() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
 }
 
 // Requests returns the requests since the last Plan.
@@ -96,6 +109,7 @@ func (p *Proxy) begin(r *http.Request) *Fault {
 	defer p.mu.Unlock()
 	request := Request{N: len(p.requests) + 1, Method: r.Method, Path: r.URL.Path, Query: r.URL.Query()}
 	p.requests = append(p.requests, request)
+	p.sent += max(r.ContentLength, 0)
 	if p.decide == nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ package s3test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -39,15 +40,25 @@ const (
 type Server struct {
 	Endpoint string // its URL
 	client   *awss3.Client
+	prefix   string // of the names of buckets
 	buckets  atomic.Int64
 }
 
 // Start starts a server that ends with the test. It points the AWS configuration of the
 // process to it and to nothing else, so the test must not be parallel. Where the server
 // is not installed the test is skipped, but fails in CI.
+//
+// With SANDWICH_TEST_S3, such as http://127.0.0.1:9000, that server is used instead, which
+// knows the same keys; so other servers are tried by hand.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	binary := find(tb)
+	s := &Server{Endpoint: os.Getenv("SANDWICH_TEST_S3"), prefix: "bucket"}
+	binary := ""
+	if s.Endpoint == "" {
+		binary = find(tb)
+	} else {
+		s.prefix = strings.ToLower(rand.Text()[:10]) // it keeps the buckets of other tests
+	}
 	for key, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_REGION": region,
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
@@ -60,15 +71,12 @@ func Start(tb testing.TB) *Server {
 			tb.Fatal(err)
 		}
 	}
-	s := &Server{}
-	var err error
-	for range 3 { // between choosing a port and using it another process may take it
-		if s.Endpoint, err = launch(tb, binary); err == nil {
-			break
+	for try := 1; s.Endpoint == ""; try++ {
+		var err error
+		// Between choosing a port and using it another process may take it.
+		if s.Endpoint, err = launch(tb, binary); err != nil && try == 3 {
+			tb.Fatalf("start versitygw: %v", err)
 		}
-	}
-	if err != nil {
-		tb.Fatalf("start versitygw: %v", err)
 	}
 	tb.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
 	s.client = awss3.New(awss3.Options{
@@ -168,7 +176,7 @@ func answers(ctx context.Context, endpoint string, ended <-chan struct{}) error 
 // name.
 func (s *Server) NewBucket(tb testing.TB, versioned bool) string {
 	tb.Helper()
-	name := fmt.Sprintf("bucket-%d", s.buckets.Add(1))
+	name := fmt.Sprintf("%s-%d", s.prefix, s.buckets.Add(1))
 	if _, err := s.client.CreateBucket(tb.Context(), &awss3.CreateBucketInput{Bucket: &name}); err != nil {
 		tb.Fatal(err)
 	}
@@ -178,6 +186,30 @@ func (s *Server) NewBucket(tb testing.TB, versioned bool) string {
 	_, err := s.client.PutBucketVersioning(tb.Context(), &awss3.PutBucketVersioningInput{
 		Bucket:                  &name,
 		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return name
+}
+
+// NewLockedBucket makes a bucket with Object Lock, in which nothing can be removed for a
+// day, and returns its name.
+func (s *Server) NewLockedBucket(tb testing.TB) string {
+	tb.Helper()
+	name := fmt.Sprintf("%s-%d", s.prefix, s.buckets.Add(1))
+	_, err := s.client.CreateBucket(tb.Context(), &awss3.CreateBucketInput{Bucket: &name, ObjectLockEnabledForBucket: aws.Bool(true)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, err = s.client.PutObjectLockConfiguration(tb.Context(), &awss3.PutObjectLockConfigurationInput{
+		Bucket: &name,
+		ObjectLockConfiguration: &types.ObjectLockConfiguration{
+			ObjectLockEnabled: types.ObjectLockEnabledEnabled,
+			Rule: &types.ObjectLockRule{
+				DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeGovernance, Days: aws.Int32(1)},
+			},
+		},
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -202,6 +234,20 @@ func (s *Server) Uploads(tb testing.TB, bucket string) int {
 		tb.Fatal(err)
 	}
 	return len(out.Uploads)
+}
+
+// AbortUploads removes all unfinished uploads of a bucket.
+func (s *Server) AbortUploads(tb testing.TB, bucket string) {
+	tb.Helper()
+	out, err := s.client.ListMultipartUploads(tb.Context(), &awss3.ListMultipartUploadsInput{Bucket: &bucket})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, u := range out.Uploads {
+		if _, err := s.client.AbortMultipartUpload(tb.Context(), &awss3.AbortMultipartUploadInput{Bucket: &bucket, Key: u.Key, UploadId: u.UploadId}); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // Checksum returns the SHA-256 that the server keeps of an object, as it says it.

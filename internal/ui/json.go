@@ -30,6 +30,9 @@ type (
 		Done  int64  `json:"done"`
 		Total int64  `json:"total,omitempty"`
 		Unit  string `json:"unit"`
+
+		Files    int `json:"files,omitempty"`
+		AllFiles int `json:"all_files,omitempty"`
 	}
 	messageEvent struct {
 		Event string `json:"event"`
@@ -84,7 +87,7 @@ func (v *jsonView) Observe(e stages.Event) {
 	case stages.Progress:
 		if now := v.now(); now.Sub(v.progress[e.Stage]) >= progressInterval {
 			v.progress[e.Stage] = now
-			v.write(progressEvent{Event: "progress", Stage: e.Stage, Done: e.Done, Total: e.Total, Unit: e.Unit})
+			v.write(progressEvent{Event: "progress", Stage: e.Stage, Done: e.Done, Total: e.Total, Unit: e.Unit, Files: e.Files, AllFiles: e.AllFiles})
 		}
 	case stages.Message:
 		level := "info"

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -110,6 +111,7 @@ type live struct {
 	container *mpb.Progress
 	bar       *mpb.Bar
 	last      stages.Progress
+	shown     atomic.Pointer[stages.Progress] // last, for the goroutine that draws
 }
 
 // redrawInterval is how often the live line is drawn; faster is not read.
@@ -119,18 +121,23 @@ const redrawInterval = 150 * time.Millisecond
 func newLive(w io.Writer, p stages.Progress) *live {
 	container := mpb.New(mpb.WithOutput(w), mpb.WithAutoRefresh(), mpb.WithRefreshRate(redrawInterval))
 	name := decor.Name(fmt.Sprintf("  %-*s", stageWidth, p.Stage))
-	count := decor.Any(func(s decor.Statistics) string { return tally(s, p.Unit) })
+	l := &live{container: container, last: p}
+	l.shown.Store(&p)
+	count := decor.Any(func(s decor.Statistics) string { return tally(s, *l.shown.Load()) })
 	rate := newRate(time.Now(), p)
+	speed := decor.Any(func(s decor.Statistics) string {
+		return rate.at(time.Since(rate.start), s.Current-(l.shown.Load().There-p.There), s.Current, s.Total)
+	})
 	options := []mpb.BarOption{mpb.PrependDecorators(name, count), mpb.BarRemoveOnComplete()}
 	var filler mpb.BarFillerBuilder = mpb.SpinnerStyle().PositionLeft()
 	if p.Total > 0 {
 		filler = mpb.BarStyle().Lbound("[").Rbound("]").Filler("=").Tip(">").Padding(" ")
 		options = append(options, mpb.BarWidth(30))
 	}
-	options = append(options, mpb.AppendDecorators(decor.Any(rate.text)))
+	options = append(options, mpb.AppendDecorators(speed))
 	// A bar made without a total never ends by itself: a stage that has counted all its
 	// items may still have work to do.
-	l := &live{container: container, bar: container.New(0, filler, options...), last: p}
+	l.bar = container.New(0, filler, options...)
 	l.bar.SetTotal(p.Total, false)
 	return l
 }
@@ -147,6 +154,7 @@ func (l *live) update(p stages.Progress) {
 	}
 	l.bar.SetCurrent(p.Done)
 	l.last = p
+	l.shown.Store(&p)
 }
 
 // close erases the line and waits until nothing is drawn any more.
@@ -156,14 +164,16 @@ func (l *live) close() {
 }
 
 // tally is how much is done of how much.
-func tally(s decor.Statistics, unit string) string {
+func tally(s decor.Statistics, p stages.Progress) string {
 	switch {
-	case unit == "":
+	case p.Unit == "":
 		return ""
+	case p.AllFiles > 1:
+		return fmt.Sprintf("%s / %s, %s / %s files", amount(s.Current, p.Unit), amount(s.Total, p.Unit), Count(int64(p.Files)), Count(int64(p.AllFiles)))
 	case s.Total > 0:
-		return suffixed(amount(s.Current, unit)+" / "+amount(s.Total, unit), unit)
+		return suffixed(amount(s.Current, p.Unit)+" / "+amount(s.Total, p.Unit), p.Unit)
 	default:
-		return suffixed(amount(s.Current, unit), unit)
+		return suffixed(amount(s.Current, p.Unit), p.Unit)
 	}
 }
 
@@ -186,17 +196,13 @@ func newRate(start time.Time, p stages.Progress) rate {
 	return rate{start: start, first: p.Done, unit: p.Unit}
 }
 
-func (r rate) text(s decor.Statistics) string {
-	return r.at(time.Since(r.start), s.Current, s.Total)
-}
-
 // at is the rate and the time that is left after elapsed, or nothing when it is too
-// early to tell.
-func (r rate) at(elapsed time.Duration, done, total int64) string {
-	if elapsed < time.Second || done <= r.first {
+// early to tell. Of what is done only moved took time.
+func (r rate) at(elapsed time.Duration, moved, done, total int64) string {
+	if elapsed < time.Second || moved <= r.first {
 		return ""
 	}
-	perSecond := float64(done-r.first) / elapsed.Seconds()
+	perSecond := float64(moved-r.first) / elapsed.Seconds()
 	text := fmt.Sprintf("%.1f/s", perSecond)
 	if perSecond >= 10 || r.unit == UnitBytes {
 		text = amount(int64(perSecond), r.unit) + "/s"

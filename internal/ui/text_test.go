@@ -65,17 +65,19 @@ func TestRate(t *testing.T) {
 	for _, test := range []struct {
 		rate        rate
 		elapsed     time.Duration
+		there       int64
 		done, total int64
 		want        string
 	}{
-		{rate{}, 500 * time.Millisecond, 100, 200, ""},
-		{rate{first: 10}, time.Minute, 10, 200, ""},
-		{rate{}, 10 * time.Second, 5, 10, "0.5/s  ETA 10s"},
-		{rate{}, 2 * time.Second, 10_000, 0, "5,000/s"},
-		{rate{first: 500}, 10 * time.Second, 1500, 2500, "100/s  ETA 10s"},
-		{rate{unit: "bytes"}, 2 * time.Second, 3_000_000, 6_000_000, "1.5 MB/s  ETA 2s"},
+		{rate{}, 500 * time.Millisecond, 0, 100, 200, ""},
+		{rate{first: 10}, time.Minute, 0, 10, 200, ""},
+		{rate{}, 10 * time.Second, 0, 5, 10, "0.5/s  ETA 10s"},
+		{rate{}, 2 * time.Second, 0, 10_000, 0, "5,000/s"},
+		{rate{first: 500}, 10 * time.Second, 0, 1500, 2500, "100/s  ETA 10s"},
+		{rate{unit: "bytes"}, 2 * time.Second, 0, 3_000_000, 6_000_000, "1.5 MB/s  ETA 2s"},
+		{rate{unit: "bytes"}, 2 * time.Second, 9_000_000, 12_000_000, 15_000_000, "1.5 MB/s  ETA 2s"}, // it goes on after 9 MB
 	} {
-		if got := test.rate.at(test.elapsed, test.done, test.total); got != test.want {
+		if got := test.rate.at(test.elapsed, test.done-test.there, test.done, test.total); got != test.want {
 			t.Errorf("%+v after %s, %d of %d: %q, want %q", test.rate, test.elapsed, test.done, test.total, got, test.want)
 		}
 	}

@@ -86,10 +86,10 @@ func (e Entry) Hash() Hash {
 	return Hash{Type: e.hash.Get("type").Text(), Value: e.hash.Get("value").Text()}
 }
 
-// New returns a package of the entries, which it sorts. A key that may not be in a
-// package, appears twice, or is a directory as well is an error.
+// New returns a package of the entries, which it takes over and sorts. A key that may not
+// be in a package, appears twice, or is a directory as well is an error.
 func New(header Value, entries []Entry) (*Package, error) {
-	p := &Package{Header: header, Entries: slices.Clone(entries)}
+	p := &Package{Header: header, Entries: entries}
 	for _, e := range p.Entries {
 		if err := CheckKey(e.Key); err != nil {
 			return nil, err

@@ -3,6 +3,8 @@ package s3
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -11,25 +13,16 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
-
-// partsAtOnce is how many parts of one blob are on their way. Together with the memory
-// of the store it bounds what a single large file takes.
-const partsAtOnce = 6
-
-// abortTime is how long the removal of an unfinished upload may take.
-const abortTime = 15 * time.Second
 
 // minParts is the size from which a blob goes in parts. It is Quilt's: the checksum that
 // S3 makes of one part is that of a package, and that of a whole is not.
@@ -73,7 +66,10 @@ func (s *Store) putWhole(ctx context.Context, key string, body blob.Body) (strin
 	if err = errors.Join(err, r.Close()); err != nil {
 		return "", err
 	}
-	sum, known := sha256Of(body, 0, data)
+	sum, known, err := s.sha256Of(body, 0, data)
+	if err != nil {
+		return "", err
+	}
 	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key}
 	id, err := s.putObject(ctx, input, data, sum)
 	return id, differs(err, known, sum, data)
@@ -82,166 +78,46 @@ func (s *Store) putWhole(ctx context.Context, key string, body blob.Body) (strin
 // putObject completes a request with a body and what all writes have, and makes it.
 func (s *Store) putObject(ctx context.Context, input *awss3.PutObjectInput, data []byte, sum [sha256.Size]byte) (string, error) {
 	input.ContentLength = aws.Int64(int64(len(data)))
-	input.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
-	input.ChecksumSHA256 = checksum(sum)
 	input.ServerSideEncryption, input.SSEKMSKeyId, input.RequestPayer = s.encrypt, optional(s.opts.KMSKey), s.payer
 	var out *awss3.PutObjectOutput
-	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		input.Body = bytes.NewReader(data)
-		out, err = c.PutObject(ctx, input, signedAs(sum))
-		return err
+	err := s.withChecksums(func(with bool) error {
+		input.ChecksumAlgorithm, input.ChecksumSHA256, input.ContentMD5 = checksumsOf(with, sum, data)
+		return s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
+			input.Body = bytes.NewReader(data)
+			out, err = c.PutObject(ctx, input, signedAs(sum))
+			return err
+		})
 	})
 	if err != nil {
 		return "", err
 	}
+	s.compared(out.ChecksumSHA256)
 	if out.ChecksumSHA256 == nil {
 		s.lose(checksums)
 	}
 	return versionID(out.VersionId), nil
 }
 
-// putParts sends a body in parts of Quilt's size.
-func (s *Store) putParts(ctx context.Context, key string, body blob.Body) (_ string, err error) {
-	upload, err := s.createUpload(ctx, key)
-	if err != nil {
-		return "", err
+// withChecksums makes a request with the headers for checksums, and without where the
+// server says that it has not implemented what it was asked for, and then has.
+func (s *Store) withChecksums(request func(with bool) error) error {
+	with := !s.lost[sumHeaders].Load()
+	err := request(with)
+	if with && isStatus(err, http.StatusNotImplemented) && request(false) == nil {
+		s.lost[sumHeaders].Store(true)
+		return nil
 	}
-	defer func() {
-		if err != nil {
-			// Parts of an upload that is never finished are paid for.
-			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
-			defer cancel()
-			_ = s.write(clean, func(ctx context.Context, c *awss3.Client) error {
-				_, err := c.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: &key, UploadId: &upload, RequestPayer: s.payer})
-				return err
-			})
-		}
-	}()
-	parts, err := s.uploadParts(ctx, key, upload, body)
-	if err != nil {
-		return "", err
-	}
-	return s.completeUpload(ctx, key, upload, body.Size, parts)
+	return err
 }
 
-func (s *Store) createUpload(ctx context.Context, key string) (string, error) {
-	var out *awss3.CreateMultipartUploadOutput
-	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		out, err = c.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{
-			Bucket: &s.bucket, Key: &key, ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
-			ServerSideEncryption: s.encrypt, SSEKMSKeyId: optional(s.opts.KMSKey), RequestPayer: s.payer,
-		})
-		return err
-	})
-	if err != nil {
-		return "", err
+// checksumsOf returns what a write says of its bytes: their sha256 or, where the server
+// does not know of that, their MD5.
+func checksumsOf(with bool, sum [sha256.Size]byte, data []byte) (algorithm types.ChecksumAlgorithm, sha, old *string) {
+	if with {
+		return types.ChecksumAlgorithmSha256, checksum(sum), nil
 	}
-	return aws.ToString(out.UploadId), nil
-}
-
-// uploadParts reads the body once, in order, and sends several parts at a time.
-func (s *Store) uploadParts(ctx context.Context, key, upload string, body blob.Body) (_ []types.CompletedPart, err error) {
-	r, err := body.Open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	chunk := quilt.ChunkSize(body.Size)
-	parts := make([]types.CompletedPart, (body.Size+chunk-1)/chunk)
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(partsAtOnce)
-	source := blob.NewReader(groupCtx, r)
-	for i := range parts {
-		size := min(chunk, body.Size-int64(i)*chunk)
-		memory := min(size, uploadMemory)
-		if err := s.memory.Acquire(groupCtx, memory); err != nil {
-			return nil, firstOf(group.Wait(), err)
-		}
-		data := make([]byte, size)
-		err := readPart(source, data)
-		if err == nil && i == len(parts)-1 {
-			err = atEnd(source)
-		}
-		if err != nil {
-			s.memory.Release(memory)
-			return nil, firstOf(group.Wait(), err)
-		}
-		group.Go(func() error {
-			defer s.memory.Release(memory)
-			sum, known := sha256Of(body, i, data)
-			etag, err := s.uploadPart(groupCtx, key, upload, i+1, data, sum)
-			parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: etag, ChecksumSHA256: checksum(sum)}
-			return differs(err, known, sum, data)
-		})
-	}
-	return parts, group.Wait()
-}
-
-// firstOf prefers the error of a part to that of what was stopped because of it.
-func firstOf(part, reading error) error {
-	if part != nil {
-		return part
-	}
-	return reading
-}
-
-func (s *Store) uploadPart(ctx context.Context, key, upload string, number int, data []byte, sum [sha256.Size]byte) (*string, error) {
-	var out *awss3.UploadPartOutput
-	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		out, err = c.UploadPart(ctx, &awss3.UploadPartInput{
-			Bucket: &s.bucket, Key: &key, UploadId: &upload, PartNumber: aws.Int32(int32(number)),
-			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
-			ChecksumAlgorithm: types.ChecksumAlgorithmSha256, ChecksumSHA256: checksum(sum), RequestPayer: s.payer,
-		}, signedAs(sum))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out.ETag, nil
-}
-
-// completeUpload makes the blob of its parts. A server that has done so and could not
-// say it does not know the upload any more when it is asked again.
-func (s *Store) completeUpload(ctx context.Context, key, upload string, size int64, parts []types.CompletedPart) (string, error) {
-	var out *awss3.CompleteMultipartUploadOutput
-	tries := 0
-	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
-		tries++
-		out, err = c.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
-			Bucket: &s.bucket, Key: &key, UploadId: &upload, RequestPayer: s.payer,
-			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
-		})
-		return err
-	})
-	if err != nil && tries > 1 && isCode(err, "NoSuchUpload") {
-		return s.completed(ctx, key, size, parts, err)
-	}
-	if err != nil {
-		return "", err
-	}
-	if out.ChecksumSHA256 == nil {
-		s.lose(checksums)
-	}
-	return versionID(out.VersionId), nil
-}
-
-// completed returns the version of a blob that was made of parts, or err when the blob
-// that is there is another one.
-func (s *Store) completed(ctx context.Context, key string, size int64, parts []types.CompletedPart, err error) (string, error) {
-	outer := sha256.New()
-	for _, part := range parts {
-		sum, decodeErr := base64.StdEncoding.DecodeString(aws.ToString(part.ChecksumSHA256))
-		if decodeErr != nil {
-			return "", decodeErr
-		}
-		outer.Write(sum)
-	}
-	v, statErr := s.StatVersion(ctx, key)
-	if statErr != nil || v.Size != size || !bytes.Equal(v.Sum, outer.Sum(nil)) {
-		return "", err
-	}
-	return v.ID, nil
+	digest := md5.Sum(data)
+	return "", nil, aws.String(base64.StdEncoding.EncodeToString(digest[:]))
 }
 
 // ReadTagged implements blob.Conditional.
@@ -290,8 +166,13 @@ func (s *Store) PutIf(ctx context.Context, key string, data []byte, tag blob.Tag
 	return s.explain(ctx, "put", key, err)
 }
 
+// writerKey is the metadata of a conditional write that tells it from all others. When its
+// answer is lost and the server refuses the second try, only that shows who has written.
+const writerKey = "sandwich-writer"
+
 func (s *Store) putIf(ctx context.Context, key string, data []byte, tag blob.Tag) error {
-	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key}
+	writer := rand.Text()
+	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key, Metadata: map[string]string{writerKey: writer}}
 	if tag == "" {
 		input.IfNoneMatch = aws.String("*")
 	} else {
@@ -299,6 +180,9 @@ func (s *Store) putIf(ctx context.Context, key string, data []byte, tag blob.Tag
 	}
 	sum := sha256.Sum256(data)
 	if _, err := s.putObject(ctx, input, data, sum); err != nil {
+		if isStatus(err, http.StatusPreconditionFailed) && s.wrote(ctx, key, writer) {
+			return nil
+		}
 		return err
 	}
 	// Some servers take the condition and ignore it. Of those that are not Amazon's, the
@@ -309,6 +193,16 @@ func (s *Store) putIf(ctx context.Context, key string, data []byte, tag blob.Tag
 		}
 	}
 	return nil
+}
+
+// wrote reports whether the blob that is there is the one of a writer.
+func (s *Store) wrote(ctx context.Context, key, writer string) bool {
+	var out *awss3.HeadObjectOutput
+	err := s.read(ctx, gets, func(ctx context.Context, c *awss3.Client) (err error) {
+		out, err = c.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: &key, RequestPayer: s.payer})
+		return err
+	})
+	return err == nil && out.Metadata[writerKey] == writer
 }
 
 // putUnchanged writes when the content is, a moment before, what tag names.
@@ -329,9 +223,14 @@ func (s *Store) putUnchanged(ctx context.Context, key string, data []byte, tag b
 
 // readPart fills data from r.
 func readPart(r io.Reader, data []byte) error {
-	n, err := io.ReadFull(r, data)
+	_, err := io.ReadFull(r, data)
+	return missing(err)
+}
+
+// missing says of a body that has come to its end that it should not have.
+func missing(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: %d bytes are missing", blob.ErrDiffers, len(data)-n)
+		return fmt.Errorf("%w: bytes are missing", blob.ErrDiffers)
 	}
 	return err
 }
@@ -349,12 +248,24 @@ func atEnd(r io.Reader) error {
 	}
 }
 
-// sha256Of returns the sha256 of a part, and whether it was known before.
-func sha256Of(body blob.Body, part int, data []byte) (sum [sha256.Size]byte, known bool) {
-	if part < len(body.Sums) && body.Chunk == quilt.ChunkSize(body.Size) {
-		return body.Sums[part], true
+// sha256Of returns the sha256 of a part, and whether it was known before. Where it was, the
+// bytes are not hashed for it, since the server compares; until a server that is not
+// Amazon's was seen to keep a checksum, they are.
+func (s *Store) sha256Of(body blob.Body, part int, data []byte) (sum [sha256.Size]byte, known bool, err error) {
+	if part >= len(body.Sums) || body.Chunk != quilt.ChunkSize(body.Size) {
+		return sha256.Sum256(data), false, nil
 	}
-	return sha256.Sum256(data), false
+	if s.custom && !s.compares.Load() && sha256.Sum256(data) != body.Sums[part] {
+		return sum, true, fmt.Errorf("%w: another sha256", blob.ErrDiffers)
+	}
+	return body.Sums[part], true, nil
+}
+
+// compared notes whether an answer shows that the server compares checksums.
+func (s *Store) compared(checksum *string) {
+	if checksum != nil {
+		s.compares.Store(true)
+	}
 }
 
 // differs makes blob.ErrDiffers of the refusal of bytes that have not the sum they were

@@ -99,37 +99,28 @@ func (s *Store) OpenVersion(ctx context.Context, key, id string, offset, length 
 		_, err := s.head(ctx, key, id)
 		return http.NoBody, err
 	}
-	r := &reader{offset: offset, pauses: s.attempts()}
-	r.open = func(offset int64) (io.ReadCloser, error) {
-		end := int64(-1)
-		if length > 0 {
-			end = r.start + length
-		}
-		out, err := s.get(ctx, key, id, r.etag, offset, end)
+	etag, end := "", int64(-1)
+	if length > 0 {
+		end = offset + length
+	}
+	open := func(read int64) (io.ReadCloser, error) {
+		out, err := s.get(ctx, key, id, etag, offset+read, end)
 		if err != nil {
 			return nil, err
 		}
-		r.etag = aws.ToString(out.ETag)
+		etag = aws.ToString(out.ETag)
 		return out.Body, nil
 	}
-	r.start = offset
-	r.retry = func(err error, attempt int) bool {
-		pauses := newPauses()
-		pauses.InitialInterval <<= min(attempt, 6)
-		return ctx.Err() == nil && attempt < s.attempts() && unreachable(err) && pause(ctx, pauses.NextBackOff()) == nil
-	}
-	body, err := r.open(offset)
+	body, err := open(0)
 	switch {
 	case isStatus(err, http.StatusRequestedRangeNotSatisfiable):
 		return http.NoBody, nil // it starts behind the end
 	case err != nil:
 		return nil, s.explain(ctx, "get", key, err)
 	}
-	r.body = body
-	return struct {
-		io.Reader
-		io.Closer
-	}{explained{s, r, key, func() error { return context.Cause(ctx) }}, r}, nil
+	return &reader{ReadCloser: s.policy().Reader(ctx, body, open), explain: func(err error) error {
+		return s.explain(ctx, "get", key, err)
+	}, cause: func() error { return context.Cause(ctx) }}, nil
 }
 
 // get asks for the bytes from offset on; up to end, where that is not negative. With an
@@ -149,66 +140,23 @@ func (s *Store) get(ctx context.Context, key, id, etag string, offset, end int64
 	return out, err
 }
 
-// reader reads a blob and, when the connection is cut, goes on where it was.
+// reader gives the errors of reading the form that those of the store have, and ends with
+// its context.
 type reader struct {
-	open   func(offset int64) (io.ReadCloser, error)
-	retry  func(err error, attempt int) bool // pauses
-	start  int64
-	offset int64 // of the next byte
-	etag   string
-	body   io.ReadCloser
-	pauses int
-	failed int // attempts that yielded nothing since the last byte
+	io.ReadCloser
+	explain func(error) error
+	cause   func() error // why the context of the reading ended
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	for {
-		n, err := r.body.Read(p)
-		r.offset += int64(n)
-		if n > 0 {
-			r.failed = 0
-		}
-		if err == nil || errors.Is(err, io.EOF) {
-			return n, err
-		}
-		if r.failed++; !r.retry(err, r.failed) {
-			return n, err
-		}
-		_ = r.body.Close() // it is broken already
-		body, openErr := r.open(r.offset)
-		if openErr != nil {
-			r.body = http.NoBody
-			return n, openErr
-		}
-		r.body = body
-		if n > 0 {
-			return n, nil
-		}
+	if err := r.cause(); err != nil {
+		return 0, r.explain(err)
 	}
-}
-
-func (r *reader) Close() error { return r.body.Close() }
-
-// explained gives the errors of a reader the form that those of the store have.
-type explained struct {
-	store *Store
-	inner io.Reader
-	key   string
-	cause func() error // why the context of the reading ended
-}
-
-func (e explained) Read(p []byte) (int, error) {
-	if cause := e.cause(); cause != nil {
-		return 0, fmt.Errorf("get %s/%s: %w", e.store, e.key, cause)
-	}
-	n, err := e.inner.Read(p)
+	n, err := r.ReadCloser.Read(p)
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
-	if cause := e.cause(); cause != nil {
-		return n, fmt.Errorf("get %s/%s: %w", e.store, e.key, cause)
-	}
-	return n, e.store.explain(context.Background(), "get", e.key, err)
+	return n, r.explain(err)
 }
 
 // ListVersions implements blob.Versioned.

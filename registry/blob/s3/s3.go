@@ -15,7 +15,6 @@
 package s3
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,27 +58,29 @@ type Options struct {
 	KMSKey        string // the key of aws:kms; the account's when empty
 	RequesterPays bool   // the requests are on the account of who makes them
 	Attempts      int    // tries of one request; 0 for the default
+	// Slow is told that the server asked for less, or did not answer in time.
+	Slow func()
 	// Warn is told, once each, what the server can not do and what is lost by that.
 	Warn func(message string)
 }
 
 // Store is a bucket. It implements blob.Conditional and blob.Versioned.
 type Store struct {
-	bucket    string
-	opts      Options
-	encrypt   types.ServerSideEncryption
-	payer     types.RequestPayer
-	custom    bool // the server is not Amazon's
-	creds     aws.CredentialsProvider
-	signed    *awss3.Client
-	anonymous *awss3.Client
-	memory    *semaphore.Weighted
+	bucket  string
+	opts    Options
+	encrypt types.ServerSideEncryption
+	payer   types.RequestPayer
+	custom  bool // the server is not Amazon's
+	config  aws.Config
+	clients atomic.Pointer[clients] // of the region where the bucket is, as far as that is known
+	memory  *semaphore.Weighted
 
 	login    sync.Once
 	loginErr error                  // why there are no credentials; set by login
 	unsigned [accesses]atomic.Bool  // reads of this sort go unsigned
 	lost     [abilities]atomic.Bool // what the server was found not to do
 	probed   atomic.Bool            // conditional writes were tried out
+	compares atomic.Bool            // the server was seen to keep checksums
 }
 
 var (
@@ -114,13 +115,16 @@ func New(ctx context.Context, bucket string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		bucket: bucket, opts: opts, encrypt: types.ServerSideEncryption(opts.Encryption),
-		creds: cfg.Credentials, memory: semaphore.NewWeighted(uploadMemory),
+		config: cfg, memory: semaphore.NewWeighted(uploadMemory),
 	}
 	if opts.RequesterPays {
 		s.payer = types.RequestPayerRequester
 	}
-	s.signed = awss3.NewFromConfig(cfg, s.configure)
-	s.anonymous = awss3.NewFromConfig(cfg, s.configure, func(o *awss3.Options) { o.Credentials = aws.AnonymousCredentials{} })
+	s.use(cfg.Region)
+	s.custom = s.clients.Load().signed.Options().BaseEndpoint != nil
+	if region, known := regions.Load(s.place()); known {
+		s.use(region.(string))
+	}
 	return s, nil
 }
 
@@ -129,11 +133,9 @@ func (s *Store) configure(o *awss3.Options) {
 	if s.opts.Endpoint != "" {
 		o.BaseEndpoint = aws.String(s.opts.Endpoint)
 	}
-	s.custom = o.BaseEndpoint != nil
 	// A bucket's name as part of the host is unknown to most other servers, and with a
 	// dot in it no certificate is right.
-	o.UsePathStyle = s.custom || strings.Contains(s.bucket, ".")
-	o.Region = cmp.Or(o.Region, defaultRegion)
+	o.UsePathStyle = o.BaseEndpoint != nil || strings.Contains(s.bucket, ".")
 	o.Retryer = aws.NopRetryer{} // see retry
 	o.DisableLogOutputChecksumValidationSkipped = true
 }
@@ -167,24 +169,27 @@ const (
 // unsigned where that is refused. A bucket that everybody may read can refuse an account
 // that it does not know.
 func (s *Store) read(ctx context.Context, sort access, request func(context.Context, *awss3.Client) error) error {
-	try := func(client *awss3.Client) error {
-		return s.retry(ctx, func(ctx context.Context) error { return request(ctx, client) })
+	signed := func(c *clients) error {
+		return s.retry(ctx, func(ctx context.Context) error { return request(ctx, c.signed) })
+	}
+	unsigned := func(c *clients) error {
+		return s.retry(ctx, func(ctx context.Context) error { return request(ctx, c.anonymous) })
 	}
 	if s.unsigned[sort].Load() {
-		return try(s.anonymous)
+		return s.there(ctx, unsigned)
 	}
 	if loginErr := s.authenticate(ctx); loginErr != nil {
-		err := try(s.anonymous)
+		err := s.there(ctx, unsigned)
 		if refused(err) {
 			return errors.Join(err, loginErr)
 		}
 		return err
 	}
-	err := try(s.signed)
+	err := s.there(ctx, signed)
 	if !refused(err) {
 		return err
 	}
-	if other := try(s.anonymous); !refused(other) {
+	if other := s.there(ctx, unsigned); !refused(other) {
 		s.unsigned[sort].Store(true)
 		return other
 	}
@@ -196,19 +201,21 @@ func (s *Store) write(ctx context.Context, request func(context.Context, *awss3.
 	if err := s.authenticate(ctx); err != nil {
 		return err
 	}
-	return s.retry(ctx, func(ctx context.Context) error { return request(ctx, s.signed) })
+	return s.there(ctx, func(c *clients) error {
+		return s.retry(ctx, func(ctx context.Context) error { return request(ctx, c.signed) })
+	})
 }
 
 // authenticate looks for credentials once and returns why there are none.
 func (s *Store) authenticate(ctx context.Context) error {
 	s.login.Do(func() {
-		if s.creds == nil {
+		if s.config.Credentials == nil {
 			s.loginErr = errNoCredentials
 			return
 		}
 		// Not with the context of the caller that happens to be first: the others share
 		// the answer.
-		if _, err := s.creds.Retrieve(context.WithoutCancel(ctx)); err != nil {
+		if _, err := s.config.Credentials.Retrieve(context.WithoutCancel(ctx)); err != nil {
 			s.loginErr = fmt.Errorf("%w: %w", errNoCredentials, err)
 		}
 	})
@@ -307,6 +314,9 @@ type ability int
 const (
 	conditions ability = iota
 	checksums
+	sumHeaders // without which checksums are lost as well
+	resuming   // this and the next cost time only, and are not told
+	copiedSums // of parts that the server copies
 	abilities
 )
 

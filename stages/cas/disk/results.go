@@ -77,12 +77,7 @@ func (s *Store) write(name string, data []byte, sync bool) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close() // closed already on most paths; the first error is the one to tell
-			_ = os.Remove(tmp.Name())
-		}
-	}()
+	defer discard(tmp, &err)
 	if _, err := tmp.Write(data); err != nil {
 		return err
 	}

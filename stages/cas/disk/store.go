@@ -6,6 +6,7 @@ package disk
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sandwich-build/sandwich/internal/clone"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/pack"
 )
@@ -30,6 +32,7 @@ import (
 //	locks/ab/cdef…      held by the process that is running the action
 //	damaged/…           blobs that did not match their name, kept for a look
 //	tmp/…               writes under way
+//	folders/ab/cdef…    what a folder of the user's held when it was last read
 //	in-use.lock         shared by all who have the store open; alone for gc
 //
 // Several processes may use one folder at the same time.
@@ -50,6 +53,7 @@ const (
 	locksDir   = "locks"
 	damagedDir = "damaged"
 	tmpDir     = "tmp"
+	foldersDir = "folders"
 )
 
 // copyBuffers are shared by all writes: page faults on fresh memory cost more than the
@@ -92,6 +96,16 @@ func (s *Store) Close() error {
 
 // Root returns the absolute path of the folder.
 func (s *Store) Root() string { return s.root }
+
+// FolderFile returns the file in which the store at root remembers a folder of the user's
+// (see package dirindex). It need not exist.
+func FolderFile(root, dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	sum := cas.Sum([]byte(dir)).Hex()
+	return filepath.Join(root, foldersDir, sum[:2], sum[2:])
+}
 
 func (s *Store) path(kind string, d cas.Digest) string {
 	sum := d.Hex()
@@ -178,18 +192,22 @@ func (s *Store) has(d cas.Digest, fresh bool) (bool, error) {
 }
 
 // Put implements Store. A blob of up to pack.MaxBlob bytes goes into a pack, a larger one
-// becomes a file. Its bytes are always copied: a file that is linked into the store
-// would change when its owner edits it.
+// becomes a file. When r is a file and the file system can, the two share their bytes until
+// its owner edits it; otherwise they are copied. They are never linked: the blob would
+// change with the file.
 func (s *Store) Put(ctx context.Context, r io.Reader) (cas.Digest, error) {
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
-	r = contextReader{ctx, r}
-	n, err := fill((*buf)[pack.HeaderSize:], r)
+	in := contextReader{ctx, r}
+	n, err := fill((*buf)[pack.HeaderSize:], in)
 	if err != nil {
 		return cas.Digest{}, fmt.Errorf("store blob: %w", err)
 	}
 	if n > pack.MaxBlob {
-		d, err := s.putFile(r, *buf)
+		d, ok, err := s.putClone(ctx, r, int64(n), *buf)
+		if !ok && err == nil {
+			d, err = s.putFile(in, *buf)
+		}
 		if err != nil {
 			return cas.Digest{}, fmt.Errorf("store blob: %w", err)
 		}
@@ -224,12 +242,7 @@ func (s *Store) putFile(r io.Reader, buf []byte) (_ cas.Digest, err error) {
 	if err != nil {
 		return cas.Digest{}, err
 	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close() // closed already on most paths; the first error is the one to tell
-			_ = os.Remove(tmp.Name())
-		}
-	}()
+	defer discard(tmp, &err)
 	h := sha256.New()
 	out := io.MultiWriter(tmp, h)
 	first, err := out.Write(buf[pack.HeaderSize:])
@@ -241,14 +254,79 @@ func (s *Store) putFile(r io.Reader, buf []byte) (_ cas.Digest, err error) {
 		return cas.Digest{}, err
 	}
 	d := cas.DigestOf([sha256.Size]byte(h.Sum(nil)), int64(first)+n)
+	return d, s.keep(tmp, d)
+}
+
+// discard closes and removes a temporary file after an error.
+func discard(tmp *os.File, err *error) {
+	if *err != nil {
+		_ = tmp.Close() // closed already on most paths; the first error is the one to tell
+		_ = os.Remove(tmp.Name())
+	}
+}
+
+// keep makes tmp the file of the large blob d.
+func (s *Store) keep(tmp *os.File, d cas.Digest) error {
 	name := s.path(blobsDir, d)
 	if err := s.publish(tmp, name); err != nil {
-		return cas.Digest{}, err
+		return err
 	}
 	s.mu.Lock()
 	s.unsynced = append(s.unsynced, name)
 	s.mu.Unlock()
-	return d, nil
+	return nil
+}
+
+// putClone stores the file r, of which n bytes were read, as a large blob that shares its
+// bytes. ok is false when that cannot be. The blob's digest is that of the clone, which
+// does not change while it is read, as the file may. It uses buf.
+func (s *Store) putClone(ctx context.Context, r io.Reader, n int64, buf []byte) (d cas.Digest, ok bool, err error) {
+	src, isFile := r.(*os.File)
+	if !isFile {
+		return cas.Digest{}, false, nil
+	}
+	if at, err := src.Seek(0, io.SeekCurrent); err != nil || at != n {
+		return cas.Digest{}, false, nil // a pipe, or not read from its beginning
+	}
+	name := filepath.Join(s.root, tmpDir, "clone-"+rand.Text())
+	tmp, err := clone.File(src, name)
+	if err != nil {
+		return cas.Digest{}, false, nil
+	}
+	defer discard(tmp, &err)
+	h := sha256.New()
+	size, err := io.CopyBuffer(h, contextReader{ctx, tmp}, buf)
+	if err != nil {
+		return cas.Digest{}, false, err
+	}
+	d = cas.DigestOf([sha256.Size]byte(h.Sum(nil)), size)
+	return d, true, s.keep(tmp, d)
+}
+
+// CloneTo makes the file name, which must not exist, with the bytes of a blob that is a
+// file of its own, so that the two share them until one is written. ok is false when that
+// cannot be, and the bytes have to be copied. They are verified as by Open.
+func (s *Store) CloneTo(ctx context.Context, d cas.Digest, name string) (ok bool, err error) {
+	if d.Size() <= pack.MaxBlob {
+		return false, nil
+	}
+	f, err := os.Open(s.path(blobsDir, d))
+	if err != nil {
+		return false, nil // whoever opens it is told why
+	}
+	src := cas.Verify(f, d, func() { s.setAside(d) })
+	defer func() { err = errors.Join(err, src.Close()) }()
+	made, err := clone.File(f, name)
+	if err != nil {
+		return false, nil
+	}
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{contextReader{ctx, src}}, *buf)
+	if err = errors.Join(err, made.Close()); err != nil {
+		return false, errors.Join(err, os.Remove(name))
+	}
+	return true, nil
 }
 
 // publish closes tmp and gives it its name. A file that is there already is replaced:

@@ -1,4 +1,4 @@
-package registry
+package folder
 
 import (
 	"bufio"
@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/registry/transfer"
 )
 
 // largeFile is the size from which a file is read in ranges, several at a time. One
@@ -31,6 +35,7 @@ func largeName(e quilt.Entry) string {
 // hash.
 type largeFetch struct {
 	entry quilt.Entry
+	count *transfer.File
 	file  *os.File
 	list  *os.File
 
@@ -38,10 +43,22 @@ type largeFetch struct {
 	sums [][sha256.Size]byte
 }
 
+// fetchLarge reads and verifies a file in ranges, and moves it to its place.
+func (i *install) fetchLarge(ctx context.Context, root *os.Root, e quilt.Entry) error {
+	temp, target := largeName(e), path.Join("files", e.Key)
+	if err := i.fetchRanges(ctx, root, temp, e); err != nil {
+		return err
+	}
+	if _, err := root.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(sameFile(e.Key), err)
+	}
+	return root.Rename(temp, target)
+}
+
 // fetchRanges reads and verifies a file in ranges.
 func (i *install) fetchRanges(ctx context.Context, root *os.Root, temp string, e quilt.Entry) (err error) {
 	chunk := quilt.ChunkSize(e.Size())
-	l := &largeFetch{entry: e, sums: make([][sha256.Size]byte, (e.Size()+chunk-1)/chunk)}
+	l := &largeFetch{entry: e, count: i.meter.File(e.Size()), sums: make([][sha256.Size]byte, (e.Size()+chunk-1)/chunk)}
 	if l.file, err = root.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
 		return err
 	}
@@ -49,31 +66,41 @@ func (i *install) fetchRanges(ctx context.Context, root *os.Root, temp string, e
 		return errors.Join(err, l.file.Close())
 	}
 	defer func() { err = errors.Join(err, l.file.Close(), l.list.Close()) }()
-	if err := l.resume(); err != nil {
+	if err := l.resume(ctx); err != nil {
 		return err
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	for n := range l.sums {
-		if l.sums[n] != [sha256.Size]byte{} {
-			i.count.add(l.size(n))
-			continue
-		}
-		if err := i.ranges.Acquire(groupCtx, 1); err != nil {
-			break // the group says why
-		}
-		group.Go(func() error {
-			defer i.ranges.Release(1)
-			return i.fetchRange(groupCtx, l, n)
-		})
-	}
-	if err := errors.Join(group.Wait(), context.Cause(ctx)); err != nil {
+	if err := i.fetchChunks(ctx, l); err != nil {
 		return err
 	}
 	if quilt.ChunkedFromSums(l.sums) != e.Hash() {
 		wrong := fmt.Errorf("want %s %s, got %s", e.Hash().Type, e.Hash().Value, quilt.ChunkedFromSums(l.sums).Value)
-		return errors.Join(&DamageError{Object: e.Key, Err: wrong}, root.Remove(temp), root.Remove(temp+".list"))
+		return errors.Join(&objects.DamageError{Object: e.Key, Err: wrong}, root.Remove(temp), root.Remove(temp+".list"))
 	}
+	l.count.Done()
 	return l.file.Truncate(e.Size())
+}
+
+// fetchChunks reads the chunks that are missing: one after the other in the turn that
+// this file has, and others beside it as far as the pace has turns.
+func (i *install) fetchChunks(ctx context.Context, l *largeFetch) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for n := range l.sums {
+		switch {
+		case l.sums[n] != [sha256.Size]byte{}:
+			l.count.Have(l.size(n))
+		case i.pace.TryAcquire():
+			group.Go(func() error {
+				defer i.pace.Release(l.size(n))
+				return i.fetchChunk(ctx, l, n)
+			})
+		default:
+			if err := i.fetchChunk(ctx, l, n); err != nil {
+				group.Go(func() error { return err }) // which stops the others
+				return group.Wait()
+			}
+		}
+	}
+	return group.Wait()
 }
 
 func (l *largeFetch) size(n int) int64 {
@@ -87,7 +114,7 @@ func (l *largeFetch) section(n int) *io.SectionReader {
 }
 
 // resume takes over the chunks of an install that was cut off.
-func (l *largeFetch) resume() error {
+func (l *largeFetch) resume(ctx context.Context) error {
 	lines := bufio.NewScanner(l.list)
 	for lines.Scan() {
 		var n int
@@ -96,7 +123,7 @@ func (l *largeFetch) resume() error {
 			continue // the line was cut off
 		}
 		hash := sha256.New()
-		if _, err := io.Copy(hash, l.section(n)); err != nil {
+		if _, err := copyBytes(ctx, hash, l.section(n)); err != nil {
 			return err
 		}
 		if got := [sha256.Size]byte(hash.Sum(nil)); got == [sha256.Size]byte(sum) {
@@ -106,22 +133,23 @@ func (l *largeFetch) resume() error {
 	return lines.Err()
 }
 
-// fetchRange reads one chunk.
-func (i *install) fetchRange(ctx context.Context, l *largeFetch, n int) (err error) {
+// fetchChunk reads one chunk.
+func (i *install) fetchChunk(ctx context.Context, l *largeFetch, n int) (err error) {
 	offset := int64(n) * quilt.ChunkSize(l.entry.Size())
-	key, body, err := i.registry.openObject(ctx, l.entry, offset, l.size(n))
+	body, err := i.source.OpenRange(ctx, l.entry, offset, l.size(n))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	hash := sha256.New()
-	read, err := io.Copy(io.MultiWriter(io.NewOffsetWriter(l.file, offset), hash), i.count.reader(body))
+	read, err := copyBytes(ctx, io.MultiWriter(io.NewOffsetWriter(l.file, offset), hash), body)
 	if err != nil {
 		return err
 	}
 	if read != l.size(n) {
-		return &DamageError{Object: key, Err: fmt.Errorf("%d bytes are missing", l.size(n)-read)}
+		return &objects.DamageError{Object: l.entry.Key, Err: fmt.Errorf("%d bytes are missing", l.size(n)-read)}
 	}
+	l.count.Add(read)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sums[n] = [sha256.Size]byte(hash.Sum(nil))

@@ -1,0 +1,195 @@
+// Package worktree takes folders into a store as trees, and writes trees out as folders.
+package worktree
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/internal/dirindex"
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// Taken says what Take has done.
+type Taken struct {
+	Files int
+	Bytes int64 // of the files
+	Read  int   // of the files, those that were read
+}
+
+// ErrIrregular says that something in a folder is neither a file nor a folder.
+var ErrIrregular = errors.New("neither a file nor a folder")
+
+// Take stores the files of the folder dir and returns their tree. It reads those that
+// the index does not know, and those that the store has lost. What it keeps in the index
+// may be saved once the store has made the blobs durable. Symbolic links and devices are an
+// ErrIrregular: a tree cannot hold them, and leaving them out would lose them.
+func Take(ctx context.Context, s cas.Store, dir string, x *dirindex.Index) (cas.Tree, Taken, error) {
+	dirs, err := dirindex.List(ctx, dir, nil)
+	if err != nil {
+		return cas.Tree{}, Taken{}, err
+	}
+	for _, d := range dirs {
+		if len(d.Other) > 0 {
+			return cas.Tree{}, Taken{}, fmt.Errorf("%s: %w", filepath.Join(dir, filepath.FromSlash(d.Path), d.Other[0]), ErrIrregular)
+		}
+	}
+	t := taking{store: s, index: x, dirs: dirs, done: make(map[string]finished, len(dirs))}
+	known, err := x.Learn(ctx, dirs, t.check, t.read)
+	if err == nil {
+		err = t.directories(ctx, known)
+	}
+	if err != nil {
+		return cas.Tree{}, Taken{}, fmt.Errorf("take in %s: %w", dir, err)
+	}
+	taken := Taken{Read: int(t.reads.Load())}
+	for _, d := range dirs {
+		taken.Files += len(d.Files)
+		for _, f := range d.Files {
+			taken.Bytes += f.Stamp.Size
+		}
+	}
+	return cas.NewTree(s, t.done["."].tree), taken, nil
+}
+
+// taking is one run of Take.
+type taking struct {
+	store cas.Store
+	index *dirindex.Index
+	dirs  []dirindex.Dir
+	reads atomic.Int64
+	done  map[string]finished
+}
+
+// finished is a directory that has its tree.
+type finished struct {
+	tree cas.TreeID
+	same bool // as it was remembered, with all that is below it
+}
+
+// check makes those sums zero whose blobs the store does not have.
+func (t *taking) check(ctx context.Context, d dirindex.Dir, sums []dirindex.Sum) error {
+	known := make([]cas.Digest, 0, len(sums))
+	for i, sum := range sums {
+		if sum != (dirindex.Sum{}) {
+			known = append(known, cas.DigestOf(sum, d.Files[i].Stamp.Size))
+		}
+	}
+	missing, err := t.store.Missing(ctx, known)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	lost := make(map[dirindex.Sum]bool, len(missing))
+	for _, m := range missing {
+		lost[m.SHA256()] = true
+	}
+	for i, sum := range sums {
+		if lost[sum] {
+			sums[i] = dirindex.Sum{}
+		}
+	}
+	return nil
+}
+
+func (t *taking) read(ctx context.Context, f *os.File) (dirindex.Sum, int64, error) {
+	t.reads.Add(1)
+	d, err := t.store.Put(ctx, f)
+	return d.SHA256(), d.Size(), err
+}
+
+// directories makes the tree of every directory, from the bottom up: those of one depth
+// at once.
+func (t *taking) directories(ctx context.Context, known []dirindex.Known) error {
+	order := make([]int, len(t.dirs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(depth(t.dirs[b].Path), depth(t.dirs[a].Path)) })
+	for len(order) > 0 {
+		n := 1
+		for n < len(order) && depth(t.dirs[order[n]].Path) == depth(t.dirs[order[0]].Path) {
+			n++
+		}
+		made := make([]finished, n)
+		group, groupCtx := errgroup.WithContext(ctx)
+		group.SetLimit(runtime.GOMAXPROCS(0))
+		for at, i := range order[:n] {
+			group.Go(func() (err error) {
+				made[at], err = t.directory(groupCtx, t.dirs[i], known[i])
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		for at, i := range order[:n] {
+			d := t.dirs[i]
+			t.done[d.Path] = made[at]
+			if made[at].same {
+				t.index.KeepSame(d)
+			} else {
+				t.index.Keep(d, known[i].Sums, []byte(line(made[at].tree.Digest())))
+			}
+		}
+		order = order[n:]
+	}
+	return nil
+}
+
+// depth of the folder itself is 0, and that of a directory in it 1.
+func depth(name string) int {
+	if name == "." {
+		return 0
+	}
+	return 1 + strings.Count(name, "/")
+}
+
+// line is the note that is kept of a directory: its tree.
+func line(d cas.Digest) string { return fmt.Sprintf("%s %d", d.Hex(), d.Size()) }
+
+// directory makes the tree of a directory whose directories have theirs.
+func (t *taking) directory(ctx context.Context, d dirindex.Dir, known dirindex.Known) (finished, error) {
+	if was, ok, err := t.unchanged(ctx, d, known.Note); ok || err != nil {
+		return finished{tree: was, same: true}, err
+	}
+	b := cas.NewBuilder(t.store)
+	for i, f := range d.Files {
+		if err := b.Add(f.Name, cas.DigestOf(known.Sums[i], f.Stamp.Size)); err != nil {
+			return finished{}, err
+		}
+	}
+	for _, name := range d.Dirs {
+		sub := cas.NewTree(t.store, t.done[path.Join(d.Path, name)].tree)
+		if err := b.AddTree(ctx, name, sub); err != nil {
+			return finished{}, err
+		}
+	}
+	tree, err := b.Commit(ctx)
+	return finished{tree: tree.ID()}, err
+}
+
+// unchanged returns the tree that is remembered of a directory, if nothing in or below
+// it has changed and the store still has it.
+func (t *taking) unchanged(ctx context.Context, d dirindex.Dir, note []byte) (cas.TreeID, bool, error) {
+	for _, name := range d.Dirs {
+		if !t.done[path.Join(d.Path, name)].same {
+			return cas.TreeID{}, false, nil
+		}
+	}
+	id, err := cas.ParseDigest(string(note))
+	if err != nil {
+		return cas.TreeID{}, false, nil
+	}
+	missing, err := t.store.Missing(ctx, []cas.Digest{id})
+	return cas.NewTreeID(id), err == nil && len(missing) == 0, err
+}
