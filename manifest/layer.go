@@ -179,7 +179,8 @@ func (l Layer) through(in Shape, depth int) (out Shape, arrays []Array, err erro
 	case l.Conv != nil:
 		out, arrays, err = l.Conv.through(in)
 	case l.Depthwise != nil:
-		out, arrays, err = l.Depthwise.conv(in.Channels).through(in)
+		c := l.Depthwise.Conv(in.Channels)
+		out, arrays, err = c.through(in)
 	case l.BatchNorm != nil:
 		arrays, err = l.BatchNorm.arrays(in.Channels)
 	case l.Activation != nil:
@@ -220,9 +221,9 @@ func (l Layer) sorts() int {
 	return count
 }
 
-// conv is the convolution that a depthwise one of so many channels is.
-func (d *Depthwise) conv(channels int) *Conv {
-	return &Conv{
+// Conv is the convolution that a depthwise one of so many channels is.
+func (d *Depthwise) Conv(channels int) Conv {
+	return Conv{
 		Filters: channels, Groups: channels, Kernel: d.Kernel, Stride: d.Stride, Padding: d.Padding,
 		Dilation: d.Dilation, Bias: d.Bias, Activation: d.Activation,
 	}

@@ -108,6 +108,11 @@ func (t *Task) Progress(done, total int64, unit string) {
 	t.observer.Observe(Progress{Stage: t.stage, Done: done, Total: total, Unit: unit})
 }
 
+// Describe is Progress with a few words on how good it is going.
+func (t *Task) Describe(done, total int64, unit, detail string) {
+	t.observer.Observe(Progress{Stage: t.stage, Done: done, Total: total, Unit: unit, Detail: detail})
+}
+
 // Infof tells the person something. The line is kept with the result, so it must be
 // the same for equal inputs.
 func (t *Task) Infof(format string, args ...any) { t.say(false, format, args) }

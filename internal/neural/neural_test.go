@@ -478,3 +478,29 @@ func BenchmarkSmall32(b *testing.B) {
 func BenchmarkArticle128(b *testing.B) {
 	benchmarkNetwork(b, manifest.ArticleLayers(), 128, 16)
 }
+
+func TestBlame(t *testing.T) {
+	n := network(t, []manifest.Layer{conv(2, 3, "same"), flatten(), dense(3)}, 4, twoLabels)
+	b := batch(n, 2)
+	huge := weights(n)
+	for i := range huge[2].Data { // of dense1
+		huge[2].Data[i] = 3e38
+	}
+	broken := weights(n)
+	broken[3].Data[1] = float32(math.NaN())
+	for want, w := range map[string][]model.Tensor{
+		"dense1 makes values that are not finite": huge, "dense1/bias holds NaN": broken, "": weights(n),
+	} {
+		tr := trainer(t, n, descent, w, Options{})
+		score, err := tr.Step(b, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && math.IsNaN(score.Loss) {
+			t.Fatalf("the loss is %v", score.Loss)
+		}
+		if got, err := tr.Blame(b); err != nil || got != want {
+			t.Errorf("Blame = %q, %v, want %q", got, err, want)
+		}
+	}
+}

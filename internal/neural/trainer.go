@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/gomlx/gomlx/core/graph"
@@ -163,17 +164,66 @@ func (t *Trainer) step(b *Batch, learningRate float64) (Score, error) {
 	if err != nil {
 		return Score{}, err
 	}
-	t.steps++
-	before := append(t.weights, t.slots...)
-	t.weights, t.slots = out[1:1+len(t.weights)], out[1+len(t.weights):]
 	logits, err := tensors.CopyFlatData[float32](out[0])
-	for _, old := range append(before, out[0]) {
-		err = errors.Join(err, old.FinalizeAll()) // the next step takes the memory
-	}
 	if err != nil {
 		return Score{}, err
 	}
-	return rate(logits, b.Targets, b.Shares), nil
+	score := rate(logits, b.Targets, b.Shares)
+	old, fresh := append(slices.Clone(t.weights), t.slots...), out[1:]
+	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
+		old, fresh = fresh, old // the weights stay, so that Blame sees what went wrong
+	} else {
+		t.steps++
+	}
+	t.weights, t.slots = fresh[:len(t.weights)], fresh[len(t.weights):]
+	for _, gone := range append(old, out[0]) {
+		err = errors.Join(err, gone.FinalizeAll()) // the next step takes the memory
+	}
+	return score, err
+}
+
+// Blame says where the numbers of a batch stop being finite: the first parameter that holds
+// something else, or the first layer that makes it. It is empty where all are finite.
+func (t *Trainer) Blame(b *Batch) (string, error) {
+	weights, err := t.Weights()
+	if err != nil {
+		return "", err
+	}
+	for _, w := range weights {
+		for _, v := range w.Data {
+			if v-v != 0 { // infinite, or not a number
+				return fmt.Sprintf("%s holds %v", w.Name, v), nil
+			}
+		}
+	}
+	var names []string
+	exec, err := graph.NewExec(t.device.Backend, func(in []*graph.Node) []*graph.Node {
+		var sums []*graph.Node
+		f := &forward{weights: in[1 : 1+len(weights)], masks: in[1+len(weights):], training: true, seen: func(l model.Layer, x *graph.Node) {
+			names = append(names, l.Name)
+			sums = append(sums, graph.ReduceAllSum(graph.Sub(x, x))) // 0, or not a number
+		}}
+		f.network(t.network, in[0])
+		return sums
+	})
+	if err != nil {
+		return "", err
+	}
+	defer exec.Finalize()
+	inputs, err := t.fill(b, t.rule.settings(0, 1))
+	if err != nil {
+		return "", err
+	}
+	sums, err := exec.Call(arguments([]*tensors.Tensor{inputs.pictures}, t.weights, inputs.masks)...)
+	if err != nil {
+		return "", err
+	}
+	for i, sum := range sums {
+		if tensors.ToScalar[float32](sum) != 0 {
+			return names[i] + " makes values that are not finite", nil
+		}
+	}
+	return "", nil
 }
 
 // fill copies a batch into tensors of its size.

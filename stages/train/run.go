@@ -102,13 +102,15 @@ func (r *run) pass(ctx context.Context, e *epoch, from int) error {
 			return err
 		}
 		if !finite(score.Loss) {
-			return &DivergedError{Epoch: e.number, Step: step + 1, Loss: score.Loss}
+			where, err := r.trainer.Blame(b)
+			return errors.Join(err, &DivergedError{Epoch: e.number, Step: step + 1, Loss: score.Loss, Where: where})
 		}
 		e.loss += float64(score.Loss * float64(b.Rows))
 		e.correct += score.Correct
 		done += int64(b.Rows)
 		next = step + 1
-		r.task.Progress(done, total, "images")
+		pictures := float64(step*batch + b.Rows)
+		r.task.Describe(done, total, "images", fmt.Sprintf("epoch %d, loss %.4f, accuracy %.3f", e.number, e.loss/pictures, float64(e.correct)/pictures))
 		if time.Since(r.kept) < r.kind.every {
 			return nil
 		}
@@ -191,12 +193,17 @@ func (r *run) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	graph, err := m.ONNX()
+	if err != nil {
+		return err
+	}
 	r.task.Count("epochs", int64(len(r.history)))
 	r.task.Count("parameters", int64(r.kind.network.ParameterCount()))
 	out := r.task.Out()
 	return errors.Join(
 		out.PutBytes(ctx, model.DescriptionFile, desc),
 		out.PutBytes(ctx, model.WeightsFile, weights),
+		out.PutBytes(ctx, model.ONNXFile, graph),
 		out.PutBytes(ctx, HistoryFile, encodeHistory(r.history)),
 	)
 }

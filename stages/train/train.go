@@ -100,14 +100,19 @@ type DivergedError struct {
 	Epoch int
 	Step  int // within the epoch; 0 for the validation at its end
 	Loss  float64
+	Where string // the first layer or parameter that is not finite, if one is
 }
 
-// Error names the epoch and the step.
+// Error names the epoch, the step and the layer.
 func (e *DivergedError) Error() string {
+	text := fmt.Sprintf("epoch %d, step %d: the loss is %v", e.Epoch, e.Step, e.Loss)
 	if e.Step == 0 {
-		return fmt.Sprintf("epoch %d, validation: the loss is %v", e.Epoch, e.Loss)
+		text = fmt.Sprintf("epoch %d, validation: the loss is %v", e.Epoch, e.Loss)
 	}
-	return fmt.Sprintf("epoch %d, step %d: the loss is %v", e.Epoch, e.Step, e.Loss)
+	if e.Where != "" {
+		text += ": " + e.Where
+	}
+	return text + "; try a smaller learning_rate, or clip_norm"
 }
 
 // Run implements stages.Kind. It returns within a training step when the context ends.

@@ -269,7 +269,7 @@ func TestTrainRefuses(t *testing.T) {
 	wild := params()
 	wild.Model.Optimizer.LearningRate = 1e30
 	var diverged *train.DivergedError
-	if err := run(wild, inputs); !errors.As(err, &diverged) || diverged.Epoch != 1 || diverged.Step < 2 {
+	if err := run(wild, inputs); !errors.As(err, &diverged) || diverged.Epoch != 1 || diverged.Step < 2 || diverged.Where == "" {
 		t.Errorf("a learning rate of 1e30: error %v, want a DivergedError in epoch 1 after step 1", err)
 	}
 
