@@ -22,7 +22,11 @@ func (r *run) checkpoints(action cas.Digest) *checkpoints {
 
 // forget drops the checkpoint of a stage that has its result. What it held is garbage then.
 // One that stays does no harm: the action will not run again.
-func (c *checkpoints) forget(ctx context.Context) { _ = c.cache.Forget(ctx, c.action) }
+func (c *checkpoints) forget(ctx context.Context) {
+	if c != nil {
+		_ = c.cache.Forget(ctx, c.action)
+	}
+}
 
 // Keeps tells whether there is a place to keep anything for a next run: there is in a
 // build.

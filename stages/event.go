@@ -57,6 +57,7 @@ type Finished struct {
 	Action  cas.Digest
 	Cached  bool
 	Result  cas.Result
+	Work    []Work // of a stage that ran
 	Elapsed time.Duration
 	Err     error
 }

@@ -112,9 +112,11 @@ a question mark is left out when it does not apply.
            metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
            boxes[label added removed changed] metrics[name from? to? change?]
   explain  stages[stage action? cached build? time? why[] log?[warning? text]
-           differences[field old? new? files?[added removed changed first[]]]]
+           differences[field old? new? files?[added removed changed first[]]]
+           work?[unit verb done reused]]
   history  name builds[build time seconds manifest set[] package? accuracy? error?
-           stages[stage action tree cached why?[] counters? seconds]]
+           stages[stage action tree cached why?[] counters?
+           work?[unit verb done reused] seconds]]
   init     manifest
   install  package dest fetched bytes kept removed
   lock     lock changed photos dead

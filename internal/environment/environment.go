@@ -2,12 +2,9 @@
 package environment
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -93,22 +90,4 @@ func (n Native) Digest() (digest.Digest, error) {
 		return "", fmt.Errorf("environment: %w", err)
 	}
 	return digest.SHA256.FromBytes(data), nil
-}
-
-// Binary returns the digest of the running executable.
-func Binary() (_ digest.Digest, err error) {
-	name, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("environment: %w", err)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", fmt.Errorf("environment: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("environment: %w", err)
-	}
-	return digest.NewDigest(digest.SHA256, h), nil
 }

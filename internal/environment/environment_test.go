@@ -47,14 +47,3 @@ func TestDigestNamesEveryField(t *testing.T) {
 		seen[d.String()] = name
 	}
 }
-
-func TestBinary(t *testing.T) {
-	one, err := Binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, err := Binary()
-	if err != nil || one != two || one.Validate() != nil {
-		t.Errorf("Binary = %s, then %s, %v", one, two, err)
-	}
-}

@@ -110,9 +110,6 @@ func (v *VariantOutcome) build(ctx context.Context, o Options) {
 	if o.Now != nil {
 		v.began = o.Now()
 	}
-	if v.Err = v.readLock(); v.Err != nil { // an earlier variant may have written it
-		return
-	}
 	v.Err = withSession(v.Project, o, func(s *session) (err error) {
 		v.Outcome, err = s.build(ctx)
 		if s.built != nil {
@@ -156,9 +153,6 @@ func (m *MatrixOutcome) publish(ctx context.Context, o Options) error {
 // publish builds a variant again, of which nothing is left to do but the push, and writes
 // the first build into the history.
 func (v *VariantOutcome) publish(ctx context.Context, o Options) error {
-	if err := v.readLock(); err != nil {
-		return err
-	}
 	return withSession(v.Project, o, func(s *session) error {
 		again, err := s.build(ctx)
 		if again != nil {

@@ -365,7 +365,7 @@ func TestTrainStopsWhenCancelled(t *testing.T) {
 func TestSuite(t *testing.T) {
 	golden := stagetest.Golden{Version: 3}
 	if runtime.GOARCH == "amd64" { // see TestTrainIsStable
-		golden.Tree = "sha256:3c8112c9210f410056743ac9cb330793f677161afe0100120a46f3716dfd381e"
+		golden.Tree = "sha256:36c16ba8f4d0da23d805b699bcd6e12374b3d8cc6517818549c124cfc316af0d"
 	}
 	store := cas.NewMemory()
 	p := params()

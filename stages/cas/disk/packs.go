@@ -77,6 +77,35 @@ func findIn(list []numbered, d cas.Digest) (found, bool, error) {
 	return found{}, false, nil
 }
 
+// missing returns those of the small blobs that are in no pack, in order. It looks once for
+// packs that another process has begun.
+func (p *packs) missing(ds []cas.Digest) ([]cas.Digest, error) {
+	known := p.known()
+	ds, err := missingIn(known, ds)
+	if err != nil || len(ds) == 0 {
+		return nil, err
+	}
+	if err := p.refresh(); err != nil {
+		return nil, err
+	}
+	if now := p.known(); len(now) > len(known) {
+		return missingIn(now, ds)
+	}
+	return ds, nil
+}
+
+func missingIn(list []numbered, ds []cas.Digest) (_ []cas.Digest, err error) {
+	for _, p := range slices.Backward(list) {
+		if len(ds) == 0 {
+			break
+		}
+		if ds, err = p.Lacks(ds); err != nil {
+			return nil, err
+		}
+	}
+	return ds, nil
+}
+
 func (p *packs) known() []numbered {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

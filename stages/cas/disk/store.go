@@ -157,33 +157,42 @@ func (s *Store) takeOut(at found, data []byte) {
 // Missing implements Store. A blob of another size than its digest says counts as
 // missing; its bytes are checked when they are read.
 func (s *Store) Missing(ctx context.Context, ds []cas.Digest) ([]cas.Digest, error) {
-	var missing []cas.Digest
-	fresh := true // the packs of others are looked for once, not once a digest
+	var small []cas.Digest
 	for _, d := range ds {
+		if d.Size() <= pack.MaxBlob {
+			small = append(small, d)
+		}
+	}
+	small, err := s.packs.missing(small)
+	if err != nil {
+		return nil, fmt.Errorf("look for blob: %w", err)
+	}
+	unpacked := make(map[cas.Digest]bool, len(small))
+	for _, d := range small {
+		unpacked[d] = true
+	}
+	var missing []cas.Digest
+	for _, d := range ds {
+		if d.Size() <= pack.MaxBlob && !unpacked[d] {
+			continue
+		}
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		ok, err := s.has(d, fresh)
+		ok, err := s.hasFile(d)
 		if err != nil {
 			return nil, fmt.Errorf("look for blob: %w", err)
 		}
 		if !ok {
 			missing = append(missing, d)
-			fresh = fresh && d.Size() > pack.MaxBlob
 		}
 	}
 	return missing, nil
 }
 
-func (s *Store) has(d cas.Digest, fresh bool) (bool, error) {
-	at, ok, err := s.packs.find(d, fresh)
-	if err != nil {
-		return false, err
-	}
-	if ok {
-		size, err := at.pack.Size() // a pack that was cut lacks what was behind the cut
-		return err == nil && at.place.Offset+d.Size() <= size, err
-	}
+// hasFile tells whether a blob has a file of its own, which small ones had in stores of
+// before.
+func (s *Store) hasFile(d cas.Digest) (bool, error) {
 	info, err := os.Stat(s.path(blobsDir, d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -93,12 +93,21 @@ var bucketBuffers = sync.Pool{New: func() any { return new([bucketSize]byte) }}
 
 // find returns the place of a digest. When there is none, its slot is where it would go.
 func (x index) find(d cas.Digest) (p Place, ok bool, err error) {
-	sum := d.SHA256()
 	buf := bucketBuffers.Get().(*[bucketSize]byte)
 	defer bucketBuffers.Put(buf)
+	return find(d, func(at int64) (*[bucketSize]byte, int, error) {
+		free, err := x.read(at, buf)
+		return buf, free, err
+	})
+}
+
+// find is index.find with another way to read a bucket, of which it returns the first free
+// slot too.
+func find(d cas.Digest, read func(at int64) (buf *[bucketSize]byte, free int, err error)) (p Place, ok bool, err error) {
+	sum := d.SHA256()
 	for table := range maxTables {
 		at := bucketOffset(table, sum)
-		free, err := x.read(at, buf)
+		buf, free, err := read(at)
 		if err != nil {
 			return Place{}, false, err
 		}
@@ -133,6 +142,48 @@ func (x index) read(at int64, buf *[bucketSize]byte) (free int, err error) {
 		}
 	}
 	return -1, nil
+}
+
+// lookup is an index as it was at its first use: every bucket is read once, which is what
+// to do when many digests are looked for.
+type lookup struct {
+	index
+	buckets map[int64]bucket
+}
+
+type bucket struct {
+	buf  *[bucketSize]byte
+	free int
+}
+
+// maxLookup bounds how many buckets a lookup keeps: 16 MiB, all of an index of 300,000
+// blobs.
+const maxLookup = 4096
+
+func newLookup(x index) *lookup { return &lookup{index: x, buckets: make(map[int64]bucket)} }
+
+func (l *lookup) find(d cas.Digest) (p Place, ok bool, err error) {
+	return find(d, func(at int64) (*[bucketSize]byte, int, error) {
+		if b, ok := l.buckets[at]; ok {
+			return b.buf, b.free, nil
+		}
+		if len(l.buckets) == maxLookup {
+			l.close()
+		}
+		b := bucket{buf: bucketBuffers.Get().(*[bucketSize]byte)}
+		var err error
+		b.free, err = l.read(at, b.buf)
+		l.buckets[at] = b
+		return b.buf, b.free, err
+	})
+}
+
+// close gives the buckets back.
+func (l *lookup) close() {
+	for _, b := range l.buckets {
+		bucketBuffers.Put(b.buf)
+	}
+	clear(l.buckets)
 }
 
 // add writes a place into the slot that find has named.

@@ -192,6 +192,27 @@ func (p *Pack) Find(d cas.Digest) (at Place, ok bool, err error) {
 	return at, ok, err
 }
 
+// Lacks returns those of the digests that are not in the pack, in order. A pack that was
+// cut lacks what was behind the cut.
+func (p *Pack) Lacks(ds []cas.Digest) (lacking []cas.Digest, err error) {
+	size, err := p.Size()
+	if err != nil {
+		return nil, err
+	}
+	l := newLookup(p.index)
+	defer l.close()
+	for _, d := range ds {
+		at, ok, err := l.find(d)
+		if err != nil && !errors.Is(err, errIndexFull) {
+			return nil, err
+		}
+		if !ok || at.Offset+d.Size() > size {
+			lacking = append(lacking, d)
+		}
+	}
+	return lacking, nil
+}
+
 // Read returns the bytes at a place; whole is false when they are not the blob's.
 func (p *Pack) Read(at Place) (data []byte, whole bool, err error) { return ReadBlob(p.data, at) }
 

@@ -24,20 +24,25 @@ type closure struct {
 
 func newClosure(s cas.Store) *closure { return &closure{store: s, seen: map[cas.Digest]bool{}} }
 
-// add collects what a result needs: its tree, and its action with the names of what the
-// action read, which explain why a later build differs. The trees that it read are
+// add collects what a result needs: its tree, its items, and its action with the names of
+// what the action read, which explain why a later build differs. The trees that it read are
 // needed by the stages that made them. What the store has lost is left out: the rest
 // still saves work.
 func (c *closure) add(ctx context.Context, r disk.CachedResult) error {
 	c.added = c.added[:0]
-	err := cas.NewTree(c.store, r.Result.Tree).Reach(ctx, c.visit)
+	for _, id := range []cas.TreeID{r.Result.Tree, r.Result.Items} {
+		if id.IsZero() {
+			continue
+		}
+		err := cas.NewTree(c.store, id).Reach(ctx, c.visit)
+		if _, lost := errors.AsType[*cas.BlobError](err); err != nil && !lost {
+			return err
+		}
+	}
 	for _, d := range c.action(ctx, r.Action) {
 		c.visit(d)
 	}
-	if _, lost := errors.AsType[*cas.BlobError](err); lost {
-		return nil
-	}
-	return err
+	return nil
 }
 
 func (c *closure) visit(d cas.Digest) bool {

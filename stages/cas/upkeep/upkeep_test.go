@@ -432,3 +432,71 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// TestItems holds that what the items of a result came to is kept, moved and dropped with
+// it, and that a result which loses its output keeps its items.
+func TestItems(t *testing.T) {
+	s := open(t, t.TempDir())
+	tree := func(content string) cas.TreeID {
+		b := cas.NewBuilder(s)
+		err := b.PutBytes(t.Context(), "file", []byte(content))
+		built, commitErr := b.Commit(t.Context())
+		if err := errors.Join(err, commitErr); err != nil {
+			t.Fatal(err)
+		}
+		return built.ID()
+	}
+	kept := func(s *disk.Store, content string) bool {
+		missing, err := s.Missing(t.Context(), []cas.Digest{cas.Sum([]byte(content))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(missing) == 0
+	}
+	collect := func(p upkeep.Policy) {
+		if _, err := upkeep.Collect(t.Context(), s, p, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := cas.Result{Tree: tree("output"), Items: tree("item")}
+	err := errors.Join(
+		s.Record(t.Context(), actionOf("full"), full),
+		s.Record(t.Context(), actionOf("interrupted"), cas.Result{Items: tree("half")}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if collect(upkeep.Policy{}); !kept(s, "item") || !kept(s, "half") {
+		t.Error("gc takes items of results that it keeps")
+	}
+
+	var archive bytes.Buffer
+	if _, err := upkeep.Export(t.Context(), s, &archive, nil); err != nil {
+		t.Fatal(err)
+	}
+	other := open(t, t.TempDir())
+	if _, err := upkeep.Import(t.Context(), other, &archive); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := other.Result(t.Context(), actionOf("full")); err != nil || r.Items != full.Items || !kept(other, "item") {
+		t.Errorf("imported: %v, %v", r, err)
+	}
+	if _, err := other.Result(t.Context(), actionOf("interrupted")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an interrupted run is exported: %v", err)
+	}
+
+	gone := cas.Result{Tree: cas.NewTreeID(cas.Sum([]byte("gone"))), Items: full.Items}
+	if err := s.Record(t.Context(), actionOf("full"), gone); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := upkeep.Verify(t.Context(), s, func(int64, int64) {}); err != nil || r.Forgotten != 1 {
+		t.Errorf("verified: %+v, %v", r, err)
+	}
+	if r, err := s.Result(t.Context(), actionOf("full")); err != nil || r.Items != full.Items || !r.Tree.IsZero() {
+		t.Errorf("after its output was lost, the result is %v, %v", r, err)
+	}
+
+	if collect(upkeep.Policy{Unused: time.Now().Add(time.Hour)}); kept(s, "item") || kept(s, "half") {
+		t.Error("gc keeps items of results that it drops")
+	}
+}
