@@ -89,7 +89,8 @@ func (c curves) draw() []byte {
 
 // panel draws what is named so, of the training pictures and of the validation pictures.
 func (c curves) panel(b *bytes.Buffer, left int, name string) {
-	low, high := c.limits(name)
+	const low = 0.0
+	high := c.highest(name)
 	fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\" font-weight=\"bold\">%s</text>\n", left, marginTop-14, name)
 	for i := range 5 {
 		value := low + float64(float64(i)/4*(high-low))
@@ -125,11 +126,12 @@ func (c curves) points(column string, left int, low, high float64, last int) []s
 	return points
 }
 
-// limits are 0 to 1 for the accuracy, and 0 to the largest value for the loss.
-func (c curves) limits(name string) (low, high float64) {
+// highest is where a panel ends: 1 for the accuracy, the largest value for the loss.
+func (c curves) highest(name string) float64 {
 	if name == "accuracy" {
-		return 0, 1
+		return 1
 	}
+	high := 0.0
 	for _, values := range c.epochs {
 		for j, column := range c.names {
 			if (column == name || column == "val_"+name) && values[j] > high {
@@ -138,9 +140,9 @@ func (c curves) limits(name string) (low, high float64) {
 		}
 	}
 	if high == 0 {
-		high = 1
+		return 1
 	}
-	return 0, high
+	return high
 }
 
 // position is where a value lies between two pixels, to a tenth of one.

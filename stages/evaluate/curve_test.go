@@ -42,7 +42,7 @@ func FuzzHistory(f *testing.F) {
 	f.Add([]byte(history))
 	f.Add([]byte("epoch,loss\n1,NaN\n"))
 	f.Add([]byte("epoch,loss\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
+	f.Fuzz(func(_ *testing.T, text []byte) {
 		if c, err := parseHistory(text); err == nil {
 			c.draw()
 		}
