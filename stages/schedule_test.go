@@ -460,3 +460,15 @@ func BenchmarkPlanTenThousandStages(b *testing.B) {
 		}
 	}
 }
+
+func TestNearestStage(t *testing.T) {
+	names := []string{"metadata", "select", "download", "crop", "split", "train", "evaluate", "pack"}
+	for written, want := range map[string]string{
+		"trian": "train", "Train": "train", "crops": "crop", "eval": "evaluate", "slit": "split", "pakc": "pack",
+		"downloads": "download", "model": "", "": "", "x": "",
+	} {
+		if got := (&stages.NoStageError{Name: written, Stages: names}).Nearest(); got != want {
+			t.Errorf("%q: got %q, want %q", written, got, want)
+		}
+	}
+}

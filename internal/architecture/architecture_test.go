@@ -22,7 +22,7 @@ var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
 	{"bench/accuracy", "manifest stages stages/cas stages/evaluate stages/train"},
 	{"internal/cli", "internal/dirindex internal/fetch internal/gitcode internal/model internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
-	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/memo internal/neural internal/openimages internal/pin internal/pinfile manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
+	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/memo internal/neural internal/openimages internal/pin internal/pinfile manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
 	{"internal/synthetic/writemirror", "internal/synthetic"},
 	{"internal/pin", "internal/fetch internal/openimages internal/pinfile internal/sorted internal/table manifest manifest/lock stages stages/cas"},
 	{"internal/synthetic", "internal/dice internal/drawing"},

@@ -138,6 +138,7 @@ a question mark is left out when it does not apply.
 
   cache stats   folder blobs bytes packed packs results damaged files disk
   cache gc      dry results blobs bytes kept_results kept_bytes unpacked
+                kept[reason name? results blobs bytes]
   cache verify  blobs bytes results found forgotten damaged[]
   cache add     folder tree files bytes read
   cache checkout folder tree files bytes cloned

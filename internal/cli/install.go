@@ -4,13 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 func (a *app) install() *cobra.Command {
@@ -53,6 +56,7 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 		if err != nil {
 			return nil, &registryError{err}
 		}
+		a.noteInstalled(pkg, target)
 		a.summary = fmt.Sprintf("%s files fetched (%s), %s there already, in %s",
 			ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Kept)), target)
 		return installAnswer{
@@ -61,6 +65,20 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 		}, nil
 	})
 	return cmd
+}
+
+// noteInstalled tells the cache, if there is one, that what the package was built from is
+// of use. It is a courtesy.
+func (a *app) noteInstalled(pkg *registry.Package, dest string) {
+	cache, err := a.cacheDir("")
+	if err != nil {
+		return
+	}
+	path, err := filepath.Abs(dest)
+	if _, statErr := os.Stat(cache); err != nil || statErr != nil {
+		return
+	}
+	_ = disk.AddRoot(cache, disk.Root{Path: path, Package: pkg.Ref().String(), Name: pkg.Name}) // see above
 }
 
 type installAnswer struct {

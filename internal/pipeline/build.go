@@ -161,7 +161,7 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 	pushed := memo.Fact{"pushed", reg.String(), s.Manifest.Name, s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
 	if known, ok := s.memory.Recall(ctx, pushed); ok {
 		ref := registry.Ref{Name: s.Manifest.Name}
-		if s.options.older {
+		if s.options.beside {
 			ref.Hash = known.Hex()
 		}
 		found, err := reg.Resolve(ctx, ref)
@@ -175,6 +175,7 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 		return err
 	}
 	top, created, err := reg.Push(ctx, s.Manifest.Name, rev, registry.PushOptions{
+		Beside: s.options.beside,
 		Progress: func(at transfer.State) {
 			s.options.Observer.Observe(stages.Progress{
 				Stage: pushStage, Done: at.Bytes, Total: at.AllBytes, Unit: "bytes", Files: at.Files, AllFiles: at.AllFiles, There: at.There,

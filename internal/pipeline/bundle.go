@@ -21,7 +21,7 @@ var dockerfileText string
 // description is environment/environment.json of a package.
 type description struct {
 	environment.Native
-	Digest  string `json:"digest"`            // of the above; part of every action
+	Digest  string `json:"digest"`            // of what of the above can change a stage's output; part of every action
 	Binary  string `json:"binary"`            // digest of the executable that built the package
 	Program string `json:"program,omitempty"` // its import path and version, if it was a released one
 }

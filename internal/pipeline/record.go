@@ -87,6 +87,7 @@ func (s *session) record(ctx context.Context, began time.Time, outcome *Outcome,
 	if s.options.Now == nil || s.built == nil {
 		return
 	}
+	s.noteRoot(context.WithoutCancel(ctx))
 	now := s.options.Now()
 	r := Record{
 		Time: now.UTC().Truncate(time.Millisecond), Seconds: now.Sub(began).Seconds(),

@@ -46,10 +46,10 @@ type Options struct {
 	// out of it.
 	Now func() time.Time
 
-	repin bool                // pin anew what the world does not have any more as it was locked
-	hold  bool                // build the package, and do not publish it
-	older bool                // what is published already need not be the latest revision
-	done  map[cas.Digest]bool // see stages.Engine.Done
+	repin  bool                // pin anew what the world does not have any more as it was locked
+	hold   bool                // build the package, and do not publish it
+	beside bool                // publish a revision, and leave the latest as it is
+	done   map[cas.Digest]bool // see stages.Engine.Done
 }
 
 // DriftError says in what the lock differs from what the manifest needs.

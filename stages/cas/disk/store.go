@@ -33,6 +33,7 @@ import (
 //	damaged/…           blobs that did not match their name, kept for a look
 //	tmp/…               writes under way
 //	folders/ab/cdef…    what a folder of the user's held when it was last read
+//	roots/ab/cdef…      locks and installed packages that need something here
 //	in-use.lock         shared by all who have the store open; alone for gc
 //
 // Several processes may use one folder at the same time.
@@ -155,49 +156,27 @@ func (s *Store) takeOut(at found, data []byte) {
 }
 
 // Missing implements Store. A blob of another size than its digest says counts as
-// missing; its bytes are checked when they are read.
+// missing, as does one behind the end of a pack that was cut; its bytes are checked when
+// they are read.
 func (s *Store) Missing(ctx context.Context, ds []cas.Digest) ([]cas.Digest, error) {
-	var small []cas.Digest
-	for _, d := range ds {
-		if d.Size() <= pack.MaxBlob {
-			small = append(small, d)
-		}
-	}
-	small, err := s.packs.missing(small)
+	unpacked, err := s.packs.lacking(ctx, ds)
 	if err != nil {
 		return nil, fmt.Errorf("look for blob: %w", err)
 	}
-	unpacked := make(map[cas.Digest]bool, len(small))
-	for _, d := range small {
-		unpacked[d] = true
-	}
 	var missing []cas.Digest
-	for _, d := range ds {
-		if d.Size() <= pack.MaxBlob && !unpacked[d] {
-			continue
-		}
+	for _, d := range unpacked {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		ok, err := s.hasFile(d)
-		if err != nil {
+		info, err := os.Stat(s.path(blobsDir, d))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("look for blob: %w", err)
 		}
-		if !ok {
+		if err != nil || info.Size() != d.Size() {
 			missing = append(missing, d)
 		}
 	}
 	return missing, nil
-}
-
-// hasFile tells whether a blob has a file of its own, which small ones had in stores of
-// before.
-func (s *Store) hasFile(d cas.Digest) (bool, error) {
-	info, err := os.Stat(s.path(blobsDir, d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && info.Size() == d.Size(), err
 }
 
 // Put implements Store. A blob of up to pack.MaxBlob bytes goes into a pack, a larger one

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -24,7 +25,10 @@ import (
 //
 // A slot carries a checksum. One that does not match it is a slot of nothing: damage
 // hides a blob, which is a miss, and cannot show a wrong one.
-type index struct{ f *os.File }
+type index struct {
+	f *os.File
+	r io.ReaderAt // f, or what was read of it
+}
 
 const (
 	slotSize     = sha256.Size + 8 + 4 + 4 // sum, offset, size, checksum
@@ -93,27 +97,19 @@ var bucketBuffers = sync.Pool{New: func() any { return new([bucketSize]byte) }}
 
 // find returns the place of a digest. When there is none, its slot is where it would go.
 func (x index) find(d cas.Digest) (p Place, ok bool, err error) {
+	sum := d.SHA256()
+	first := binary.LittleEndian.Uint64(sum[:]) // tells nearly all slots apart; decode has the rest
 	buf := bucketBuffers.Get().(*[bucketSize]byte)
 	defer bucketBuffers.Put(buf)
-	return find(d, func(at int64) (*[bucketSize]byte, int, error) {
-		free, err := x.read(at, buf)
-		return buf, free, err
-	})
-}
-
-// find is index.find with another way to read a bucket, of which it returns the first free
-// slot too.
-func find(d cas.Digest, read func(at int64) (buf *[bucketSize]byte, free int, err error)) (p Place, ok bool, err error) {
-	sum := d.SHA256()
 	for table := range maxTables {
 		at := bucketOffset(table, sum)
-		buf, free, err := read(at)
+		free, err := x.read(at, buf)
 		if err != nil {
 			return Place{}, false, err
 		}
 		for i := range bucketSlots {
 			raw := buf[i*slotSize : (i+1)*slotSize]
-			if [sha256.Size]byte(raw[:sha256.Size]) != sum {
+			if binary.LittleEndian.Uint64(raw) != first {
 				continue
 			}
 			if p, ok := decode(raw, at+int64(i*slotSize)); ok && p.Digest == d {
@@ -131,59 +127,32 @@ func find(d cas.Digest, read func(at int64) (buf *[bucketSize]byte, free int, er
 // file, and returns its first free slot, or -1. The whole bucket is of interest also
 // behind a free slot: a power cut may have lost some slots and kept later ones.
 func (x index) read(at int64, buf *[bucketSize]byte) (free int, err error) {
-	n, err := x.f.ReadAt(buf[:], at)
+	n, err := x.r.ReadAt(buf[:], at)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, fmt.Errorf("read index: %w", err)
 	}
 	clear(buf[n:])
 	for i := range bucketSlots {
-		if [slotSize]byte(buf[i*slotSize:(i+1)*slotSize]) == emptySlot {
+		slot := buf[i*slotSize : (i+1)*slotSize]
+		if binary.LittleEndian.Uint64(slot) == 0 && [slotSize]byte(slot) == emptySlot {
 			return i, nil
 		}
 	}
 	return -1, nil
 }
 
-// lookup is an index as it was at its first use: every bucket is read once, which is what
-// to do when many digests are looked for.
-type lookup struct {
-	index
-	buckets map[int64]bucket
-}
-
-type bucket struct {
-	buf  *[bucketSize]byte
-	free int
-}
-
-// maxLookup bounds how many buckets a lookup keeps: 16 MiB, all of an index of 300,000
-// blobs.
-const maxLookup = 4096
-
-func newLookup(x index) *lookup { return &lookup{index: x, buckets: make(map[int64]bucket)} }
-
-func (l *lookup) find(d cas.Digest) (p Place, ok bool, err error) {
-	return find(d, func(at int64) (*[bucketSize]byte, int, error) {
-		if b, ok := l.buckets[at]; ok {
-			return b.buf, b.free, nil
-		}
-		if len(l.buckets) == maxLookup {
-			l.close()
-		}
-		b := bucket{buf: bucketBuffers.Get().(*[bucketSize]byte)}
-		var err error
-		b.free, err = l.read(at, b.buf)
-		l.buckets[at] = b
-		return b.buf, b.free, err
-	})
-}
-
-// close gives the buckets back.
-func (l *lookup) close() {
-	for _, b := range l.buckets {
-		bucketBuffers.Put(b.buf)
+// ahead returns an index of what the file says now, all of which is in memory.
+func (x index) ahead() (index, error) {
+	info, err := x.f.Stat()
+	if err != nil {
+		return index{}, fmt.Errorf("read index: %w", err)
 	}
-	clear(l.buckets)
+	data := make([]byte, info.Size())
+	n, err := x.f.ReadAt(data, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return index{}, fmt.Errorf("read index: %w", err)
+	}
+	return index{r: bytes.NewReader(data[:n])}, nil
 }
 
 // add writes a place into the slot that find has named.

@@ -63,6 +63,29 @@ func (c *closure) undo() {
 	}
 }
 
+// root collects what a root needs and the store has, besides its results.
+func (c *closure) root(ctx context.Context, r Root) error {
+	missing, err := c.store.Missing(ctx, r.Blobs)
+	if err != nil {
+		return err
+	}
+	absent := make(map[cas.Digest]bool, len(missing))
+	for _, d := range missing {
+		absent[d] = true
+	}
+	for _, d := range r.Blobs {
+		if !absent[d] {
+			c.visit(d)
+		}
+	}
+	for _, id := range r.Actions {
+		for _, d := range c.action(ctx, id) {
+			c.visit(d)
+		}
+	}
+	return nil
+}
+
 // action returns the blobs that describe an action. One that cannot be read explains
 // nothing, and is not needed.
 func (c *closure) action(ctx context.Context, id cas.Digest) []cas.Digest {
