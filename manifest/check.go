@@ -1,8 +1,10 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +21,14 @@ func (d *decoder) check(m *Manifest) {
 	}
 	if d.sound("split.validation", "model.early_stopping") && m.Model.EarlyStopping != nil && m.Split.Validation == 0 {
 		d.faultAt("model.early_stopping", "model.early_stopping",
-			m.monitor()+" needs a validation set, and split.validation is 0", "write `early_stopping: none`, or give split.validation a fraction")
+			m.Model.EarlyStopping.Monitor+" needs a validation set, and split.validation is 0", "write `early_stopping: none`, or give split.validation a fraction")
+	}
+	if d.sound("split.validation", "model.schedule") && m.Model.Schedule.Plateau != nil && m.Split.Validation == 0 {
+		d.faultAt("model.schedule", "model.schedule.plateau",
+			m.Model.Schedule.Plateau.Monitor+" needs a validation set, and split.validation is 0", "take another schedule, or give split.validation a fraction")
+	}
+	if d.sound("model.optimizer") {
+		d.checkOptimizer(m.Model.Optimizer)
 	}
 	if d.sound("crop", "model.size", "model.layers", "model.batch") {
 		d.checkLayers(m)
@@ -29,7 +38,30 @@ func (d *decoder) check(m *Manifest) {
 	}
 }
 
-func (m *Manifest) monitor() string { return m.Model.EarlyStopping.Monitor }
+// optimizerSettings are the settings that some optimizers only have.
+var optimizerSettings = []struct {
+	key string
+	of  []string
+}{
+	{"momentum", []string{sgd}},
+	{"nesterov", []string{sgd}},
+	{"rho", []string{rmsprop}},
+	{"beta1", []string{adam, adamW}},
+	{"beta2", []string{adam, adamW}},
+	{"epsilon", []string{rmsprop, adam, adamW}},
+}
+
+func (d *decoder) checkOptimizer(o Optimizer) {
+	for _, s := range optimizerSettings {
+		path := "model.optimizer." + s.key
+		if d.places[path] != nil && !slices.Contains(s.of, o.Name) {
+			d.faultAt(path, path, fmt.Sprintf("a setting of %s, and the optimizer is %s", strings.Join(s.of, " and "), o.Name), "")
+		}
+	}
+	if o.Name == sgd && o.Nesterov && o.Momentum == 0 {
+		d.faultAt("model.optimizer.nesterov", "model.optimizer.nesterov", "there is no momentum to take first", "give momentum a value, such as 0.9")
+	}
+}
 
 func (d *decoder) checkSource(s Source, subsets []string) {
 	if s.Name != "" {
@@ -127,36 +159,59 @@ const (
 
 // checkLayers follows a picture through the layers.
 func (d *decoder) checkLayers(m *Manifest) {
-	shape := picture{side: m.InputSide(), channels: 3}
+	shape := Shape{Side: m.InputSide(), Channels: 3}
 	parameters := 0
 	for i, l := range m.Model.Layers {
-		next, weights, problem := shape.through(l)
-		parameters += weights
-		switch {
-		case problem != "":
-		case parameters > maxParameters:
-			problem = fmt.Sprintf("the network has %d parameters up to here, more than %d", parameters, maxParameters)
-		case next.values() > maxBatchCells/m.Model.Batch:
-			problem = fmt.Sprintf("a batch of %d makes %d values here, more than %d", m.Model.Batch, next.values()*m.Model.Batch, maxBatchCells)
-		}
-		if problem != "" {
-			d.faultInLayer(m, i, problem)
+		next, err := d.checkLayer(m, l, shape, &parameters)
+		if err != nil {
+			e, _ := errors.AsType[*LayerError](err)
+			d.faultInLayer(m, i, e)
 			return // what follows has no shape to be judged by
 		}
 		shape = next
 	}
-	if shape.side != 0 {
-		d.faultAt("model.layers", "model.layers", "the layers end with a picture, and the classification needs a vector", "add `- flatten` behind the last convolution")
+	if shape.Side != 0 {
+		d.faultAt("model.layers", "model.layers", "the layers end with a picture, and the classification needs a vector",
+			"add `- flatten` or `- global_pool: average` behind the last convolution")
 	}
+}
+
+// checkLayer follows a picture through a layer and those within it, whose parameters it
+// adds.
+func (d *decoder) checkLayer(m *Manifest, l Layer, in Shape, parameters *int) (Shape, error) {
+	out, arrays, err := l.Through(in)
+	if err != nil {
+		return in, err
+	}
+	if l.Residual != nil {
+		for _, inner := range [][]Layer{l.Residual.Layers, l.Residual.Shortcut} {
+			shape := in
+			for _, one := range inner {
+				if shape, err = d.checkLayer(m, one, shape, parameters); err != nil {
+					return in, err
+				}
+			}
+		}
+	}
+	for _, a := range arrays {
+		*parameters += a.Size()
+	}
+	switch {
+	case *parameters > maxParameters:
+		err = misplaced("the network has %d parameters up to here, more than %d", *parameters, maxParameters)
+	case out.Values() > maxBatchCells/m.Model.Batch:
+		err = misplaced("a batch of %d makes %d values here, more than %d", m.Model.Batch, out.Values()*m.Model.Batch, maxBatchCells)
+	}
+	return out, err
 }
 
 // faultInLayer stands at the layer, or where a named network's fault comes from: its
 // name, or the size of the pictures when even the name is a default.
-func (d *decoder) faultInLayer(m *Manifest, i int, problem string) {
-	name, path := m.Model.LayersName, "model.layers"
+func (d *decoder) faultInLayer(m *Manifest, i int, e *LayerError) {
+	name, path, problem := m.Model.LayersName, "model.layers", e.Problem
 	switch {
 	case name == "":
-		path = fmt.Sprintf("model.layers[%d]", i)
+		path = fmt.Sprintf("model.layers[%d]%s", i, e.Path)
 		d.faultAt(path, path, problem, "")
 	case d.places[path] != nil:
 		d.faultAt(path, path, fmt.Sprintf("%s's layers[%d]: %s", name, i, problem), "")
@@ -165,45 +220,4 @@ func (d *decoder) faultInLayer(m *Manifest, i int, problem string) {
 	default:
 		d.faultAt("crop.size", path, fmt.Sprintf("%s's layers[%d]: %s", name, i, problem), "")
 	}
-}
-
-// picture is the shape between two layers: side×side×channels, or a vector of
-// channels where side is 0.
-type picture struct{ side, channels int }
-
-func (p picture) values() int {
-	if p.side == 0 {
-		return p.channels
-	}
-	return p.side * p.side * p.channels
-}
-
-// through is the shape behind a layer and the layer's number of parameters, or why
-// the layer cannot stand here.
-func (p picture) through(l Layer) (next picture, parameters int, problem string) {
-	vector := p.side == 0
-	switch {
-	case vector && (l.Conv != nil || l.MaxPool != nil || l.Flatten != nil):
-		return p, 0, "the layer reads a picture, and here is a vector: an earlier layer is flatten"
-	case !vector && l.Dense != nil:
-		return p, 0, "the layer reads a vector, and here is a picture: put `- flatten` before it"
-	case l.Conv != nil:
-		next = picture{p.side, l.Conv.Filters}
-		if l.Conv.Padding == "valid" {
-			next.side -= l.Conv.Kernel - 1
-		}
-		parameters = (l.Conv.Kernel*l.Conv.Kernel*p.channels + 1) * l.Conv.Filters
-	case l.MaxPool != nil:
-		next = picture{p.side / l.MaxPool.Size, p.channels}
-	case l.Flatten != nil:
-		next = picture{0, p.values()}
-	case l.Dense != nil:
-		next, parameters = picture{0, l.Dense.Units}, (p.channels+1)*l.Dense.Units
-	default: // dropout
-		next = p
-	}
-	if !vector && l.Flatten == nil && next.side < 1 {
-		return p, 0, fmt.Sprintf("nothing is left of the picture, which is %d×%d pixels here", p.side, p.side)
-	}
-	return next, parameters, ""
 }

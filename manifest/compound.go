@@ -253,6 +253,19 @@ func (v orNone) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Const: none}, v.value.schema()}}
 }
 
+// rendered is a value that is written only when it has an effect.
+type rendered struct {
+	value
+	when func() bool
+}
+
+func (v rendered) encode() *yaml.Node {
+	if !v.when() {
+		return nil
+	}
+	return v.value.encode()
+}
+
 // shorthand is a value that has a short form, one scalar, for the usual case.
 type shorthand struct {
 	short, full value
@@ -282,23 +295,36 @@ func (v shorthand) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{v.short.schema(), v.full.schema()}}
 }
 
-// oneOf is one key of several with its value, or the one bare word among them.
+// oneOf is one key of several with its value, or a bare word.
 type oneOf struct {
-	what   string  // "a layer"
-	keys   []field // their values are pointers; the one that is not nil is the choice
-	bare   string
-	doc    string // of the bare word
-	isBare func() bool
-	choose func() // chooses the bare word
+	what string  // "a layer"
+	keys []field // their values are pointers; the one that is not nil is the choice
+	bare []bareWord
 }
 
-func (v oneOf) words() []string { return append(mapping{fields: v.keys}.keys(), v.bare) }
+// bareWord is a word that stands for a value.
+type bareWord struct {
+	word, doc string
+	is        func() bool
+	choose    func()
+}
+
+func (v oneOf) words() []string {
+	words := mapping{fields: v.keys}.keys()
+	for _, b := range v.bare {
+		if !slices.Contains(words, b.word) {
+			words = append(words, b.word)
+		}
+	}
+	return words
+}
 
 func (v oneOf) decode(d *decoder, n *yaml.Node, path string) {
 	want := v.what + ": one of " + strings.Join(v.words(), ", ")
+	i := slices.IndexFunc(v.bare, func(b bareWord) bool { return kindOf(n) == isText && n.Value == b.word })
 	switch {
-	case kindOf(n) == isText && n.Value == v.bare:
-		v.choose()
+	case i >= 0:
+		v.bare[i].choose()
 	case kindOf(n) == isText && slices.Contains(v.words(), n.Value):
 		d.fault(n, path, n.Value+" needs a value", fmt.Sprintf("write `%s: …`", n.Value))
 	case kindOf(n) == isMapping && len(n.Content) == 2:
@@ -311,8 +337,10 @@ func (v oneOf) decode(d *decoder, n *yaml.Node, path string) {
 }
 
 func (v oneOf) encode() *yaml.Node {
-	if v.isBare() {
-		return textNode(v.bare)
+	for _, b := range v.bare {
+		if b.is() {
+			return textNode(b.word)
+		}
 	}
 	return mapping{fields: v.keys}.encode()
 }
@@ -320,7 +348,75 @@ func (v oneOf) encode() *yaml.Node {
 func (v oneOf) schema() *jsonschema.Schema {
 	keys := mapping{fields: v.keys}.schema()
 	keys.MinProperties, keys.MaxProperties = length(1), length(1)
-	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Const: v.bare, Description: v.doc}, keys}}
+	s := &jsonschema.Schema{}
+	for _, b := range v.bare {
+		s.AnyOf = append(s.AnyOf, &jsonschema.Schema{Const: b.word, Description: b.doc})
+	}
+	s.AnyOf = append(s.AnyOf, keys)
+	return s
+}
+
+// network is the name of a network, which stands for its layers.
+type network struct {
+	name   *string
+	layers *[]Layer
+}
+
+func (v network) choice() choice { return choice{v.name, slices.Sorted(maps.Keys(namedLayers))} }
+
+func (v network) decode(d *decoder, n *yaml.Node, path string) {
+	before := len(d.faults)
+	if v.choice().decode(d, n, path); len(d.faults) == before {
+		*v.layers = namedLayers[*v.name]()
+	}
+}
+
+func (v network) encode() *yaml.Node { return v.choice().encode() }
+
+func (v network) schema() *jsonschema.Schema { return v.choice().schema() }
+
+// numberMap is a mapping from keys of the writer's own to numbers from 0 on.
+type numberMap struct {
+	to   *map[string]float64
+	want string
+	key  text // its to is not used
+	max  int
+	high float64
+}
+
+func (v numberMap) decode(d *decoder, n *yaml.Node, path string) {
+	if kindOf(n) != isMapping || len(n.Content) == 0 || len(n.Content)/2 > v.max {
+		d.mismatch(n, path, v.want, "")
+		return
+	}
+	result := make(map[string]float64)
+	d.pairs(n, path, func(key, value *yaml.Node, at string) {
+		var name string
+		var amount float64
+		k := v.key
+		k.to = &name
+		k.decode(d, key, at)
+		number{to: &amount, max: v.high}.decode(d, value, at)
+		result[name] = amount
+	})
+	*v.to = result
+}
+
+func (v numberMap) encode() *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for _, key := range slices.Sorted(maps.Keys(*v.to)) {
+		amount := (*v.to)[key]
+		n.Content = append(n.Content, textNode(key), number{to: &amount}.encode())
+	}
+	return n
+}
+
+func (v numberMap) schema() *jsonschema.Schema {
+	var amount float64
+	return &jsonschema.Schema{
+		Type: "object", MinProperties: length(1), MaxProperties: length(v.max),
+		PropertyNames: v.key.schema(), AdditionalProperties: number{to: &amount, max: v.high}.schema(),
+	}
 }
 
 // textMap is a mapping with keys of the writer's own.

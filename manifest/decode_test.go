@@ -52,14 +52,38 @@ func everything() *Manifest {
 		Model: Model{
 			Size: 96,
 			Layers: []Layer{
-				{Conv: &Conv{Filters: 8, Kernel: 5, Padding: "same", Activation: "none"}},
-				{MaxPool: &MaxPool{Size: 3}},
+				{Conv: &Conv{Filters: 8, Kernel: 5, Stride: 1, Padding: "same", Dilation: 1, Groups: 1, Bias: true, Activation: "none"}},
+				{BatchNorm: &BatchNorm{Momentum: 0.9, Epsilon: 1e-5}},
+				{Activation: &Activation{Name: "silu"}},
+				{MaxPool: &Pool{Size: 3, Padding: "valid"}},
+				{Conv: &Conv{Filters: 12, Kernel: 3, Stride: 2, Padding: "valid", Dilation: 1, Groups: 4, Activation: "relu"}},
+				{Depthwise: &Depthwise{Kernel: 5, Stride: 1, Padding: "valid", Dilation: 2, Activation: "relu6"}},
+				{BatchNorm: &BatchNorm{Momentum: 0.99, Epsilon: 1e-3}},
+				{AveragePool: &Pool{Size: 2, Stride: 1, Padding: "same"}},
+				{Residual: &Residual{
+					Layers: []Layer{
+						{Conv: &Conv{Filters: 4, Kernel: 3, Stride: 1, Padding: "same", Dilation: 1, Groups: 1, Bias: true, Activation: "relu"}},
+						{BatchNorm: &BatchNorm{Momentum: 0.9, Epsilon: 1e-5}},
+					},
+					Shortcut: []Layer{
+						{Conv: &Conv{Filters: 4, Kernel: 1, Stride: 1, Padding: "valid", Dilation: 1, Groups: 1, Bias: true, Activation: "relu"}},
+					},
+					Activation: "none",
+				}},
 				{Dropout: &Dropout{Rate: 0.25}},
 				{Flatten: &Flatten{}},
 				{Dense: &Dense{Units: 16, Activation: "none"}},
 			},
-			Augment:       Augment{Rotation: 40, Shift: 0.2, Shear: 0.3, Zoom: 0.4, Flip: "horizontal"},
-			Optimizer:     Optimizer{Name: "rmsprop", LearningRate: 0.001, Rho: 0.8, Epsilon: 1e-6},
+			Augment: Augment{
+				Rotation: 40, Shift: 0.2, Shear: 0.3, Zoom: 0.4, Flip: "both",
+				Crop: 4, Brightness: 0.1, Contrast: 0.2, Saturation: 0.3, Hue: 0.05, Cutout: 0.25, Mixup: 0.2,
+			},
+			Optimizer: Optimizer{
+				Name: "adamw", LearningRate: 0.001, Rho: 0.9, Beta1: 0.8, Beta2: 0.99, Epsilon: 1e-6, WeightDecay: 0.01, ClipNorm: 1,
+			},
+			Schedule:      Schedule{Cosine: &CosineSchedule{WarmUp: 1.5, Floor: 0.01}},
+			ClassWeights:  ClassWeights{Weights: map[string]float64{"Bread": 2, "Sandwich": 0.5}},
+			Smoothing:     0.1,
 			Batch:         32,
 			Epochs:        7,
 			EarlyStopping: &EarlyStopping{Monitor: "val_accuracy", Patience: 2, MinDelta: 0.01},
@@ -116,7 +140,10 @@ func TestDecode(t *testing.T) {
 // TestEveryFieldHasAKey holds the Go types and the language together: a field that
 // the grammar forgets would keep its default in everything.yaml.
 func TestEveryFieldHasAKey(t *testing.T) {
-	sameAsDefault := []string{"Manifest.Dataset.Source.Name", "Manifest.Split.Test", "Manifest.Split.By", "Manifest.Model.Optimizer.Name", "Manifest.Environment.Native"}
+	sameAsDefault := []string{"Manifest.Dataset.Source.Name", "Manifest.Split.Test", "Manifest.Split.By", "Manifest.Environment.Native",
+		// Those of other optimizers and schedules: TestDecodeModel has them.
+		"Manifest.Model.Optimizer.Momentum", "Manifest.Model.Optimizer.Nesterov", "Manifest.Model.Optimizer.Rho",
+		"Manifest.Model.Schedule.Step", "Manifest.Model.Schedule.Plateau"}
 	got := mustDecode(t, string(readTestdata(t, "everything.yaml")))
 	var walk func(path string, got, standard reflect.Value)
 	walk = func(path string, got, standard reflect.Value) {
@@ -133,7 +160,7 @@ func TestEveryFieldHasAKey(t *testing.T) {
 	walk("Manifest", reflect.ValueOf(got).Elem(), reflect.ValueOf(defaults()).Elem())
 	for _, l := range []reflect.Value{reflect.ValueOf(got.Dataset.Labels[2]), reflect.ValueOf(mergedLayer(got.Model.Layers)), reflect.ValueOf(*got.Model.EarlyStopping)} {
 		for i := range l.NumField() {
-			if name := l.Type().Field(i).Name; l.Field(i).IsZero() && name != "RestoreBest" {
+			if name := l.Type().Field(i).Name; l.Field(i).IsZero() && name != "RestoreBest" && name != "GlobalPool" {
 				t.Errorf("%s.%s is not set by everything.yaml", l.Type().Name(), name)
 			}
 		}
@@ -218,7 +245,7 @@ func TestFaults(t *testing.T) {
 		{"name", strings.Replace(minimal, "quilt/open_images", "open_images", 1), `2:7: name: want a package name, namespace/name, of letters, digits, _ and -, got "open_images"`},
 		{"long name", strings.Replace(minimal, "quilt/", strings.Repeat("q", 200)+"/", 1), "2:7: name: want a package name, namespace/name, of letters, digits, _ and - of at most 128 characters, got 212"},
 		{"choice", with("crop: {shape: strech}"), "6:15: crop.shape: want one of keep, stretch, square, letterbox, got \"strech\" (did you mean `stretch`?)"},
-		{"only choice", with("model: {optimizer: {name: adam}}"), `6:27: model.optimizer.name: want rmsprop, got "adam"`},
+		{"unknown optimizer", with("model: {optimizer: {name: adan}}"), "6:27: model.optimizer.name: want one of sgd, rmsprop, adam, adamw, got \"adan\" (did you mean `adam`?)"},
 		{"registry", with("registry: gs://bucket"), `6:11: registry: want s3://bucket, file:///path or a folder, got "gs://bucket"`},
 		{"limit of no stage", with("limits: {corp: {cpu: 2}}"), "6:10: limits.corp: unknown key (did you mean `crop`?)"},
 		{"limit of nothing", with("limits: {crop: {cpu: 0}}"), "6:22: limits.crop.cpu: want an integer from 1 to 4096, got 0 (or `none`)"},
@@ -233,8 +260,8 @@ func TestFaults(t *testing.T) {
 		// layers
 		{"unknown layer", with("model: {layers: [max_pol: 2]}"), "6:18: model.layers[0].max_pol: unknown key (did you mean `max_pool`?)"},
 		{"two keys", with("model: {layers: [{max_pool: 2, dropout: 0.5}]}"), "6:18: model.layers[0]: want one key, got 2 (start each layer with its own `- `)"},
-		{"layer that is a number", with("model: {layers: [3]}"), "6:18: model.layers[0]: want a layer: one of conv, max_pool, dense, dropout, flatten, got 3"},
-		{"unknown network", with("model: {layers: vgg16}"), `6:17: model.layers: want article, got "vgg16"`},
+		{"layer that is a number", with("model: {layers: [3]}"), "6:18: model.layers[0]: want a layer: one of conv, depthwise, batch_norm, activation, max_pool, average_pool, global_pool, dense, dropout, residual, flatten, got 3"},
+		{"unknown network", with("model: {layers: vgg16}"), `6:17: model.layers: want one of article, slider, got "vgg16"`},
 		{"conv without filters", with("model: {layers: [conv: {kernel: 3}, flatten]}"), "6:18: model.layers[0].conv.filters: missing"},
 
 		// contradictions
@@ -254,8 +281,19 @@ func TestFaults(t *testing.T) {
 		{"article on few pixels by name", with("crop: {size: 16}\nmodel:\n  layers: article"), "8:11: model.layers: article's layers[4]: nothing is left of the picture, which is 2×2 pixels here"},
 		{"pool eats the picture", with("crop: {size: 4}\nmodel:\n  layers:\n    - max_pool: 2\n    - max_pool: 3\n    - flatten"), "10:7: model.layers[1]: nothing is left of the picture, which is 2×2 pixels here"},
 		{"dense on a picture", with("model: {layers: [dense: {units: 2}]}"), "6:18: model.layers[0]: the layer reads a vector, and here is a picture: put `- flatten` before it"},
-		{"conv on a vector", with("model: {layers: [flatten, conv: {filters: 2}]}"), "6:27: model.layers[1]: the layer reads a picture, and here is a vector: an earlier layer is flatten"},
-		{"no flatten", with("model: {layers: [max_pool: 2]}"), "6:9: model.layers: the layers end with a picture, and the classification needs a vector (add `- flatten` behind the last convolution)"},
+		{"conv on a vector", with("model: {layers: [flatten, conv: {filters: 2}]}"), "6:27: model.layers[1]: the layer reads a picture, and here is a vector: an earlier layer is flatten or global_pool"},
+		{"no flatten", with("model: {layers: [max_pool: 2]}"), "6:9: model.layers: the layers end with a picture, and the classification needs a vector (add `- flatten` or `- global_pool: average` behind the last convolution)"},
+		{"convs that do not meet", with("model: {layers: [residual: {layers: [conv: {filters: 4, padding: same}]}, flatten]}"), "6:18: model.layers[0]: the layers make 128×128×4 and the shortcut 128×128×3, which cannot be added: give the shortcut a conv of the same stride and filters"},
+		{"layer within a block", with("model:\n  layers:\n    - residual:\n        layers: [flatten, conv: {filters: 2}]\n    - flatten"), "9:27: model.layers[0].residual.layers[1]: the layer reads a picture, and here is a vector: an earlier layer is flatten or global_pool"},
+		{"block within a block", with("model: {layers: [residual: {layers: [residual: {layers: [flatten]}]}]}"), "6:38: model.layers[0].residual.layers[0].residual: unknown key"},
+		{"groups", with("model: {layers: [conv: {filters: 4, groups: 2}, flatten]}"), "6:18: model.layers[0]: 2 groups must divide the 3 channels that come in and the 4 filters"},
+		{"stride and dilation", with("model: {layers: [conv: {filters: 4, stride: 2, dilation: 2}, flatten]}"), "6:18: model.layers[0]: stride and dilation cannot both be above 1"},
+		{"activation", with("model: {layers: [activation: reul]}"), `6:30: model.layers[0].activation: want one of none, relu, relu6, leaky_relu, elu, silu, gelu, sigmoid, tanh, got "reul" (did you mean ` + "`relu`?)"},
+		{"setting of another optimizer", with("model: {optimizer: {name: adam, nesterov: true}}"), "6:43: model.optimizer.nesterov: a setting of sgd, and the optimizer is adam"},
+		{"nesterov alone", with("model: {optimizer: {name: sgd, nesterov: true}}"), "6:42: model.optimizer.nesterov: there is no momentum to take first (give momentum a value, such as 0.9)"},
+		{"schedule", with("model: {schedule: cosin}"), `6:19: model.schedule: want a schedule: one of step, cosine, plateau, constant, got "cosin" (did you mean ` + "`cosine`?)"},
+		{"plateau without validation", with("split: {train: 0.9, validation: 0, test: 0.1}\nmodel: {schedule: {plateau: {}}}"), "7:9: model.schedule.plateau: val_loss needs a validation set, and split.validation is 0 (take another schedule, or give split.validation a fraction)"},
+		{"class weights", with("model: {class_weights: {Sandwich: -1}}"), "6:35: model.class_weights.Sandwich: want a number from 0 to 1000, got -1"},
 		{"too many parameters", with("model: {layers: [flatten, dense: {units: 60000}]}"), "6:27: model.layers[1]: the network has 2949180000 parameters up to here, more than 268435456"},
 		{"too large a batch", with("crop: {size: 1024}\nmodel: {batch: 1024, layers: [conv: {filters: 1}, flatten]}"), "7:31: model.layers[0]: a batch of 1024 makes 1069551616 values here, more than 536870912"},
 		{"not native", with("environment: {native: false}"), "6:23: environment.native: want true: there is no other environment yet"},
@@ -405,17 +443,74 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-func TestArticleLayers(t *testing.T) {
-	shape, parameters := picture{articleSide, 3}, 0
-	for _, l := range ArticleLayers() {
-		next, weights, problem := shape.through(l)
-		if problem != "" {
-			t.Fatal(problem)
+// TestDecodeModel has what a manifest cannot say together with the rest of everything.yaml.
+func TestDecodeModel(t *testing.T) {
+	standard := defaults().Model
+	for text, change := range map[string]func(*Model){
+		"optimizer: {name: sgd, momentum: 0.9, nesterov: true}": func(m *Model) {
+			m.Optimizer.Name, m.Optimizer.Momentum, m.Optimizer.Nesterov = "sgd", 0.9, true
+		},
+		"optimizer: {rho: 0.8}": func(m *Model) { m.Optimizer.Rho = 0.8 },
+		"schedule: {step: {every: 3, factor: 0.5}}": func(m *Model) {
+			m.Schedule.Step = &StepSchedule{Every: 3, Factor: 0.5}
+		},
+		"schedule: constant": func(*Model) {},
+		"schedule: {plateau: {monitor: val_accuracy, factor: 0.5, patience: 2, min_delta: 0, floor: 0.1}}": func(m *Model) {
+			m.Schedule.Plateau = &PlateauSchedule{Monitor: "val_accuracy", Factor: 0.5, Patience: 2, Floor: 0.1}
+		},
+		"class_weights: balanced": func(m *Model) { m.ClassWeights.Name = "balanced" },
+		"layers: slider":          func(m *Model) { m.LayersName, m.Layers = "slider", SliderLayers() },
+		"layers: [global_pool: max, dense: {units: 4}]": func(m *Model) {
+			m.LayersName = ""
+			m.Layers = []Layer{{GlobalPool: &GlobalPool{Of: "max"}}, {Dense: &Dense{Units: 4, Activation: "relu"}}}
+		},
+	} {
+		want := standard
+		change(&want)
+		m := mustDecode(t, minimal+"model: {"+text+"}\n")
+		if diff := cmp.Diff(want, m.Model); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
-		shape, parameters = next, parameters+weights
+		rendered, err := Render(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(m, mustDecode(t, string(rendered))); diff != "" {
+			t.Errorf("%s, rendered (-want +got):\n%s\n%s", text, diff, rendered)
+		}
+	}
+}
+
+func TestSliderFitsAnySize(t *testing.T) {
+	for _, side := range []int{8, 32, 128, 131} {
+		shape := Shape{Side: side, Channels: 3}
+		for _, l := range SliderLayers() {
+			next, _, err := l.Through(shape)
+			if err != nil {
+				t.Fatalf("%d pixels: %v", side, err)
+			}
+			shape = next
+		}
+		if shape != (Shape{Channels: 128}) {
+			t.Errorf("%d pixels become %v", side, shape)
+		}
+	}
+}
+
+func TestArticleLayers(t *testing.T) {
+	shape, parameters := Shape{Side: articleSide, Channels: 3}, 0
+	for _, l := range ArticleLayers() {
+		next, arrays, err := l.Through(shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shape = next
+		for _, a := range arrays {
+			parameters += a.Size()
+		}
 	}
 	// The original's classification layer: one unit on 64 values.
-	if total := parameters + shape.channels + 1; total != 831_585 {
+	if total := parameters + shape.Channels + 1; total != 831_585 {
 		t.Errorf("%d parameters, want 831585", total)
 	}
 }

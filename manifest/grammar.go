@@ -1,11 +1,24 @@
 package manifest
 
-import "regexp"
+import (
+	"regexp"
+	"slices"
+)
 
 // The words of the language.
 const (
 	articleLayers = "article"
-	flattenLayer  = "flatten"
+	sliderLayers  = "slider"
+	average       = "average"
+	maximum       = "max"
+	valLoss       = "val_loss"
+	valAccuracy   = "val_accuracy"
+	balanced      = "balanced"
+	constant      = "constant"
+	sgd           = "sgd"
+	rmsprop       = "rmsprop"
+	adam          = "adam"
+	adamW         = "adamw"
 )
 
 // Bounds that keep a mistyped number from taking the machine's memory. They are far
@@ -52,12 +65,13 @@ func defaults() *Manifest {
 		Crop:  Crop{Shape: "stretch", Size: articleSide},
 		Split: Split{Train: 0.8, Validation: 0.1, Test: 0.1, By: "image"},
 		Model: Model{
-			LayersName: articleLayers,
-			Layers:     ArticleLayers(),
-			Augment:    Augment{Flip: none},
-			Optimizer:  Optimizer{Name: "rmsprop", LearningRate: 0.0005, Rho: 0.9, Epsilon: 1e-7},
-			Batch:      16,
-			Epochs:     50,
+			LayersName:   articleLayers,
+			Layers:       ArticleLayers(),
+			Augment:      Augment{Flip: none},
+			Optimizer:    Optimizer{Name: rmsprop, LearningRate: 0.0005, Rho: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-7},
+			ClassWeights: ClassWeights{Name: none},
+			Batch:        16,
+			Epochs:       50,
 		},
 		Environment: Environment{Native: true},
 		Package:     Package{Originals: true},
@@ -67,19 +81,58 @@ func defaults() *Manifest {
 
 // ArticleLayers is the article's network, without the classification layer, which
 // follows from the labels: three convolutions, one hidden layer, 831,585 parameters
-// with two labels.
+// with two labels at 128 pixels.
 func ArticleLayers() []Layer {
-	conv := func(filters int) Layer {
-		return Layer{Conv: &Conv{Filters: filters, Kernel: 3, Padding: "valid", Activation: "relu"}}
+	layer := func(filters int) Layer {
+		c := freshConv()
+		c.Filters = filters
+		return Layer{Conv: &c}
 	}
-	pool := func() Layer { return Layer{MaxPool: &MaxPool{Size: 2}} }
+	pool := func() Layer { return Layer{MaxPool: &Pool{Size: 2, Padding: "valid"}} }
 	return []Layer{
-		conv(32), pool(), conv(32), pool(), conv(64), pool(),
+		layer(32), pool(), layer(32), pool(), layer(64), pool(),
 		{Flatten: &Flatten{}},
 		{Dense: &Dense{Units: 64, Activation: "relu"}},
 		{Dropout: &Dropout{Rate: 0.5}},
 	}
 }
+
+// SliderLayers is a small modern network, for pictures of any size: a residual network with
+// batch normalization and a global average, half a million parameters.
+func SliderLayers() []Layer {
+	conv := func(filters, kernel, stride int) Layer {
+		return Layer{Conv: &Conv{
+			Filters: filters, Kernel: kernel, Stride: stride, Padding: "same", Dilation: 1, Groups: 1, Activation: none,
+		}}
+	}
+	norm := func() Layer { b := freshBatchNorm(); return Layer{BatchNorm: &b} }
+	relu := func() Layer { return Layer{Activation: &Activation{Name: "relu"}} }
+	block := func(filters int) Layer {
+		return Layer{Residual: &Residual{
+			Layers:     []Layer{conv(filters, 3, 1), norm(), relu(), conv(filters, 3, 1), norm()},
+			Activation: "relu",
+		}}
+	}
+	halve := func(filters int) []Layer { return []Layer{conv(filters, 3, 2), norm(), relu(), block(filters)} }
+	return slices.Concat(
+		[]Layer{conv(16, 3, 1), norm(), relu()},
+		halve(32), halve(64), halve(128),
+		[]Layer{{GlobalPool: &GlobalPool{Of: average}}, {Dropout: &Dropout{Rate: 0.2}}},
+	)
+}
+
+// namedLayers are the networks that have a name.
+var namedLayers = map[string]func() []Layer{articleLayers: ArticleLayers, sliderLayers: SliderLayers}
+
+func freshConv() Conv {
+	return Conv{Kernel: 3, Stride: 1, Padding: "valid", Dilation: 1, Groups: 1, Bias: true, Activation: "relu"}
+}
+
+func freshDepthwise() Depthwise {
+	return Depthwise{Kernel: 3, Stride: 1, Padding: "same", Dilation: 1, Bias: true, Activation: "relu"}
+}
+
+func freshBatchNorm() BatchNorm { return BatchNorm{Momentum: 0.9, Epsilon: 1e-5} }
 
 // grammar is the whole language, bound to m. The order of the fields is the
 // canonical one. Everything that knows the language is made from it: the decoder,
@@ -223,8 +276,8 @@ func splitGrammar(s *Split) mapping {
 func modelGrammar(m *Model) mapping {
 	return mapping{fields: []field{
 		{key: "layers", value: shorthand{
-			short:   choice{&m.LayersName, []string{articleLayers}},
-			full:    list[Layer]{to: &m.Layers, of: "layers", min: 1, max: maxLayers, item: layerGrammar},
+			short:   network{name: &m.LayersName, layers: &m.Layers},
+			full:    layersGrammar(&m.Layers, 1, true),
 			isShort: func() bool { return m.LayersName != "" },
 			long:    func() { m.LayersName = "" },
 		}, doc: "The network without its classification layer, which follows from the labels: by name or as a list."},
@@ -234,6 +287,16 @@ func modelGrammar(m *Model) mapping {
 			doc: "Random changes made to training pictures."},
 		{key: "optimizer", value: optimizerGrammar(&m.Optimizer),
 			doc: "The rule that updates the weights."},
+		{key: "schedule", value: scheduleGrammar(&m.Schedule),
+			doc: "How the learning rate changes."},
+		{key: "class_weights", value: shorthand{
+			short:   choice{&m.ClassWeights.Name, []string{none, balanced}},
+			full:    numberMap{to: &m.ClassWeights.Weights, want: "a mapping from classes to numbers", key: text{want: "the name of a class", form: className, max: 128}, max: maxLabels, high: 1000},
+			isShort: func() bool { return m.ClassWeights.Name != "" },
+			long:    func() { m.ClassWeights.Name = "" },
+		}, doc: "How much a picture counts in the loss: as much as any, balanced by how many there are of its class, or by class (1 where it is not named)."},
+		{key: "label_smoothing", value: number{to: &m.Smoothing, max: 1, openMax: true},
+			doc: "How much of each label is spread evenly over all of them."},
 		{key: "batch", value: integer[int]{&m.Batch, 1, maxBatch},
 			doc: "Pictures per update."},
 		{key: "epochs", value: integer[int]{&m.Epochs, 1, maxEpochs},
@@ -246,48 +309,170 @@ func modelGrammar(m *Model) mapping {
 	}}
 }
 
-func layerGrammar(l *Layer) value {
+// layersGrammar is a list of layers; residual blocks stand in a network, not in each other.
+func layersGrammar(to *[]Layer, least int, blocks bool) list[Layer] {
+	return list[Layer]{to: to, of: "layers", min: least, max: maxLayers, item: func(l *Layer) value { return layerGrammar(l, blocks) }}
+}
+
+func layerGrammar(l *Layer, blocks bool) value {
+	keys := []field{
+		{key: "conv", value: pointer[Conv]{to: &l.Conv, fresh: freshConv(), value: convGrammar},
+			doc: "A 2-D convolution."},
+		{key: "depthwise", value: pointer[Depthwise]{to: &l.Depthwise, fresh: freshDepthwise(), value: depthwiseGrammar},
+			doc: "A convolution in which each channel has a kernel of its own."},
+		{key: "batch_norm", value: pointer[BatchNorm]{to: &l.BatchNorm, fresh: freshBatchNorm(), value: batchNormGrammar},
+			doc: "Batch normalization of each channel, with a trained scale and offset. The word alone takes the defaults."},
+		{key: "activation", value: pointer[Activation]{to: &l.Activation, value: func(a *Activation) value { return activation(&a.Name) }},
+			doc: "A function of each value."},
+		{key: "max_pool", value: pointer[Pool]{to: &l.MaxPool, fresh: Pool{Padding: "valid"}, value: poolGrammar},
+			doc: "The maximum of each window of this side."},
+		{key: "average_pool", value: pointer[Pool]{to: &l.AveragePool, fresh: Pool{Padding: "valid"}, value: poolGrammar},
+			doc: "The mean of each window of this side."},
+		{key: "global_pool", value: pointer[GlobalPool]{to: &l.GlobalPool, value: func(p *GlobalPool) value { return choice{&p.Of, []string{average, maximum}} }},
+			doc: "One value for each channel: its average or its maximum."},
+		{key: "dense", value: pointer[Dense]{to: &l.Dense, fresh: Dense{Activation: "relu"}, value: denseGrammar},
+			doc: "A fully connected layer with a bias."},
+		{key: "dropout", value: pointer[Dropout]{to: &l.Dropout, value: func(p *Dropout) value { return number{to: &p.Rate, max: 1, openMax: true} }},
+			doc: "Zeroes each value with this probability while training."},
+	}
+	if blocks {
+		keys = append(keys, field{key: "residual", value: pointer[Residual]{to: &l.Residual, fresh: Residual{Activation: "relu"}, value: residualGrammar},
+			doc: "Adds what its layers make of a picture to the picture."})
+	}
 	return oneOf{
 		what: "a layer",
-		keys: []field{
-			{key: "conv", value: pointer[Conv]{to: &l.Conv, fresh: Conv{Kernel: 3, Padding: "valid", Activation: "relu"}, value: convGrammar},
-				doc: "A 2-D convolution with stride 1 and a bias."},
-			{key: "max_pool", value: pointer[MaxPool]{to: &l.MaxPool, value: func(p *MaxPool) value { return integer[int]{&p.Size, 2, maxKernel} }},
-				doc: "The maximum of each window of this side; a rest smaller than a window is dropped."},
-			{key: "dense", value: pointer[Dense]{to: &l.Dense, fresh: Dense{Activation: "relu"}, value: denseGrammar},
-				doc: "A fully connected layer with a bias."},
-			{key: "dropout", value: pointer[Dropout]{to: &l.Dropout, value: func(p *Dropout) value { return number{to: &p.Rate, max: 1, openMax: true} }},
-				doc: "Zeroes each value with this probability while training."},
+		keys: keys,
+		bare: []bareWord{
+			{word: "flatten", doc: "Makes one vector of a picture.",
+				is: func() bool { return l.Flatten != nil }, choose: func() { l.Flatten = &Flatten{} }},
+			{word: "batch_norm", doc: "Batch normalization with the defaults.",
+				is: func() bool { return l.BatchNorm != nil && *l.BatchNorm == freshBatchNorm() }, choose: func() { b := freshBatchNorm(); l.BatchNorm = &b }},
 		},
-		bare:   flattenLayer,
-		doc:    "Makes one vector of a picture.",
-		isBare: func() bool { return l.Flatten != nil },
-		choose: func() { l.Flatten = &Flatten{} },
 	}
 }
 
-func activation(to *string) choice { return choice{to, []string{none, "relu"}} }
+func activation(to *string) choice { return choice{to, Activations()} }
+
+func padding(to *string) field {
+	return field{key: "padding", value: choice{to, []string{"valid", "same"}},
+		doc: "valid takes whole windows only; same lays zeros around the picture, so that there is a window for each stride."}
+}
+
+func stride(to *int) field {
+	return field{key: "stride", value: integer[int]{to, 1, maxKernel}, doc: "Pixels from one place of the kernel to the next."}
+}
+
+func kernel(to *int) field {
+	return field{key: "kernel", value: integer[int]{to, 1, maxKernel}, doc: "Pixels of a side of the kernel."}
+}
+
+func dilation(to *int) field {
+	return field{key: "dilation", value: integer[int]{to, 1, maxKernel}, doc: "Pixels from one value that the kernel reads to the next."}
+}
+
+func bias(to *bool) field {
+	return field{key: "bias", value: boolean{to}, doc: "Whether each channel of the result adds a number of its own. batch_norm makes it idle."}
+}
+
+func applied(to *string) field {
+	return field{key: "activation", value: activation(to), doc: "What is applied to the result."}
+}
 
 func convGrammar(c *Conv) value {
 	return mapping{fields: []field{
 		{key: "filters", required: true, value: integer[int]{&c.Filters, 1, maxFilters},
 			doc: "Channels of the result."},
-		{key: "kernel", value: integer[int]{&c.Kernel, 1, maxKernel},
-			doc: "Pixels of a side of the kernel."},
-		{key: "padding", value: choice{&c.Padding, []string{"valid", "same"}},
-			doc: "valid shrinks the picture by the kernel less one, same keeps its size."},
-		{key: "activation", value: activation(&c.Activation),
-			doc: "What is applied to the result."},
+		kernel(&c.Kernel), stride(&c.Stride), padding(&c.Padding), dilation(&c.Dilation),
+		{key: "groups", value: integer[int]{&c.Groups, 1, maxFilters},
+			doc: "Groups of channels that do not meet."},
+		bias(&c.Bias), applied(&c.Activation),
 	}}
+}
+
+func depthwiseGrammar(d *Depthwise) value {
+	return mapping{fields: []field{
+		kernel(&d.Kernel), stride(&d.Stride), padding(&d.Padding), dilation(&d.Dilation), bias(&d.Bias), applied(&d.Activation),
+	}}
+}
+
+func batchNormGrammar(b *BatchNorm) value {
+	return mapping{fields: []field{
+		{key: "momentum", value: number{to: &b.Momentum, max: 1, openMax: true},
+			doc: "How much of the moving averages stays at each step."},
+		{key: "epsilon", value: number{to: &b.Epsilon, max: 1, openMin: true},
+			doc: "Added to the variance."},
+	}}
+}
+
+func poolGrammar(p *Pool) value {
+	size := integer[int]{&p.Size, 1, maxKernel}
+	return shorthand{
+		short:   size,
+		isShort: func() bool { return p.Stride == 0 && p.Padding == "valid" },
+		full: mapping{fields: []field{
+			{key: "size", required: true, value: size,
+				doc: "Pixels of a side of a window."},
+			{key: "stride", value: optionalInteger(integer[int]{&p.Stride, 1, maxKernel}),
+				doc: "Pixels from one window to the next. none takes the size."},
+			padding(&p.Padding),
+		}},
+	}
 }
 
 func denseGrammar(d *Dense) value {
 	return mapping{fields: []field{
 		{key: "units", required: true, value: integer[int]{&d.Units, 1, maxUnits},
 			doc: "Values of the result."},
-		{key: "activation", value: activation(&d.Activation),
-			doc: "What is applied to the result."},
+		applied(&d.Activation),
 	}}
+}
+
+func residualGrammar(r *Residual) value {
+	return mapping{fields: []field{
+		{key: "layers", required: true, value: layersGrammar(&r.Layers, 1, false),
+			doc: "What is added: any layers but residual."},
+		{key: "shortcut", value: layersGrammar(&r.Shortcut, 0, false),
+			doc: "What it is added to: any layers but residual, such as a conv where the shape changes. None is the picture itself."},
+		applied(&r.Activation),
+	}}
+}
+
+func scheduleGrammar(s *Schedule) value {
+	factor := func(to *float64) field {
+		return field{key: "factor", value: number{to: to, max: 1, openMin: true, openMax: true}, doc: "What the rate is multiplied by."}
+	}
+	floor := func(to *float64) field {
+		return field{key: "floor", value: number{to: to, max: 1, openMax: true}, doc: "The smallest rate, as a fraction of the learning rate."}
+	}
+	return oneOf{
+		what: "a schedule",
+		keys: []field{
+			{key: "step", value: pointer[StepSchedule]{to: &s.Step, fresh: StepSchedule{Every: 10, Factor: 0.1}, value: func(s *StepSchedule) value {
+				return mapping{fields: []field{
+					{key: "every", value: integer[int]{&s.Every, 1, maxEpochs}, doc: "Epochs between two changes."},
+					factor(&s.Factor),
+				}}
+			}}, doc: "Lower after so many epochs."},
+			{key: "cosine", value: pointer[CosineSchedule]{to: &s.Cosine, value: func(c *CosineSchedule) value {
+				return mapping{fields: []field{
+					{key: "warm_up", value: number{to: &c.WarmUp, max: maxEpochs}, doc: "Epochs over which the rate rises from 0, step by step."},
+					floor(&c.Floor),
+				}}
+			}}, doc: "Lower along half a cosine, step by step, to the last epoch."},
+			{key: "plateau", value: pointer[PlateauSchedule]{to: &s.Plateau, fresh: PlateauSchedule{Monitor: valLoss, Factor: 0.1, Patience: 10, MinDelta: 1e-4}, value: func(p *PlateauSchedule) value {
+				return mapping{fields: []field{
+					{key: "monitor", value: choice{&p.Monitor, []string{valLoss, valAccuracy}}, doc: "What must get better, on the validation set."},
+					factor(&p.Factor),
+					{key: "patience", value: integer[int]{&p.Patience, 0, maxEpochs}, doc: "Epochs to wait for something better."},
+					{key: "min_delta", value: number{to: &p.MinDelta, max: 1000}, doc: "How much better counts."},
+					floor(&p.Floor),
+				}}
+			}}, doc: "Lower when nothing gets better, as Keras' ReduceLROnPlateau."},
+		},
+		bare: []bareWord{{word: constant, doc: "The learning rate as it is.",
+			is:     func() bool { return *s == Schedule{} },
+			choose: func() { *s = Schedule{} }}},
+	}
 }
 
 func augmentGrammar(a *Augment) mapping {
@@ -300,27 +485,58 @@ func augmentGrammar(a *Augment) mapping {
 			doc: "Degrees, as in Keras 2.2.4: sheared by up to this, either way."},
 		{key: "zoom", value: number{to: &a.Zoom, max: 1, openMax: true},
 			doc: "Scaled along each axis by a factor from 1 - zoom to 1 + zoom."},
-		{key: "flip", value: choice{&a.Flip, []string{none, "horizontal"}},
-			doc: "Mirrored in half of the cases."},
+		{key: "flip", value: choice{&a.Flip, []string{none, "horizontal", "vertical", "both"}},
+			doc: "Mirrored in half of the cases, left and right, up and down, or each by itself."},
+		{key: "crop", value: integer[int]{&a.Crop, 0, maxPixels},
+			doc: "Pixels: moved by up to so many whole pixels along each axis; what comes in is the reflection."},
+		{key: "brightness", value: number{to: &a.Brightness, max: 1, openMax: true},
+			doc: "Multiplied by a factor from 1 - brightness to 1 + brightness."},
+		{key: "contrast", value: number{to: &a.Contrast, max: 1, openMax: true},
+			doc: "The distance from the picture's mean grey multiplied by a factor from 1 - contrast to 1 + contrast."},
+		{key: "saturation", value: number{to: &a.Saturation, max: 1, openMax: true},
+			doc: "The distance from each pixel's grey multiplied by a factor from 1 - saturation to 1 + saturation."},
+		{key: "hue", value: number{to: &a.Hue, max: 0.5},
+			doc: "Fraction of the circle of colours: turned by up to this, either way."},
+		{key: "cutout", value: number{to: &a.Cutout, max: 1},
+			doc: "Fraction of the side: a square so large, anywhere, becomes grey."},
+		{key: "mixup", value: number{to: &a.Mixup, max: 1},
+			doc: "Each picture is mixed with another one of its batch, and so are their labels; the share is drawn from the beta distribution with both parameters so large. 0 mixes nothing."},
 	}}
 }
 
 func optimizerGrammar(o *Optimizer) mapping {
+	fraction := func(to *float64) number { return number{to: to, max: 1, openMax: true} }
+	// of leaves a setting out that other optimizers have.
+	of := func(v value, names ...string) rendered {
+		return rendered{v, func() bool { return slices.Contains(names, o.Name) }}
+	}
 	return mapping{fields: []field{
-		{key: "name", value: choice{&o.Name, []string{"rmsprop"}},
-			doc: "The rule, as Keras defines it. There is one so far."},
+		{key: "name", value: choice{&o.Name, []string{sgd, rmsprop, adam, adamW}},
+			doc: "The rule: rmsprop as Keras defines it, the others as PyTorch does."},
 		{key: "learning_rate", value: number{to: &o.LearningRate, max: 10, openMin: true},
 			doc: "The size of a step."},
-		{key: "rho", value: number{to: &o.Rho, max: 1, openMin: true, openMax: true},
-			doc: "The decay of the average of squared gradients."},
-		{key: "epsilon", value: number{to: &o.Epsilon, max: 1, openMin: true},
-			doc: "Added to the denominator."},
+		{key: "momentum", value: of(fraction(&o.Momentum), sgd),
+			doc: "sgd: how much of the last step is taken again; 0 unless given."},
+		{key: "nesterov", value: of(boolean{&o.Nesterov}, sgd),
+			doc: "sgd: take the momentum first and the gradient then; false unless given."},
+		{key: "rho", value: of(number{to: &o.Rho, max: 1, openMin: true, openMax: true}, rmsprop),
+			doc: "rmsprop: the decay of the average of squared gradients."},
+		{key: "beta1", value: of(fraction(&o.Beta1), adam, adamW),
+			doc: "adam, adamw: the decay of the average of gradients; 0.9 unless given."},
+		{key: "beta2", value: of(fraction(&o.Beta2), adam, adamW),
+			doc: "adam, adamw: the decay of the average of squared gradients; 0.999 unless given."},
+		{key: "epsilon", value: of(number{to: &o.Epsilon, max: 1, openMin: true}, rmsprop, adam, adamW),
+			doc: "rmsprop, adam, adamw: added to the denominator."},
+		{key: "weight_decay", value: fraction(&o.WeightDecay),
+			doc: "How much of each kernel is added to its gradient (adamw: taken off it at each step, times the rate). Biases and batch_norm are left alone."},
+		{key: "clip_norm", value: number{to: &o.ClipNorm, max: 1e6},
+			doc: "How long all gradients together may be, at most; longer ones are shortened. 0 leaves them."},
 	}}
 }
 
 func earlyStoppingGrammar(e *EarlyStopping) value {
 	return mapping{fields: []field{
-		{key: "monitor", value: choice{&e.Monitor, []string{"val_loss", "val_accuracy"}},
+		{key: "monitor", value: choice{&e.Monitor, []string{valLoss, valAccuracy}},
 			doc: "What must get better, on the validation set."},
 		{key: "patience", value: integer[int]{&e.Patience, 0, maxEpochs},
 			doc: "Epochs to wait for something better."},

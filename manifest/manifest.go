@@ -84,6 +84,9 @@ type Model struct {
 	Size          int            `json:"-"`      // see Manifest.InputSide
 	Augment       Augment        `json:"augment"`
 	Optimizer     Optimizer      `json:"optimizer"`
+	Schedule      Schedule       `json:"schedule"`
+	ClassWeights  ClassWeights   `json:"class_weights"`
+	Smoothing     float64        `json:"label_smoothing"` // how much of each label is spread over all
 	Batch         int            `json:"batch"`
 	Epochs        int            `json:"epochs"`
 	EarlyStopping *EarlyStopping `json:"early_stopping,omitempty"` // nil trains every epoch
@@ -98,61 +101,74 @@ func (m *Manifest) InputSide() int {
 	return cmp.Or(m.Model.Size, m.Crop.Size, articleSide)
 }
 
-// Layer is one layer of a sequential network on channels-last pictures.
-// Exactly one of the fields is set. A checked manifest's layers fit one another and
-// end with a vector; the classification layer follows from the labels.
-type Layer struct {
-	Conv    *Conv    `json:"conv,omitempty"`
-	MaxPool *MaxPool `json:"max_pool,omitempty"`
-	Flatten *Flatten `json:"flatten,omitempty"`
-	Dense   *Dense   `json:"dense,omitempty"`
-	Dropout *Dropout `json:"dropout,omitempty"`
-}
-
-// Conv is a 2-D convolution with stride 1 and a bias.
-type Conv struct {
-	Filters    int    `json:"filters"`
-	Kernel     int    `json:"kernel"`     // side of the kernel, pixels
-	Padding    string `json:"padding"`    // valid or same
-	Activation string `json:"activation"` // none or relu
-}
-
-// MaxPool takes the maximum of each Size×Size window; the stride equals Size, a
-// rest smaller than a window is dropped.
-type MaxPool struct {
-	Size int `json:"size"`
-}
-
-// Flatten makes one vector of a picture.
-type Flatten struct{}
-
-// Dense is a fully connected layer.
-type Dense struct {
-	Units      int    `json:"units"`
-	Activation string `json:"activation"` // none or relu
-}
-
-// Dropout zeroes each value with probability Rate while training and scales the
-// rest by 1/(1-Rate).
-type Dropout struct {
-	Rate float64 `json:"rate"`
-}
-
-// Augment bounds the random changes made to training pictures, in Keras' units.
+// Augment bounds the random changes made to training pictures, in Keras' units where Keras
+// has them. They are made in the order of the fields.
 type Augment struct {
 	Rotation float64 `json:"rotation"` // degrees, drawn from ±Rotation
 	Shift    float64 `json:"shift"`    // fraction of the side, drawn from ±Shift for each axis
 	Shear    float64 `json:"shear"`    // degrees, drawn from ±Shear
 	Zoom     float64 `json:"zoom"`     // factor drawn from 1±Zoom for each axis
-	Flip     string  `json:"flip"`     // none or horizontal
+	Flip     string  `json:"flip"`     // none, horizontal, vertical or both
+
+	Crop       int     `json:"crop"`       // pixels laid around the picture, reflected, before one of its size is cut out anywhere
+	Brightness float64 `json:"brightness"` // factor drawn from 1±Brightness
+	Contrast   float64 `json:"contrast"`   // factor drawn from 1±Contrast, about the mean grey
+	Saturation float64 `json:"saturation"` // factor drawn from 1±Saturation, about each pixel's grey
+	Hue        float64 `json:"hue"`        // fraction of the circle of colours, drawn from ±Hue
+	Cutout     float64 `json:"cutout"`     // side of a square of mean grey, as a fraction of the picture's
+	Mixup      float64 `json:"mixup"`      // both parameters of the beta distribution that shares are drawn from; 0 for none
 }
 
-// Optimizer names the update rule. Zero values never occur in a checked manifest.
+// Optimizer names the update rule and its settings. Those of other rules have no effect,
+// and a manifest cannot set them.
 type Optimizer struct {
-	Name         string  `json:"name"` // rmsprop, as Keras defines it
+	Name         string  `json:"name"` // sgd, rmsprop, adam or adamw
 	LearningRate float64 `json:"learning_rate"`
-	Rho          float64 `json:"rho"` // decay of the squared-gradient average
-	Epsilon      float64 `json:"epsilon"`
+	Momentum     float64 `json:"momentum"`     // sgd: how much of the last step is taken again
+	Nesterov     bool    `json:"nesterov"`     // sgd: the momentum is taken before the gradient
+	Rho          float64 `json:"rho"`          // rmsprop: decay of the squared-gradient average
+	Beta1        float64 `json:"beta1"`        // adam, adamw: decay of the gradient average
+	Beta2        float64 `json:"beta2"`        // adam, adamw: decay of the squared-gradient average
+	Epsilon      float64 `json:"epsilon"`      // rmsprop, adam, adamw: added to the denominator
+	WeightDecay  float64 `json:"weight_decay"` // of kernels; with adamw apart from the gradient
+	ClipNorm     float64 `json:"clip_norm"`    // the longest that all gradients together may be; 0 for any
+}
+
+// Schedule changes the learning rate. At most one of the fields is set; none keeps it.
+type Schedule struct {
+	Step    *StepSchedule    `json:"step,omitempty"`
+	Cosine  *CosineSchedule  `json:"cosine,omitempty"`
+	Plateau *PlateauSchedule `json:"plateau,omitempty"`
+}
+
+// StepSchedule multiplies the rate by Factor after each Every epochs.
+type StepSchedule struct {
+	Every  int     `json:"every"`
+	Factor float64 `json:"factor"`
+}
+
+// CosineSchedule raises the rate step by step to the whole over WarmUp epochs, and then
+// lowers it along half a cosine to Floor times the whole at the last step (Loshchilov and
+// Hutter, "SGDR", ICLR 2017).
+type CosineSchedule struct {
+	WarmUp float64 `json:"warm_up"` // epochs
+	Floor  float64 `json:"floor"`   // fraction of the learning rate
+}
+
+// PlateauSchedule multiplies the rate by Factor when Monitor has not got better for
+// Patience epochs, as Keras' ReduceLROnPlateau does.
+type PlateauSchedule struct {
+	Monitor  string  `json:"monitor"` // val_loss or val_accuracy
+	Factor   float64 `json:"factor"`
+	Patience int     `json:"patience"`
+	MinDelta float64 `json:"min_delta"`
+	Floor    float64 `json:"floor"` // fraction of the learning rate below which it does not go
+}
+
+// ClassWeights say how much a picture counts in the loss, by its class.
+type ClassWeights struct {
+	Name    string             `json:"name"`              // none, balanced, or empty where Weights are given
+	Weights map[string]float64 `json:"weights,omitempty"` // of classes; others count 1
 }
 
 // EarlyStopping ends training when Monitor has not improved for Patience epochs.

@@ -102,11 +102,26 @@ func TestSchemaAgreesWithDecoder(t *testing.T) {
 	compare("everything.yaml", whole)
 	mutate("minimal", small, func(damaged any) any { return damaged }, compare)
 	// A key at a time, on a small manifest: the time goes into writing and parsing YAML.
+	with := func(key string, value any) any {
+		doc := maps.Clone(small)
+		doc[key] = value
+		return doc
+	}
 	for _, key := range slices.Sorted(maps.Keys(whole)) {
-		mutate(key, whole[key], func(damaged any) any {
-			doc := maps.Clone(small)
-			doc[key] = damaged
-			return doc
+		if key != "model" {
+			mutate(key, whole[key], func(damaged any) any { return with(key, damaged) }, compare)
+		}
+	}
+	model, _ := whole["model"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(model)) {
+		if key != "layers" {
+			mutate("model."+key, model[key], func(damaged any) any { return with("model", map[string]any{key: damaged}) }, compare)
+		}
+	}
+	layers, _ := model["layers"].([]any)
+	for i, layer := range layers {
+		mutate(fmt.Sprintf("model.layers[%d]", i), layer, func(damaged any) any {
+			return with("model", map[string]any{"layers": []any{damaged}})
 		}, compare)
 	}
 	t.Logf("%d accepted, %d refused", accepted, refused)

@@ -22,7 +22,7 @@ func TestOverride(t *testing.T) {
 	src := everythingText(t)
 	m, text, err := Override("m.yaml", src, []Setting{
 		"model.epochs=3", "model.early_stopping=none", "crop={shape: letterbox, size: 64}", "seed=7", "dataset.limit=none",
-		`message="a: b # c"`, "model.augment.flip=none", "model.optimizer.rho=0.5",
+		`message="a: b # c"`, "model.augment.flip=none", "model.optimizer.beta1=0.5",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestOverride(t *testing.T) {
 	}
 	want.Model.Epochs, want.Model.EarlyStopping, want.Seed, want.Dataset.Limit = 3, nil, 7, 0
 	want.Crop = Crop{Shape: "letterbox", Size: 64}
-	want.Message, want.Model.Augment.Flip, want.Model.Optimizer.Rho = "a: b # c", "none", 0.5
+	want.Message, want.Model.Augment.Flip, want.Model.Optimizer.Beta1 = "a: b # c", "none", 0.5
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}

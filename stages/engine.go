@@ -451,6 +451,7 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 	if !r.Force[s.Name] { // what is forced is done anew, item by item
 		t.earlier = func(ctx context.Context) []cas.Tree { return r.books(ctx, s, step.Action) }
 		ended = r.keeping(ctx, step.Action, t)
+		t.checkpoints = r.checkpoints(step.Action)
 	}
 	result, err := runTask(ctx, s.Kind, t, r.Environment)
 	ended(err)
@@ -458,8 +459,12 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 		return err
 	}
 	step.Result, step.Work = result, t.work
-	if err := r.Cache.Record(ctx, step.Action, result); err != nil || result.Items.IsZero() {
+	if err := r.Cache.Record(ctx, step.Action, result); err != nil {
 		return err
+	}
+	t.checkpoints.forget(ctx)
+	if result.Items.IsZero() {
+		return nil
 	}
 	return r.Cache.Note(ctx, kindName(s.Kind), step.Action)
 }

@@ -30,6 +30,8 @@ type Progress struct {
 
 	// Files of AllFiles are done, where Unit is bytes of files whose number is known.
 	Files, AllFiles int
+	// Detail is how good it is going, in a few words: "loss 0.43, accuracy 0.81".
+	Detail string
 	// There is how much of Done was done before: it says nothing about speed.
 	There int64
 }

@@ -71,6 +71,8 @@ type Task struct {
 	limit    Limit
 	observer Observer
 
+	checkpoints *checkpoints // nil outside of a build
+
 	scope   items.Scope
 	earlier func(context.Context) []cas.Tree // the items of earlier runs; nil for none
 
@@ -115,6 +117,11 @@ func (t *Task) Memory() int64 { return t.limit.Memory }
 // cheap enough to be called for every item.
 func (t *Task) Progress(done, total int64, unit string) {
 	t.observer.Observe(Progress{Stage: t.stage, Done: done, Total: total, Unit: unit})
+}
+
+// Describe is Progress with a few words on how good it is going.
+func (t *Task) Describe(done, total int64, unit, detail string) {
+	t.observer.Observe(Progress{Stage: t.stage, Done: done, Total: total, Unit: unit, Detail: detail})
 }
 
 // Infof tells the person something. The line is kept with the result, so it must be

@@ -20,7 +20,7 @@ const (
 )
 
 // version is that of model.json. A file with another one is refused.
-const version = 1
+const version = 2
 
 // maxDescription is the size of a model.json that is still read.
 const maxDescription = 1 << 20
@@ -44,13 +44,13 @@ type Model struct {
 
 // description is model.json. Its fields are written in this order.
 type description struct {
-	Version    int        `json:"version"`
-	Labels     []string   `json:"labels"` // in the order of the probabilities
-	Input      inputDoc   `json:"input"`
-	Layers     []layerDoc `json:"layers"` // without the output layer
-	Output     string     `json:"output"` // sigmoid or softmax
-	Parameters int        `json:"parameters"`
-	Trained    Counts     `json:"trained"`
+	Version    int              `json:"version"`
+	Labels     []string         `json:"labels"` // in the order of the probabilities
+	Input      inputDoc         `json:"input"`
+	Layers     []manifest.Layer `json:"layers"` // without the output layer
+	Output     string           `json:"output"` // sigmoid or softmax
+	Parameters int              `json:"parameters"`
+	Trained    Counts           `json:"trained"`
 }
 
 type inputDoc struct {
@@ -60,34 +60,6 @@ type inputDoc struct {
 	Shape    Shape   `json:"shape"`    // what becomes of a picture with other proportions
 	Resize   string  `json:"resize"`   // the filter
 	Scale    float64 `json:"scale"`    // what a byte is multiplied by
-}
-
-type layerDoc struct {
-	Conv    *convDoc    `json:"conv,omitempty"`
-	MaxPool *poolDoc    `json:"max_pool,omitempty"`
-	Flatten *struct{}   `json:"flatten,omitempty"`
-	Dense   *denseDoc   `json:"dense,omitempty"`
-	Dropout *dropoutDoc `json:"dropout,omitempty"`
-}
-
-type convDoc struct {
-	Filters    int    `json:"filters"`
-	Kernel     int    `json:"kernel"`
-	Padding    string `json:"padding"`
-	Activation string `json:"activation"`
-}
-
-type poolDoc struct {
-	Size int `json:"size"`
-}
-
-type denseDoc struct {
-	Units      int    `json:"units"`
-	Activation string `json:"activation"`
-}
-
-type dropoutDoc struct {
-	Rate float64 `json:"rate"`
 }
 
 // Encode returns the bytes of model.json and model.safetensors. Equal models give
@@ -101,13 +73,10 @@ func (m *Model) Encode() (desc, weights []byte, err error) {
 			Height: n.side, Width: n.side, Channels: Channels,
 			Shape: m.Shape, Resize: resampling, Scale: 1.0 / 255,
 		},
-		Layers:     []layerDoc{},
-		Output:     n.outputName(),
+		Layers:     n.Described(),
+		Output:     n.outputFunction(),
 		Parameters: n.ParameterCount(),
 		Trained:    m.Counts,
-	}
-	for _, l := range n.Described() {
-		doc.Layers = append(doc.Layers, documented(l))
 	}
 	var buffer bytes.Buffer
 	e := json.NewEncoder(&buffer)
@@ -123,38 +92,20 @@ func (m *Model) Encode() (desc, weights []byte, err error) {
 	return buffer.Bytes(), weights, nil
 }
 
-func (n *Network) outputName() string {
+// values is the number of values in all arrays.
+func (n *Network) values() int {
+	sum := 0
+	for _, p := range n.params {
+		sum += p.Size()
+	}
+	return sum
+}
+
+func (n *Network) outputFunction() string {
 	if len(n.labels) == 2 {
 		return "sigmoid"
 	}
 	return "softmax"
-}
-
-func documented(l manifest.Layer) layerDoc {
-	switch {
-	case l.Conv != nil:
-		return layerDoc{Conv: (*convDoc)(l.Conv)}
-	case l.MaxPool != nil:
-		return layerDoc{MaxPool: (*poolDoc)(l.MaxPool)}
-	case l.Dense != nil:
-		return layerDoc{Dense: (*denseDoc)(l.Dense)}
-	case l.Dropout != nil:
-		return layerDoc{Dropout: (*dropoutDoc)(l.Dropout)}
-	}
-	return layerDoc{Flatten: &struct{}{}}
-}
-
-func (d layerDoc) layer() manifest.Layer {
-	l := manifest.Layer{
-		Conv:    (*manifest.Conv)(d.Conv),
-		MaxPool: (*manifest.MaxPool)(d.MaxPool),
-		Dense:   (*manifest.Dense)(d.Dense),
-		Dropout: (*manifest.Dropout)(d.Dropout),
-	}
-	if d.Flatten != nil {
-		l.Flatten = &manifest.Flatten{}
-	}
-	return l
 }
 
 // Decode reads a model from the bytes of its two files. They may be anyone's: what is
@@ -205,17 +156,13 @@ func decodeDescription(data []byte) (*Model, error) {
 	case in.Resize != resampling || in.Scale != 1.0/255:
 		return nil, fmt.Errorf("input: want %s resizing and a scale of 1/255, got %q and %v", resampling, in.Resize, in.Scale)
 	}
-	layers := make([]manifest.Layer, len(doc.Layers))
-	for i, l := range doc.Layers {
-		layers[i] = l.layer()
-	}
-	n, err := New(layers, in.Height, doc.Labels)
+	n, err := New(doc.Layers, in.Height, doc.Labels)
 	if err != nil {
 		return nil, err
 	}
-	if doc.Output != n.outputName() || doc.Parameters != n.ParameterCount() {
+	if doc.Output != n.outputFunction() || doc.Parameters != n.ParameterCount() {
 		return nil, fmt.Errorf("want output %s with %d parameters, got %q with %d",
-			n.outputName(), n.ParameterCount(), doc.Output, doc.Parameters)
+			n.outputFunction(), n.ParameterCount(), doc.Output, doc.Parameters)
 	}
 	return &Model{Network: n, Shape: in.Shape, Counts: doc.Trained}, nil
 }
@@ -233,7 +180,7 @@ func Load(ctx context.Context, folder fs.FS) (*Model, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("load model: %w", err)
 	}
-	weights, err := readFile(folder, WeightsFile, 8+maxHeader+4*int64(m.Network.ParameterCount()))
+	weights, err := readFile(folder, WeightsFile, 8+maxHeader+4*int64(m.Network.values()))
 	if err != nil {
 		return nil, fmt.Errorf("load model: %w", err)
 	}

@@ -34,7 +34,7 @@ func encode(tb testing.TB, m *Model) (desc, weights []byte) {
 }
 
 const tinyDescription = `{
-  "version": 1,
+  "version": 2,
   "labels": [
     "Hamburger",
     "Sandwich"
@@ -52,13 +52,19 @@ const tinyDescription = `{
       "conv": {
         "filters": 2,
         "kernel": 3,
+        "stride": 1,
         "padding": "same",
+        "dilation": 1,
+        "groups": 1,
+        "bias": true,
         "activation": "relu"
       }
     },
     {
       "max_pool": {
-        "size": 2
+        "size": 2,
+        "stride": 0,
+        "padding": "valid"
       }
     },
     {
@@ -129,15 +135,15 @@ func TestLoadRefuses(t *testing.T) {
 		desc, weights []byte
 		want          string
 	}{
-		"another version":    {replace(`"version": 1`, `"version": 2`), weights, "version 2"},
-		"unknown field":      {replace(`"version": 1`, `"version": 1, "x": 1`), weights, "unknown field"},
+		"another version":    {replace(`"version": 2`, `"version": 1`), weights, "version 1"},
+		"unknown field":      {replace(`"version": 2`, `"version": 2, "x": 1`), weights, "unknown field"},
 		"not JSON":           {[]byte("x"), weights, "model.json"},
 		"more JSON":          {append(bytes.Clone(desc), "{}"...), weights, "something stands after"},
 		"long":               {append(bytes.Clone(desc), make([]byte, maxDescription)...), weights, "longer than"},
 		"not square":         {replace(`"width": 4`, `"width": 5`), weights, "want a square"},
 		"shape":              {replace(`"stretch"`, `"wide"`), weights, `unknown shape "wide"`},
 		"filter":             {replace(`"catmull-rom"`, `"nearest"`), weights, "want catmull-rom"},
-		"layer":              {replace(`"units": 3`, `"units": 0`), weights, "layer 5: dense"},
+		"layer":              {replace(`"units": 3`, `"units": 0`), weights, "layer 5: want 1 to"},
 		"output":             {replace(`"sigmoid"`, `"softmax"`), weights, "want output sigmoid"},
 		"parameters":         {replace(`"parameters": 87`, `"parameters": 86`), weights, "87 parameters"},
 		"NaN":                {desc, nanWeights, "conv1/kernel holds NaN"},

@@ -13,12 +13,12 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 )
 
-// Limits of a description. They are far above what trains in reasonable time; they
-// keep a hostile model.json from overflowing a product or exhausting the memory.
+// Limits of a description, besides those of each layer. They are far above what trains in
+// reasonable time; they keep a hostile model.json from overflowing a product or exhausting
+// the memory.
 const (
 	maxSide       = 4096    // pixels of an input's side
-	maxWidth      = 1 << 16 // filters, units, labels
-	maxKernel     = 1 << 8
+	maxLabels     = 1 << 16 // more are no classes
 	maxParameters = 1 << 28 // 1 GiB of weights
 	maxActivation = 1 << 28 // values of one layer for one picture
 )
@@ -26,40 +26,30 @@ const (
 // Channels is the depth of a picture: red, green, blue.
 const Channels = 3
 
-// Parameter is one trained array of a network.
+// Parameter is one array of a network.
 type Parameter struct {
+	manifest.Array
 	Name string // such as "conv1/kernel"; the output layer's are "output/…"
-	Dims []int  // row-major; a convolution's kernel is height, width, input, output
-
-	fanIn, fanOut int // of kernels, for initialisation; 0 for a bias
 }
 
-// Size is the number of values.
-func (p Parameter) Size() int {
-	n := 1
-	for _, d := range p.Dims {
-		n *= d
-	}
-	return n
-}
-
-// Network is a checked description of a sequential network. Its last layer is not
-// listed: it follows from the labels, a sigmoid unit for two and a softmax for more.
-// It is immutable.
+// Network is a checked description of a network. Its last layer is not listed: it follows
+// from the labels, a sigmoid unit for two and a softmax for more. It is immutable.
 type Network struct {
 	side   int
 	labels []string
 	layers []Layer // the listed ones, then the output layer
 	params []Parameter
+	counts map[string]int // layers of each sort so far, while it is made
 }
 
 // Layer is a described layer with what follows from its place in the network.
 type Layer struct {
 	manifest.Layer
-	Name  string // "conv1", "pool1", "dense1", "output"; empty for flatten
-	In    []int  // dimensions for one picture
-	Out   []int
-	First int // index of its first parameter; the others of the layer follow
+	Name     string // "conv1", "pool1", "dense1", "output"
+	In, Out  manifest.Shape
+	First    int     // index of its first parameter; the others of the layer follow
+	Body     []Layer // of a residual block
+	Shortcut []Layer // of a residual block; empty for what comes in
 }
 
 // New checks a description: layers that fit each other, on pictures of side × side
@@ -72,26 +62,35 @@ func New(layers []manifest.Layer, side int, labels []string) (*Network, error) {
 	if err := checkLabels(labels); err != nil {
 		return nil, err
 	}
-	n := &Network{side: side, labels: slices.Clone(labels)}
-	counts := make(map[string]int)
-	shape := []int{side, side, Channels}
+	n := &Network{side: side, labels: slices.Clone(labels), counts: make(map[string]int)}
+	in := manifest.Shape{Side: side, Channels: Channels}
 	for i, described := range layers {
-		next, err := n.add(described, shape, counts)
+		l, err := n.add(described, in)
 		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i+1, err)
 		}
-		shape = next
+		n.layers = append(n.layers, l)
+		in = l.Out
 	}
-	output := manifest.Layer{Dense: &manifest.Dense{Units: n.Outputs(), Activation: "none"}}
-	if _, err := n.add(output, shape, nil); err != nil {
+	output, err := n.add(manifest.Layer{Dense: &manifest.Dense{Units: n.Outputs(), Activation: "none"}}, in)
+	if err != nil {
 		return nil, fmt.Errorf("output layer: %w", err)
 	}
+	for i := range len(n.params) - output.First {
+		p := &n.params[output.First+i]
+		p.Name = outputName + "/" + p.Array.Name
+	}
+	output.Name = outputName
+	n.layers = append(n.layers, output)
 	return n, nil
 }
 
+// outputName is the name of the layer that follows from the labels.
+const outputName = "output"
+
 func checkLabels(labels []string) error {
-	if len(labels) < 2 || len(labels) > maxWidth {
-		return fmt.Errorf("labels: want 2 to %d, got %d", maxWidth, len(labels))
+	if len(labels) < 2 || len(labels) > maxLabels {
+		return fmt.Errorf("labels: want 2 to %d, got %d", maxLabels, len(labels))
 	}
 	for i, label := range labels {
 		if label == "" {
@@ -113,154 +112,70 @@ func (n *Network) Outputs() int {
 	return len(n.labels)
 }
 
-// add appends a layer and returns the shape after it. counts numbers the layers of
-// each sort; it is nil for the output layer.
-func (n *Network) add(described manifest.Layer, in []int, counts map[string]int) ([]int, error) {
-	l := Layer{Layer: described, In: in, First: len(n.params)}
-	number := func(sort string) string {
-		if counts == nil {
-			return "output"
-		}
-		counts[sort]++
-		return fmt.Sprintf("%s%d", sort, counts[sort])
-	}
-	var err error
-	switch {
-	case fieldsSet(described) != 1:
-		return nil, fmt.Errorf("want exactly one sort of layer, got %d", fieldsSet(described))
-	case described.Conv != nil:
-		l.Name = number("conv")
-		l.Out, err = convShape(*described.Conv, in)
-	case described.MaxPool != nil:
-		l.Name = number("pool")
-		l.Out, err = poolShape(*described.MaxPool, in)
-	case described.Flatten != nil:
-		l.Out = []int{product(in)}
-	case described.Dense != nil:
-		l.Name = number("dense")
-		l.Out, err = denseShape(*described.Dense, in)
-	case described.Dropout != nil:
-		l.Name = number("dropout")
-		l.Out, err = in, checkRate(described.Dropout.Rate)
-	}
+// add puts a layer into its place and adds its parameters, and those of the layers within
+// it.
+func (n *Network) add(described manifest.Layer, in manifest.Shape) (Layer, error) {
+	out, arrays, err := described.Through(in)
 	if err != nil {
-		return nil, err
+		return Layer{}, err
 	}
-	if product(l.Out) > maxActivation {
-		return nil, fmt.Errorf("its output of %v values is above the limit of %d", l.Out, maxActivation)
+	if out.Values() > maxActivation {
+		return Layer{}, fmt.Errorf("its output of %v is above the limit of %d values", out, maxActivation)
 	}
-	if err := n.addParameters(&l); err != nil {
-		return nil, err
+	l := Layer{Layer: described, Name: n.number(sort(described)), In: in, Out: out, First: len(n.params)}
+	for _, a := range arrays {
+		n.params = append(n.params, Parameter{Array: a, Name: l.Name + "/" + a.Name})
 	}
-	n.layers = append(n.layers, l)
-	return l.Out, nil
-}
-
-func fieldsSet(l manifest.Layer) int {
-	count := 0
-	for _, set := range []bool{l.Conv != nil, l.MaxPool != nil, l.Flatten != nil, l.Dense != nil, l.Dropout != nil} {
-		if set {
-			count++
+	if count := n.ParameterCount(); count > maxParameters {
+		return Layer{}, fmt.Errorf("the network has %d parameters, the limit is %d", count, maxParameters)
+	}
+	if described.Residual != nil {
+		if l.Body, err = n.addAll(described.Residual.Layers, in); err == nil {
+			l.Shortcut, err = n.addAll(described.Residual.Shortcut, in)
 		}
 	}
-	return count
+	return l, err
 }
 
-func (n *Network) addParameters(l *Layer) error {
-	var kernel []int
+func (n *Network) addAll(described []manifest.Layer, in manifest.Shape) ([]Layer, error) {
+	var list []Layer
+	for _, d := range described {
+		l, err := n.add(d, in)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+		in = l.Out
+	}
+	return list, nil
+}
+
+func (n *Network) number(sort string) string {
+	n.counts[sort]++
+	return fmt.Sprintf("%s%d", sort, n.counts[sort])
+}
+
+// sort is what layers of a sort are named after.
+func sort(l manifest.Layer) string {
 	switch {
 	case l.Conv != nil:
-		kernel = []int{l.Conv.Kernel, l.Conv.Kernel, l.In[2], l.Conv.Filters}
+		return "conv"
+	case l.Depthwise != nil:
+		return "depthwise"
+	case l.BatchNorm != nil:
+		return "norm"
+	case l.Activation != nil:
+		return "activation"
+	case l.MaxPool != nil, l.AveragePool != nil, l.GlobalPool != nil:
+		return "pool"
 	case l.Dense != nil:
-		kernel = []int{l.In[0], l.Dense.Units}
-	default:
-		return nil
+		return "dense"
+	case l.Dropout != nil:
+		return "dropout"
+	case l.Residual != nil:
+		return "residual"
 	}
-	rank := len(kernel)
-	receptive := product(kernel[:rank-2])
-	n.params = append(n.params,
-		Parameter{
-			Name:   l.Name + "/kernel",
-			Dims:   kernel,
-			fanIn:  receptive * kernel[rank-2],
-			fanOut: receptive * kernel[rank-1],
-		},
-		Parameter{Name: l.Name + "/bias", Dims: kernel[rank-1:]},
-	)
-	if n.ParameterCount() > maxParameters {
-		return fmt.Errorf("the network has %d parameters, the limit is %d", n.ParameterCount(), maxParameters)
-	}
-	return nil
-}
-
-func convShape(c manifest.Conv, in []int) ([]int, error) {
-	switch {
-	case len(in) != 3:
-		return nil, fmt.Errorf("conv wants a picture, but what comes in is flat: %v", in)
-	case c.Filters < 1 || c.Filters > maxWidth:
-		return nil, fmt.Errorf("conv: want 1 to %d filters, got %d", maxWidth, c.Filters)
-	case c.Kernel < 1 || c.Kernel > maxKernel:
-		return nil, fmt.Errorf("conv: want a kernel of 1 to %d pixels, got %d", maxKernel, c.Kernel)
-	}
-	if err := checkActivation(c.Activation); err != nil {
-		return nil, fmt.Errorf("conv: %w", err)
-	}
-	switch c.Padding {
-	case "same":
-		return []int{in[0], in[1], c.Filters}, nil
-	case "valid":
-		h, w := in[0]-c.Kernel+1, in[1]-c.Kernel+1
-		if h < 1 || w < 1 {
-			return nil, fmt.Errorf("conv: a kernel of %d does not fit into %d × %d pixels", c.Kernel, in[0], in[1])
-		}
-		return []int{h, w, c.Filters}, nil
-	}
-	return nil, fmt.Errorf("conv: want padding valid or same, got %q", c.Padding)
-}
-
-func poolShape(p manifest.MaxPool, in []int) ([]int, error) {
-	if len(in) != 3 {
-		return nil, fmt.Errorf("max_pool wants a picture, but what comes in is flat: %v", in)
-	}
-	if p.Size < 1 || p.Size > min(in[0], in[1]) {
-		return nil, fmt.Errorf("max_pool: a window of %d does not fit into %d × %d pixels", p.Size, in[0], in[1])
-	}
-	return []int{in[0] / p.Size, in[1] / p.Size, in[2]}, nil
-}
-
-func denseShape(d manifest.Dense, in []int) ([]int, error) {
-	if len(in) != 1 {
-		return nil, fmt.Errorf("dense wants a vector, but a picture of %v comes in; put flatten before it", in)
-	}
-	if d.Units < 1 || d.Units > maxWidth {
-		return nil, fmt.Errorf("dense: want 1 to %d units, got %d", maxWidth, d.Units)
-	}
-	if err := checkActivation(d.Activation); err != nil {
-		return nil, fmt.Errorf("dense: %w", err)
-	}
-	return []int{d.Units}, nil
-}
-
-func checkActivation(name string) error {
-	if name != "none" && name != "relu" {
-		return fmt.Errorf("want activation none or relu, got %q", name)
-	}
-	return nil
-}
-
-func checkRate(rate float64) error {
-	if !(rate >= 0 && rate < 1) {
-		return fmt.Errorf("dropout: want a rate of at least 0 and below 1, got %v", rate)
-	}
-	return nil
-}
-
-func product(dims []int) int {
-	n := 1
-	for _, d := range dims {
-		n *= d
-	}
-	return n
+	return "flatten"
 }
 
 // Side is the side of the input in pixels.
@@ -281,14 +196,17 @@ func (n *Network) Described() []manifest.Layer {
 	return listed
 }
 
-// Parameters are the trained arrays, in the order of the layers.
+// Parameters are the arrays, in the order of the layers: those that are trained, and the
+// moving averages of batch normalization.
 func (n *Network) Parameters() []Parameter { return slices.Clone(n.params) }
 
 // ParameterCount is the number of trained values.
 func (n *Network) ParameterCount() int {
 	sum := 0
 	for _, p := range n.params {
-		sum += p.Size()
+		if !p.Moves {
+			sum += p.Size()
+		}
 	}
 	return sum
 }
@@ -296,21 +214,17 @@ func (n *Network) ParameterCount() int {
 // Pixels is the number of values of one input.
 func (n *Network) Pixels() int { return n.side * n.side * Channels }
 
-// Dropout is a dropout layer in its place.
-type Dropout struct {
-	Name string
-	Rate float64
-	Dims []int // of what it works on, for one picture
-	Size int   // the product of the dimensions
-}
-
 // Dropouts are the dropout layers, in the order of computation.
-func (n *Network) Dropouts() []Dropout {
-	var list []Dropout
-	for _, l := range n.layers {
+func (n *Network) Dropouts() []Layer { return dropouts(n.layers) }
+
+func dropouts(layers []Layer) []Layer {
+	var list []Layer
+	for _, l := range layers {
 		if l.Dropout != nil {
-			list = append(list, Dropout{Name: l.Name, Rate: l.Dropout.Rate, Dims: l.In, Size: product(l.In)})
+			list = append(list, l)
 		}
+		list = append(list, dropouts(l.Body)...)
+		list = append(list, dropouts(l.Shortcut)...)
 	}
 	return list
 }

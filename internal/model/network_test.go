@@ -12,10 +12,12 @@ import (
 )
 
 func conv(filters, kernel int, padding string) manifest.Layer {
-	return manifest.Layer{Conv: &manifest.Conv{Filters: filters, Kernel: kernel, Padding: padding, Activation: "relu"}}
+	return manifest.Layer{Conv: &manifest.Conv{Filters: filters, Kernel: kernel, Stride: 1, Padding: padding, Dilation: 1, Groups: 1, Bias: true, Activation: "relu"}}
 }
 
-func pool(size int) manifest.Layer { return manifest.Layer{MaxPool: &manifest.MaxPool{Size: size}} }
+func pool(size int) manifest.Layer {
+	return manifest.Layer{MaxPool: &manifest.Pool{Size: size, Padding: "valid"}}
+}
 
 func flatten() manifest.Layer { return manifest.Layer{Flatten: &manifest.Flatten{}} }
 
@@ -25,6 +27,10 @@ func dense(units int) manifest.Layer {
 
 func dropout(rate float64) manifest.Layer {
 	return manifest.Layer{Dropout: &manifest.Dropout{Rate: rate}}
+}
+
+func block(layers ...manifest.Layer) manifest.Layer {
+	return manifest.Layer{Residual: &manifest.Residual{Layers: layers, Activation: "none"}}
 }
 
 // article is the network of spec/original-pipeline.md 1.4.
@@ -85,17 +91,22 @@ func TestNewRefuses(t *testing.T) {
 		{"one label", article(), 128, []string{"Sandwich"}, "labels: want 2"},
 		{"unsorted labels", article(), 128, []string{"Sandwich", "Hamburger"}, "sorted and distinct"},
 		{"equal labels", article(), 128, []string{"a", "a"}, "sorted and distinct"},
-		{"too small", article(), 16, twoLabels, "layer 5: conv: a kernel of 3 does not fit into 2 × 2 pixels"},
-		{"pool too small", []manifest.Layer{pool(9)}, 8, twoLabels, "layer 1: max_pool: a window of 9"},
-		{"dense on a picture", []manifest.Layer{dense(4)}, 8, twoLabels, "layer 1: dense wants a vector"},
-		{"picture at the end", []manifest.Layer{conv(4, 3, "same")}, 8, twoLabels, "output layer: dense wants a vector"},
-		{"conv on a vector", []manifest.Layer{flatten(), conv(4, 3, "same")}, 8, twoLabels, "layer 2: conv wants a picture"},
-		{"pool on a vector", []manifest.Layer{flatten(), pool(2)}, 8, twoLabels, "layer 2: max_pool wants a picture"},
+		{"too small", article(), 16, twoLabels, "layer 5: nothing is left of the picture, which is 2×2 pixels here"},
+		{"pool too small", []manifest.Layer{pool(9)}, 8, twoLabels, "layer 1: nothing is left of the picture"},
+		{"dense on a picture", []manifest.Layer{dense(4)}, 8, twoLabels, "layer 1: the layer reads a vector"},
+		{"picture at the end", []manifest.Layer{conv(4, 3, "same")}, 8, twoLabels, "output layer: the layer reads a vector"},
+		{"conv on a vector", []manifest.Layer{flatten(), conv(4, 3, "same")}, 8, twoLabels, "layer 2: the layer reads a picture"},
+		{"pool on a vector", []manifest.Layer{flatten(), pool(2)}, 8, twoLabels, "layer 2: the layer reads a picture"},
 		{"padding", []manifest.Layer{conv(4, 3, "full")}, 8, twoLabels, `want padding valid or same, got "full"`},
-		{"dropout", []manifest.Layer{dropout(1)}, 8, twoLabels, "layer 1: dropout: want a rate"},
-		{"NaN dropout", []manifest.Layer{dropout(math.NaN())}, 8, twoLabels, "layer 1: dropout: want a rate"},
+		{"dropout", []manifest.Layer{dropout(1)}, 8, twoLabels, "layer 1: want a rate"},
+		{"NaN dropout", []manifest.Layer{dropout(math.NaN())}, 8, twoLabels, "layer 1: want a rate"},
 		{"nothing", []manifest.Layer{{}}, 8, twoLabels, "exactly one sort of layer, got 0"},
 		{"two at once", []manifest.Layer{{Flatten: &manifest.Flatten{}, Dropout: &manifest.Dropout{}}}, 8, twoLabels, "exactly one sort of layer, got 2"},
+		{"norm", []manifest.Layer{{BatchNorm: &manifest.BatchNorm{Momentum: 1, Epsilon: 1}}}, 8, twoLabels, "layer 1: want a momentum"},
+		{"activation", []manifest.Layer{{Activation: &manifest.Activation{Name: "x"}}}, 8, twoLabels, `unknown activation "x"`},
+		{"global pool", []manifest.Layer{{GlobalPool: &manifest.GlobalPool{Of: "sum"}}}, 8, twoLabels, "want global_pool average or max"},
+		{"empty block", []manifest.Layer{{Residual: &manifest.Residual{Activation: "relu"}}}, 8, twoLabels, "want at least one layer"},
+		{"deep blocks", []manifest.Layer{block(block(block(block(block(conv(3, 3, "same"))))))}, 8, twoLabels, "residual blocks within 4 residual blocks"},
 		{"no filters", []manifest.Layer{conv(0, 3, "same")}, 8, twoLabels, "filters"},
 		{"no kernel", []manifest.Layer{conv(1, 0, "same")}, 8, twoLabels, "kernel"},
 		{"no units", []manifest.Layer{flatten(), dense(0)}, 8, twoLabels, "units"},

@@ -69,6 +69,14 @@ func EncodeSafetensors(tensors []Tensor) ([]byte, error) {
 	return out, nil
 }
 
+func product(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
+
 func writeEntry(header *bytes.Buffer, t Tensor, begin, end int) error {
 	name, err := json.Marshal(t.Name)
 	if err != nil {

@@ -17,18 +17,23 @@ type Tensor struct {
 
 // Initial draws the weights that training starts from, in the order of Parameters.
 // Kernels are Glorot uniform (Glorot and Bengio, "Understanding the difficulty of
-// training deep feedforward neural networks", AISTATS 2010), as in Keras; biases are 0.
+// training deep feedforward neural networks", AISTATS 2010), as in Keras. Biases and the
+// rest of batch normalization are 0, its scales and variances 1.
 func (n *Network) Initial(seed uint64) []Tensor {
 	weights := make([]Tensor, len(n.params))
 	for i, p := range n.params {
 		weights[i] = Tensor{Name: p.Name, Dims: slices.Clone(p.Dims), Data: make([]float32, p.Size())}
-		if p.fanIn == 0 {
-			continue
-		}
-		draws := random.New(random.Key{Seed: seed, Stage: "init", Item: p.Name})
-		limit := math.Sqrt(6 / float64(p.fanIn+p.fanOut))
-		for j := range weights[i].Data {
-			weights[i].Data[j] = float32(draws.Uniform(-limit, limit))
+		switch {
+		case p.FanIn > 0:
+			draws := random.New(random.Key{Seed: seed, Stage: "init", Item: p.Name})
+			limit := math.Sqrt(6 / float64(p.FanIn+p.FanOut))
+			for j := range weights[i].Data {
+				weights[i].Data[j] = float32(draws.Uniform(-limit, limit))
+			}
+		case p.Array.Name == "scale" || p.Array.Name == "variance":
+			for j := range weights[i].Data {
+				weights[i].Data[j] = 1
+			}
 		}
 	}
 	return weights

@@ -25,10 +25,12 @@ var (
 )
 
 func conv(filters, kernel int, padding string) manifest.Layer {
-	return manifest.Layer{Conv: &manifest.Conv{Filters: filters, Kernel: kernel, Padding: padding, Activation: "relu"}}
+	return manifest.Layer{Conv: &manifest.Conv{Filters: filters, Kernel: kernel, Stride: 1, Padding: padding, Dilation: 1, Groups: 1, Bias: true, Activation: "relu"}}
 }
 
-func pool(size int) manifest.Layer { return manifest.Layer{MaxPool: &manifest.MaxPool{Size: size}} }
+func pool(size int) manifest.Layer {
+	return manifest.Layer{MaxPool: &manifest.Pool{Size: size, Padding: "valid"}}
+}
 
 func flatten() manifest.Layer { return manifest.Layer{Flatten: &manifest.Flatten{}} }
 
@@ -38,6 +40,10 @@ func dense(units int) manifest.Layer {
 
 func dropout(rate float64) manifest.Layer {
 	return manifest.Layer{Dropout: &manifest.Dropout{Rate: rate}}
+}
+
+func norm() manifest.Layer {
+	return manifest.Layer{BatchNorm: &manifest.BatchNorm{Momentum: 0.9, Epsilon: 1e-3}}
 }
 
 func network(tb testing.TB, layers []manifest.Layer, side int, labels []string) *model.Network {
@@ -93,8 +99,8 @@ func weights(n *model.Network) []model.Tensor {
 
 // descent subtracts the gradient from the weight.
 var descent = rule{
-	settings: func(rate float64, _ int) []float32 { return []float32{float32(rate)} },
-	update: func(weight, gradient *graph.Node, _, settings []*graph.Node) *graph.Node {
+	settings: only,
+	update: func(weight, gradient *graph.Node, _, settings []*graph.Node, _ bool) *graph.Node {
 		return graph.Sub(weight, graph.Mul(settings[0], gradient))
 	},
 }
@@ -113,116 +119,11 @@ func trainer(tb testing.TB, n *model.Network, r rule, w []model.Tensor, o Option
 	return t
 }
 
-// reference computes the class scores of one picture in float64, by the definition of
-// each layer. masks are those of the dropout layers, nil for inference.
-func reference(n *model.Network, weights []model.Tensor, picture []float64, masks [][]float64) []float64 {
-	x := picture
-	for _, l := range n.Layers() {
-		switch {
-		case l.Conv != nil:
-			x = referenceConv(l, weights[l.First].Data, weights[l.First+1].Data, x)
-		case l.MaxPool != nil:
-			x = referencePool(l, x)
-		case l.Dense != nil:
-			y := make([]float64, l.Out[0])
-			for o := range y {
-				y[o] = float64(weights[l.First+1].Data[o])
-				for i, v := range x {
-					y[o] += v * float64(weights[l.First].Data[i*len(y)+o])
-				}
-				y[o] = referenceActivation(l.Dense.Activation, y[o])
-			}
-			x = y
-		case l.Dropout != nil && masks != nil:
-			y := make([]float64, len(x))
-			for i := range x {
-				y[i] = x[i] * masks[0][i]
-			}
-			x, masks = y, masks[1:]
-		}
-	}
-	return x
-}
-
-func referenceActivation(name string, v float64) float64 {
-	if name == "relu" {
-		return max(v, 0)
-	}
-	return v
-}
-
-func referenceConv(l model.Layer, kernel, bias []float32, x []float64) []float64 {
-	k, in := l.Conv.Kernel, l.In[2]
-	before := 0
-	if l.Conv.Padding == "same" {
-		before = (k - 1) / 2
-	}
-	var out []float64
-	for row := range l.Out[0] {
-		for column := range l.Out[1] {
-			for filter := range l.Out[2] {
-				sum := float64(bias[filter])
-				for i := range k {
-					for j := range k {
-						r, c := row+i-before, column+j-before
-						if r < 0 || c < 0 || r >= l.In[0] || c >= l.In[1] {
-							continue
-						}
-						for d := range in {
-							sum += x[(r*l.In[1]+c)*in+d] * float64(kernel[((i*k+j)*in+d)*l.Out[2]+filter])
-						}
-					}
-				}
-				out = append(out, referenceActivation(l.Conv.Activation, sum))
-			}
-		}
-	}
-	return out
-}
-
-func referencePool(l model.Layer, x []float64) []float64 {
-	var out []float64
-	s := l.MaxPool.Size
-	for row := range l.Out[0] {
-		for column := range l.Out[1] {
-			for channel := range l.Out[2] {
-				largest := math.Inf(-1)
-				for i := range s {
-					for j := range s {
-						largest = max(largest, x[((row*s+i)*l.In[1]+column*s+j)*l.In[2]+channel])
-					}
-				}
-				out = append(out, largest)
-			}
-		}
-	}
-	return out
-}
-
-// networks covers every layer, padding, odd sizes, and both sorts of output.
-func networks(tb testing.TB) map[string]*model.Network {
-	linear := manifest.Layer{Conv: &manifest.Conv{Filters: 3, Kernel: 2, Padding: "same", Activation: "none"}}
-	return map[string]*model.Network{
-		"two labels":   network(tb, []manifest.Layer{conv(3, 3, "valid"), pool(2), conv(4, 3, "same"), flatten(), dense(5), dropout(0.3)}, 9, twoLabels),
-		"three labels": network(tb, []manifest.Layer{linear, pool(3), conv(4, 2, "valid"), dropout(0.5), flatten(), dropout(0.1)}, 8, threeLabels),
-		"linear":       network(tb, []manifest.Layer{flatten()}, 2, twoLabels),
-		"pools":        network(tb, []manifest.Layer{pool(1), pool(2), pool(2), flatten()}, 7, threeLabels),
-	}
-}
-
 func referenceScores(logits []float64) []float64 {
 	if len(logits) == 1 {
 		return []float64{0, logits[0]}
 	}
 	return logits
-}
-
-func wide(values []float32) []float64 {
-	list := make([]float64, len(values))
-	for i, v := range values {
-		list[i] = float64(v)
-	}
-	return list
 }
 
 func TestMeasureMatchesTheDefinition(t *testing.T) {
@@ -235,8 +136,8 @@ func TestMeasureMatchesTheDefinition(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := Score{}
-			for row := range b.Rows {
-				scores := referenceScores(reference(n, w, wide(b.Picture(row)), nil))
+			for row, logits := range logits(n, w, b, false) {
+				scores := referenceScores(logits)
 				want.Loss += crossEntropy(scores, b.Target(row)) / float64(b.Rows)
 				if model.Largest(probabilities(scores)) == model.Largest(b.Target(row)) {
 					want.Correct++
@@ -271,15 +172,7 @@ func TestGradientMatchesDifferenceQuotients(t *testing.T) {
 			}
 			loss := func() float64 {
 				sum := 0.0
-				for row := range b.Rows {
-					var masks [][]float64
-					for i, d := range n.Dropouts() {
-						masks = append(masks, wide(b.Masks[i][row*d.Size:(row+1)*d.Size]))
-					}
-					if masks == nil {
-						masks = [][]float64{}
-					}
-					logits := reference(n, w, wide(b.Picture(row)), masks)
+				for row, logits := range logits(n, w, b, true) {
 					sum += float64(b.Shares[row]) * crossEntropy(referenceScores(logits), b.Target(row))
 				}
 				return sum
@@ -290,6 +183,9 @@ func TestGradientMatchesDifferenceQuotients(t *testing.T) {
 			draws := random.New(random.Key{Stage: "probe"})
 			for i, p := range w {
 				for range min(8, len(p.Data)) {
+					if n.Parameters()[i].Moves {
+						break
+					}
 					j := draws.Intn(len(p.Data))
 					const h = 1.0 / (1 << 16) // small enough to cross few kinks of ReLU
 					saved := p.Data[j]
@@ -305,6 +201,35 @@ func TestGradientMatchesDifferenceQuotients(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The moving averages are of the batch's mean and of its variance with n - 1.
+func TestMovingAverages(t *testing.T) {
+	n := network(t, []manifest.Layer{norm(), flatten()}, 3, twoLabels)
+	w := weights(n)
+	b := batch(n, 4)
+	tr := trainer(t, n, descent, w, Options{})
+	if _, err := tr.Step(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	after, err := tr.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var x [][]float64
+	for row := range b.Rows {
+		x = append(x, wide(b.Picture(row)))
+	}
+	for channel := range 3 {
+		mean, variance := moments(x, channel, 3)
+		values := float64(b.Rows * 9)
+		for i, want := range map[int]float64{2: mean, 3: variance * values / (values - 1)} {
+			want = 0.9*float64(w[i].Data[channel]) + 0.1*want
+			if got := float64(after[i].Data[channel]); math.Abs(got-want) > 1e-6 {
+				t.Errorf("%s[%d] = %v, want %v", w[i].Name, channel, got, want)
+			}
+		}
 	}
 }
 
@@ -458,8 +383,9 @@ func TestPredictPreparesPictures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		picture := slices.Repeat([]float64{float64(c.R) / 255, float64(c.G) / 255, float64(c.B) / 255}, 16)
-		want := probabilities(referenceScores(reference(n, m.Weights, picture, nil)))
+		b := NewBatch(n, 1)
+		copy(b.Pictures, slices.Repeat([]float32{float32(c.R) / 255, float32(c.G) / 255, float32(c.B) / 255}, 16))
+		want := probabilities(referenceScores(logits(n, m.Weights, b, false)[0]))
 		for j := range want {
 			if math.Abs(float64(got[0][j]-want[j])) > 1e-5 {
 				t.Errorf("%v: probabilities %v, want %v", c, got[0], want)
@@ -551,4 +477,30 @@ func BenchmarkSmall32(b *testing.B) {
 
 func BenchmarkArticle128(b *testing.B) {
 	benchmarkNetwork(b, manifest.ArticleLayers(), 128, 16)
+}
+
+func TestBlame(t *testing.T) {
+	n := network(t, []manifest.Layer{conv(2, 3, "same"), flatten(), dense(3)}, 4, twoLabels)
+	b := batch(n, 2)
+	huge := weights(n)
+	for i := range huge[2].Data { // of dense1
+		huge[2].Data[i] = 3e38
+	}
+	broken := weights(n)
+	broken[3].Data[1] = float32(math.NaN())
+	for want, w := range map[string][]model.Tensor{
+		"dense1 makes values that are not finite": huge, "dense1/bias holds NaN": broken, "": weights(n),
+	} {
+		tr := trainer(t, n, descent, w, Options{})
+		score, err := tr.Step(b, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && math.IsNaN(score.Loss) {
+			t.Fatalf("the loss is %v", score.Loss)
+		}
+		if got, err := tr.Blame(b); err != nil || got != want {
+			t.Errorf("Blame = %q, %v, want %q", got, err, want)
+		}
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -31,7 +33,7 @@ func NewBatch(n *model.Network, rows int) *Batch {
 		Shares:   make([]float32, rows),
 	}
 	for _, d := range n.Dropouts() {
-		b.Masks = append(b.Masks, make([]float32, rows*d.Size))
+		b.Masks = append(b.Masks, make([]float32, rows*d.In.Values()))
 	}
 	return b
 }
@@ -54,11 +56,12 @@ func (b *Batch) DrawMasks(n *model.Network, row int, key random.Key) {
 	for i, d := range n.Dropouts() {
 		key.Stage = "dropout/" + d.Name
 		draws := random.New(key)
-		keep := float32(1 / (1 - d.Rate))
-		mask := b.Masks[i][row*d.Size : (row+1)*d.Size]
+		rate, size := d.Dropout.Rate, d.In.Values()
+		keep := float32(1 / (1 - rate))
+		mask := b.Masks[i][row*size : (row+1)*size]
 		for j := range mask {
 			mask[j] = 0
-			if draws.Float64() >= d.Rate {
+			if draws.Float64() >= rate {
 				mask[j] = keep
 			}
 		}
@@ -128,8 +131,10 @@ func (t *Trainer) prepare(weights []model.Tensor) (err error) {
 // trained are the indices of the parameters that have gradients.
 func (t *Trainer) trained() []int {
 	var list []int
-	for i := range t.network.Parameters() {
-		list = append(list, i)
+	for i, p := range t.network.Parameters() {
+		if !p.Moves {
+			list = append(list, i)
+		}
 	}
 	return list
 }
@@ -159,17 +164,66 @@ func (t *Trainer) step(b *Batch, learningRate float64) (Score, error) {
 	if err != nil {
 		return Score{}, err
 	}
-	t.steps++
-	before := append(t.weights, t.slots...)
-	t.weights, t.slots = out[1:1+len(t.weights)], out[1+len(t.weights):]
 	logits, err := tensors.CopyFlatData[float32](out[0])
-	for _, old := range append(before, out[0]) {
-		err = errors.Join(err, old.FinalizeAll()) // the next step takes the memory
-	}
 	if err != nil {
 		return Score{}, err
 	}
-	return rate(logits, b.Targets, b.Shares), nil
+	score := rate(logits, b.Targets, b.Shares)
+	old, fresh := append(slices.Clone(t.weights), t.slots...), out[1:]
+	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
+		old, fresh = fresh, old // the weights stay, so that Blame sees what went wrong
+	} else {
+		t.steps++
+	}
+	t.weights, t.slots = fresh[:len(t.weights)], fresh[len(t.weights):]
+	for _, gone := range append(old, out[0]) {
+		err = errors.Join(err, gone.FinalizeAll()) // the next step takes the memory
+	}
+	return score, err
+}
+
+// Blame says where the numbers of a batch stop being finite: the first parameter that holds
+// something else, or the first layer that makes it. It is empty where all are finite.
+func (t *Trainer) Blame(b *Batch) (string, error) {
+	weights, err := t.Weights()
+	if err != nil {
+		return "", err
+	}
+	for _, w := range weights {
+		for _, v := range w.Data {
+			if v-v != 0 { // infinite, or not a number
+				return fmt.Sprintf("%s holds %v", w.Name, v), nil
+			}
+		}
+	}
+	var names []string
+	exec, err := graph.NewExec(t.device.Backend, func(in []*graph.Node) []*graph.Node {
+		var sums []*graph.Node
+		f := &forward{weights: in[1 : 1+len(weights)], masks: in[1+len(weights):], training: true, seen: func(l model.Layer, x *graph.Node) {
+			names = append(names, l.Name)
+			sums = append(sums, graph.ReduceAllSum(graph.Sub(x, x))) // 0, or not a number
+		}}
+		f.network(t.network, in[0])
+		return sums
+	})
+	if err != nil {
+		return "", err
+	}
+	defer exec.Finalize()
+	inputs, err := t.fill(b, t.rule.settings(0, 1))
+	if err != nil {
+		return "", err
+	}
+	sums, err := exec.Call(arguments([]*tensors.Tensor{inputs.pictures}, t.weights, inputs.masks)...)
+	if err != nil {
+		return "", err
+	}
+	for i, sum := range sums {
+		if tensors.ToScalar[float32](sum) != 0 {
+			return names[i] + " makes values that are not finite", nil
+		}
+	}
+	return "", nil
 }
 
 // fill copies a batch into tensors of its size.
@@ -211,7 +265,11 @@ func (t *Trainer) allocate(rows int) (*inputs, error) {
 		settings: tensor(len(t.rule.settings(1, 1))),
 	}
 	for _, d := range n.Dropouts() {
-		in.masks = append(in.masks, tensor(append([]int{rows}, d.Dims...)...))
+		dims := []int{rows, d.In.Side, d.In.Side, d.In.Channels}
+		if d.In.Side == 0 {
+			dims = []int{rows, d.In.Channels}
+		}
+		in.masks = append(in.masks, tensor(dims...))
 	}
 	return in, failed
 }
@@ -234,13 +292,17 @@ func (t *Trainer) graph(in []*graph.Node) []*graph.Node {
 	for i, p := range trained {
 		leaves[i] = weights[p]
 	}
-	gradients := graph.Gradient(carrier, leaves...)
+	gradients := t.rule.clip(graph.Gradient(carrier, leaves...))
 
-	newWeights, newSlots := append([]*graph.Node(nil), weights...), append([]*graph.Node(nil), slots...)
+	newWeights, newSlots := slices.Clone(weights), slices.Clone(slots)
 	scalars := split(settings)
 	for i, p := range trained {
 		mine := newSlots[i*t.rule.slots : (i+1)*t.rule.slots]
-		newWeights[p] = t.rule.update(weights[p], gradients[i], mine, scalars)
+		decays := t.network.Parameters()[p].FanIn > 0 // kernels alone
+		newWeights[p] = t.rule.update(weights[p], gradients[i], mine, scalars, decays)
+	}
+	for p, moved := range f.moved {
+		newWeights[p] = moved
 	}
 	return append(append([]*graph.Node{logits}, newWeights...), newSlots...)
 }
@@ -303,4 +365,60 @@ func (t *Trainer) Weights() ([]model.Tensor, error) {
 		list[i] = model.Tensor{Name: p.Name, Dims: p.Dims, Data: data}
 	}
 	return list, nil
+}
+
+// State is all that a trainer knows: weights, what its rule remembers of each, and how many
+// steps it made.
+type State struct {
+	Steps   int
+	Tensors []model.Tensor
+}
+
+// State returns a copy of the trainer's state.
+func (t *Trainer) State() (State, error) {
+	weights, err := t.Weights()
+	if err != nil {
+		return State{}, err
+	}
+	s := State{Steps: t.steps, Tensors: weights}
+	for i, slot := range t.slots {
+		p := weights[t.trained()[i/t.rule.slots]]
+		data, err := tensors.CopyFlatData[float32](slot)
+		if err != nil {
+			return State{}, fmt.Errorf("read the optimizer's state: %w", err)
+		}
+		s.Tensors = append(s.Tensors, model.Tensor{Name: slotName(p.Name, i%t.rule.slots), Dims: p.Dims, Data: data})
+	}
+	return s, nil
+}
+
+func slotName(parameter string, slot int) string { return fmt.Sprintf("%s/slot%d", parameter, slot+1) }
+
+// SetState makes the trainer go on from a state of one for the same network and rule.
+func (t *Trainer) SetState(s State) error {
+	byName := make(map[string]model.Tensor, len(s.Tensors))
+	for _, one := range s.Tensors {
+		byName[one.Name] = one
+	}
+	load := func(to *tensors.Tensor, name string, size int) error {
+		from, ok := byName[name]
+		if !ok || len(from.Data) != size {
+			return fmt.Errorf("set state: no %s of %d values", name, size)
+		}
+		return set(to, from.Data)
+	}
+	params := t.network.Parameters()
+	for i, p := range params {
+		if err := load(t.weights[i], p.Name, p.Size()); err != nil {
+			return err
+		}
+	}
+	for i, slot := range t.slots {
+		p := params[t.trained()[i/t.rule.slots]]
+		if err := load(slot, slotName(p.Name, i%t.rule.slots), p.Size()); err != nil {
+			return err
+		}
+	}
+	t.steps = s.Steps
+	return nil
 }

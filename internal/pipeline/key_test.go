@@ -59,36 +59,93 @@ var keys = map[string]string{
 
 	"Dataset.Labels[].Descendants": "select",
 
-	"Model.Layers":                    "train",
-	"Model.Layers[].Conv":             refused,
-	"Model.Layers[].Conv.Filters":     "train",
-	"Model.Layers[].Conv.Kernel":      "train",
-	"Model.Layers[].Conv.Padding":     "train",
-	"Model.Layers[].Conv.Activation":  "train",
-	"Model.Layers[].MaxPool":          refused,
-	"Model.Layers[].MaxPool.Size":     "train",
-	"Model.Layers[].Flatten":          refused,
-	"Model.Layers[].Dense":            refused,
-	"Model.Layers[].Dense.Units":      "train",
-	"Model.Layers[].Dense.Activation": "train",
-	"Model.Layers[].Dropout":          refused,
-	"Model.Layers[].Dropout.Rate":     "train",
-	"Model.Augment.Rotation":          "train",
-	"Model.Augment.Shift":             "train",
-	"Model.Augment.Shear":             "train",
-	"Model.Augment.Zoom":              "train",
-	"Model.Augment.Flip":              "train",
-	"Model.Optimizer.LearningRate":    "train",
-	"Model.Optimizer.Rho":             "train",
-	"Model.Optimizer.Epsilon":         "train",
-	"Model.Batch":                     "train",
-	"Model.Size":                      "train",
-	"Model.Epochs":                    "train",
-	"Model.EarlyStopping":             "train",
-	"Model.EarlyStopping.Monitor":     "train",
-	"Model.EarlyStopping.Patience":    "train",
-	"Model.EarlyStopping.MinDelta":    "train",
-	"Model.EarlyStopping.RestoreBest": "train",
+	"Model.Layers":                        "train",
+	"Model.Layers[].Conv":                 refused,
+	"Model.Layers[].Conv.Filters":         "train",
+	"Model.Layers[].Conv.Kernel":          "train",
+	"Model.Layers[].Conv.Stride":          "train",
+	"Model.Layers[].Conv.Padding":         "train",
+	"Model.Layers[].Conv.Dilation":        "train",
+	"Model.Layers[].Conv.Groups":          refused,
+	"Model.Layers[].Conv.Bias":            "train",
+	"Model.Layers[].Conv.Activation":      "train",
+	"Model.Layers[].Depthwise":            refused,
+	"Model.Layers[].Depthwise.Kernel":     "train",
+	"Model.Layers[].Depthwise.Stride":     "train",
+	"Model.Layers[].Depthwise.Padding":    "train",
+	"Model.Layers[].Depthwise.Dilation":   "train",
+	"Model.Layers[].Depthwise.Bias":       "train",
+	"Model.Layers[].Depthwise.Activation": "train",
+	"Model.Layers[].BatchNorm":            refused,
+	"Model.Layers[].BatchNorm.Momentum":   "train",
+	"Model.Layers[].BatchNorm.Epsilon":    "train",
+	"Model.Layers[].Activation":           refused,
+	"Model.Layers[].Activation.Name":      "train",
+	"Model.Layers[].MaxPool":              refused,
+	"Model.Layers[].MaxPool.Size":         "train",
+	"Model.Layers[].MaxPool.Stride":       "train",
+	"Model.Layers[].MaxPool.Padding":      "train",
+	"Model.Layers[].AveragePool":          refused,
+	"Model.Layers[].AveragePool.Size":     "train",
+	"Model.Layers[].AveragePool.Stride":   "train",
+	"Model.Layers[].AveragePool.Padding":  "train",
+	"Model.Layers[].GlobalPool":           refused,
+	"Model.Layers[].GlobalPool.Of":        "train",
+	"Model.Layers[].Flatten":              refused,
+	"Model.Layers[].Dense":                refused,
+	"Model.Layers[].Dense.Units":          "train",
+	"Model.Layers[].Dense.Activation":     "train",
+	"Model.Layers[].Dropout":              refused,
+	"Model.Layers[].Dropout.Rate":         "train",
+	"Model.Layers[].Residual":             refused,
+	"Model.Layers[].Residual.Layers":      "train",
+	"Model.Layers[].Residual.Shortcut":    "train",
+	"Model.Layers[].Residual.Activation":  "train",
+	"Model.Augment.Rotation":              "train",
+	"Model.Augment.Shift":                 "train",
+	"Model.Augment.Shear":                 "train",
+	"Model.Augment.Zoom":                  "train",
+	"Model.Augment.Flip":                  "train",
+	"Model.Augment.Crop":                  "train",
+	"Model.Augment.Brightness":            "train",
+	"Model.Augment.Contrast":              "train",
+	"Model.Augment.Saturation":            "train",
+	"Model.Augment.Hue":                   "train",
+	"Model.Augment.Cutout":                "train",
+	"Model.Augment.Mixup":                 "train",
+	"Model.Optimizer.LearningRate":        "train",
+	"Model.Optimizer.Momentum":            "train",
+	"Model.Optimizer.Nesterov":            "train",
+	"Model.Optimizer.Rho":                 "train",
+	"Model.Optimizer.Beta1":               "train",
+	"Model.Optimizer.Beta2":               "train",
+	"Model.Optimizer.Epsilon":             "train",
+	"Model.Optimizer.WeightDecay":         "train",
+	"Model.Optimizer.ClipNorm":            "train",
+	"Model.Schedule.Step":                 "train",
+	"Model.Schedule.Step.Every":           "train",
+	"Model.Schedule.Step.Factor":          "train",
+	"Model.Schedule.Cosine":               "train",
+	"Model.Schedule.Cosine.WarmUp":        "train",
+	"Model.Schedule.Cosine.Floor":         "train",
+	"Model.Schedule.Plateau":              "train",
+	"Model.Schedule.Plateau.Monitor":      "train",
+	"Model.Schedule.Plateau.Factor":       "train",
+	"Model.Schedule.Plateau.Patience":     "train",
+	"Model.Schedule.Plateau.MinDelta":     "train",
+	"Model.Schedule.Plateau.Floor":        "train",
+	"Model.ClassWeights.Name":             "train",
+	"Model.ClassWeights.Weights":          "train",
+	"Model.ClassWeights.Weights{}":        "train",
+	"Model.Smoothing":                     "train",
+	"Model.Batch":                         "train",
+	"Model.Size":                          "train",
+	"Model.Epochs":                        "train",
+	"Model.EarlyStopping":                 "train",
+	"Model.EarlyStopping.Monitor":         "train",
+	"Model.EarlyStopping.Patience":        "train",
+	"Model.EarlyStopping.MinDelta":        "train",
+	"Model.EarlyStopping.RestoreBest":     "train",
 }
 
 // free are the settings that no key may depend on, each with the reason.
@@ -126,8 +183,18 @@ var other = map[string]string{
 	"Model.Layers[].Conv.Padding":     "same",
 	"Model.Layers[].Conv.Activation":  "none",
 	"Model.Layers[].Dense.Activation": "none",
-	"Model.EarlyStopping.Monitor":     "val_accuracy",
-	"Model.Augment.Flip":              "none",
+
+	"Model.Layers[].Depthwise.Padding":    "valid",
+	"Model.Layers[].Depthwise.Activation": "none",
+	"Model.Layers[].Activation.Name":      "none",
+	"Model.Layers[].MaxPool.Padding":      "same",
+	"Model.Layers[].AveragePool.Padding":  "same",
+	"Model.Layers[].GlobalPool.Of":        "max",
+	"Model.Layers[].Residual.Activation":  "none",
+	"Model.Schedule.Plateau.Monitor":      "val_accuracy",
+	"Model.ClassWeights.Name":             "balanced",
+	"Model.EarlyStopping.Monitor":         "val_accuracy",
+	"Model.Augment.Flip":                  "none",
 }
 
 // sample is a manifest in which everything is set.
@@ -148,9 +215,18 @@ func sample() *manifest.Manifest {
 		Split: manifest.Split{Train: 0.5, Validation: 0.25, Test: 0.25, By: "image"},
 		Model: manifest.Model{
 			Layers: []manifest.Layer{
-				{Conv: &manifest.Conv{Filters: 4, Kernel: 3, Padding: "valid", Activation: "relu"}},
-				{MaxPool: &manifest.MaxPool{Size: 2}},
-				{Flatten: &manifest.Flatten{}},
+				{Conv: &manifest.Conv{Filters: 4, Kernel: 3, Stride: 1, Padding: "valid", Dilation: 1, Groups: 1, Bias: true, Activation: "relu"}},
+				{Residual: &manifest.Residual{
+					Layers:     []manifest.Layer{{BatchNorm: &manifest.BatchNorm{Momentum: 0.9, Epsilon: 1e-5}}, {Dropout: &manifest.Dropout{}}},
+					Shortcut:   []manifest.Layer{{Activation: &manifest.Activation{Name: "tanh"}}},
+					Activation: "relu",
+				}},
+				{Depthwise: &manifest.Depthwise{Kernel: 3, Stride: 1, Padding: "same", Dilation: 1, Bias: true, Activation: "relu"}},
+				{BatchNorm: &manifest.BatchNorm{Momentum: 0.9, Epsilon: 1e-5}},
+				{Activation: &manifest.Activation{Name: "relu"}},
+				{MaxPool: &manifest.Pool{Size: 2, Stride: 2, Padding: "valid"}},
+				{AveragePool: &manifest.Pool{Size: 2, Stride: 2, Padding: "valid"}},
+				{GlobalPool: &manifest.GlobalPool{Of: "average"}},
 				{Dense: &manifest.Dense{Units: 4, Activation: "relu"}},
 				{Dropout: &manifest.Dropout{Rate: 0.5}},
 			},
@@ -158,6 +234,8 @@ func sample() *manifest.Manifest {
 			LayersName:    "mine",
 			Augment:       manifest.Augment{Rotation: 1, Shift: 0.1, Shear: 1, Zoom: 0.1, Flip: "horizontal"},
 			Optimizer:     manifest.Optimizer{Name: "rmsprop", LearningRate: 0.1, Rho: 0.9, Epsilon: 1e-7},
+			Schedule:      manifest.Schedule{Step: &manifest.StepSchedule{Every: 1}, Cosine: &manifest.CosineSchedule{}, Plateau: &manifest.PlateauSchedule{Monitor: "val_loss"}},
+			ClassWeights:  manifest.ClassWeights{Name: "none", Weights: map[string]float64{"Salad": 2}},
 			Batch:         4,
 			Epochs:        5,
 			EarlyStopping: &manifest.EarlyStopping{Monitor: "val_loss", Patience: 2, MinDelta: 0.1},
@@ -176,11 +254,36 @@ func sample() *manifest.Manifest {
 // TestEverySettingReachesAKey changes each setting of a manifest by itself. None may be
 // forgotten: a setting that changes nothing is one that a build would ignore.
 func TestEverySettingReachesAKey(t *testing.T) {
+	seen := map[string]bool{}
+	trySettings(t, sample, seen)
+	trySettings(t, func() *manifest.Manifest { // a vector is made in one way only
+		m := sample()
+		for i, l := range m.Model.Layers {
+			if l.GlobalPool != nil {
+				m.Model.Layers[i] = manifest.Layer{Flatten: &manifest.Flatten{}}
+			}
+		}
+		return m
+	}, seen)
+	for path := range settings(reflect.TypeFor[manifest.Manifest](), "") {
+		if !seen[path] {
+			t.Errorf("%s was not tried: give it a value in sample", path)
+		}
+	}
+	for path := range maps.Keys(keys) {
+		if !seen[path] {
+			t.Errorf("%s is no setting", path)
+		}
+	}
+}
+
+// trySettings changes each setting of a manifest, and notes which it tried.
+func trySettings(t *testing.T, sample func() *manifest.Manifest, seen map[string]bool) {
+	t.Helper()
 	before, err := actions(t, sample())
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]bool{}
 	for i := 0; ; i++ {
 		m := sample()
 		c := changer{left: i}
@@ -189,6 +292,9 @@ func TestEverySettingReachesAKey(t *testing.T) {
 			break
 		}
 		seen[c.changed] = true
+		if c.changed == "Dataset.Labels[].Name" || c.changed == "Dataset.Labels[].As" {
+			m.Model.ClassWeights.Weights = nil // they may be of the class that is gone
+		}
 		got := refused
 		if after, err := actions(t, m); err == nil {
 			got = strings.Join(differing(before, after), " ")
@@ -200,16 +306,6 @@ func TestEverySettingReachesAKey(t *testing.T) {
 			t.Errorf("%s is in one of keys and free: want it there once; it changes %q", c.changed, got)
 		case got != want:
 			t.Errorf("%s changes the actions of %q, want %q", c.changed, got, want)
-		}
-	}
-	for path := range settings(reflect.TypeFor[manifest.Manifest](), "") {
-		if !seen[path] {
-			t.Errorf("%s was not tried: give it a value in sample", path)
-		}
-	}
-	for path := range maps.Keys(keys) {
-		if !seen[path] {
-			t.Errorf("%s is no setting", path)
 		}
 	}
 }
@@ -296,6 +392,9 @@ type changer struct {
 func (c *changer) visit(v reflect.Value, path string) {
 	switch v.Kind() {
 	case reflect.Struct:
+		if within(path) {
+			return
+		}
 		for i := range v.NumField() {
 			c.visit(v.Field(i), join(path, v.Type().Field(i).Name))
 		}
@@ -313,7 +412,7 @@ func (c *changer) visit(v reflect.Value, path string) {
 		}
 	case reflect.Map:
 		c.change(path, v.SetZero)
-		c.change(path+"{}", func() { v.SetMapIndex(reflect.ValueOf("https://c"), reflect.ValueOf("d")) })
+		c.change(path+"{}", func() { setEntry(v) })
 	default:
 		c.change(path, func() { setOther(v, path) })
 	}
@@ -325,6 +424,20 @@ func (c *changer) change(path string, change func()) {
 		change()
 	}
 	c.left--
+}
+
+// within tells a layer of a residual block, which is as any other.
+func within(path string) bool {
+	return strings.Contains(path, ".Residual.Layers[]") || strings.Contains(path, ".Residual.Shortcut[]")
+}
+
+// setEntry adds an entry to a map of a setting, or changes one.
+func setEntry(v reflect.Value) {
+	if v.Type().Elem().Kind() == reflect.Float64 {
+		v.SetMapIndex(reflect.ValueOf("Salad"), reflect.ValueOf(3.0))
+		return
+	}
+	v.SetMapIndex(reflect.ValueOf("https://c"), reflect.ValueOf("d"))
 }
 
 // setOther gives a scalar another value.
@@ -354,6 +467,9 @@ func settings(t reflect.Type, path string) map[string]bool {
 	all := map[string]bool{}
 	switch t.Kind() {
 	case reflect.Struct:
+		if within(path) {
+			return all
+		}
 		for i := range t.NumField() {
 			maps.Copy(all, settings(t.Field(i).Type, join(path, t.Field(i).Name)))
 		}

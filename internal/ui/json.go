@@ -31,8 +31,9 @@ type (
 		Total int64  `json:"total,omitempty"`
 		Unit  string `json:"unit"`
 
-		Files    int `json:"files,omitempty"`
-		AllFiles int `json:"all_files,omitempty"`
+		Files    int    `json:"files,omitempty"`
+		AllFiles int    `json:"all_files,omitempty"`
+		Detail   string `json:"detail,omitempty"`
 	}
 	messageEvent struct {
 		Event string `json:"event"`
@@ -89,7 +90,7 @@ func (v *jsonView) Observe(e stages.Event) {
 	case stages.Progress:
 		if now := v.now(); now.Sub(v.progress[e.Stage]) >= progressInterval {
 			v.progress[e.Stage] = now
-			v.write(progressEvent{Event: "progress", Stage: e.Stage, Done: e.Done, Total: e.Total, Unit: e.Unit, Files: e.Files, AllFiles: e.AllFiles})
+			v.write(progressEvent{Event: "progress", Stage: e.Stage, Done: e.Done, Total: e.Total, Unit: e.Unit, Files: e.Files, AllFiles: e.AllFiles, Detail: e.Detail})
 		}
 	case stages.Message:
 		level := "info"

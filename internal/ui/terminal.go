@@ -134,7 +134,8 @@ func newLive(w io.Writer, p stages.Progress) *live {
 		filler = mpb.BarStyle().Lbound("[").Rbound("]").Filler("=").Tip(">").Padding(" ")
 		options = append(options, mpb.BarWidth(30))
 	}
-	options = append(options, mpb.AppendDecorators(speed))
+	detail := decor.Any(func(decor.Statistics) string { return detailed(*l.shown.Load()) })
+	options = append(options, mpb.AppendDecorators(speed, detail))
 	// A bar made without a total never ends by itself: a stage that has counted all its
 	// items may still have work to do.
 	l.bar = container.New(0, filler, options...)
@@ -175,6 +176,14 @@ func tally(s decor.Statistics, p stages.Progress) string {
 	default:
 		return suffixed(amount(s.Current, p.Unit), p.Unit)
 	}
+}
+
+// detailed is how good the work of a stage is going.
+func detailed(p stages.Progress) string {
+	if p.Detail == "" {
+		return ""
+	}
+	return "  " + Printable(p.Detail)
 }
 
 func suffixed(text, unit string) string {

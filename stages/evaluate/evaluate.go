@@ -53,7 +53,7 @@ func New(backend string) *Kind { return &Kind{backend: backend} }
 func (*Kind) Name() string { return "evaluate" }
 
 // Version implements stages.Kind.
-func (*Kind) Version() int { return 2 }
+func (*Kind) Version() int { return 3 }
 
 // Params implements stages.Kind.
 func (*Kind) Params() any { return struct{}{} }
@@ -188,6 +188,7 @@ func write(ctx context.Context, t *stages.Task, labels []string, rows []cropfile
 		out.PutBytes(ctx, ReportFile, []byte(m.report())),
 		out.PutBytes(ctx, MetricsFile, metrics),
 		out.PutBytes(ctx, PredictionsFile, predictions),
+		writeCurve(ctx, t),
 	)
 }
 

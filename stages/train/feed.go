@@ -2,6 +2,8 @@ package train
 
 import (
 	"context"
+	"math"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,14 +25,17 @@ type feeder struct {
 	augment augmenter
 	seed    uint64
 	batch   int
+	weights []float32 // of each label in the loss
+	spread  float64   // how much of a label is spread over all
 	workers int
 	free    chan *neural.Batch // batches that nobody reads
 }
 
-func newFeeder(n *model.Network, a *album, m manifest.Model, seed uint64, workers int) *feeder {
+func newFeeder(n *model.Network, a *album, p Params, workers int) *feeder {
+	m := p.Model
 	return &feeder{
 		network: n, album: a, augment: augmenter{Augment: m.Augment, side: n.Side()},
-		seed: seed, batch: m.Batch, workers: workers, free: make(chan *neural.Batch, ahead+1),
+		seed: p.Seed, batch: m.Batch, weights: classWeights(m.ClassWeights, p.Labels, a.labels), spread: m.Smoothing, workers: workers, free: make(chan *neural.Batch, ahead+1),
 	}
 }
 
@@ -113,14 +118,88 @@ func (f *feeder) prepare(ctx context.Context, number int, rows []int) (*neural.B
 			key := random.Key{Seed: f.seed, Stage: "augment", Item: f.album.rows[picture].Path, Epoch: number}
 			f.augment.apply(b.Picture(row), pixels, random.New(key))
 			b.DrawMasks(f.network, row, key)
-			clear(b.Target(row))
-			b.Target(row)[f.album.labels[picture]] = 1
-			b.Shares[row] = 1 / float32(len(rows))
+			f.label(b, row, f.album.labels[picture])
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return b, context.Cause(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	f.mix(b, number, rows)
+	return b, nil
+}
+
+// label sets what a picture should be, and how much of the loss it is. Weighted, the loss is
+// the sum of weight · loss over the batch by its pictures, as in Keras.
+func (f *feeder) label(b *neural.Batch, row, label int) {
+	target := b.Target(row)
+	rest := float32(f.spread / float64(len(target)))
+	for i := range target {
+		target[i] = rest
+	}
+	target[label] += float32(1 - f.spread)
+	b.Shares[row] = f.weights[label] / float32(b.Rows)
+}
+
+// classWeights are the weights of labels. Balanced, they are pictures / (labels · pictures of
+// the label), as scikit-learn has it: each label is the same part of the loss.
+func classWeights(rule manifest.ClassWeights, labels []string, pictures []int) []float32 {
+	counts := make([]int, len(labels))
+	for _, label := range pictures {
+		counts[label]++
+	}
+	weights := make([]float32, len(labels))
+	for i, name := range labels {
+		weights[i] = 1
+		if w, ok := rule.Weights[name]; ok {
+			weights[i] = float32(w)
+		}
+		if rule.Name == "balanced" && counts[i] > 0 {
+			weights[i] = float32(float64(len(pictures)) / float64(len(labels)*counts[i]))
+		}
+	}
+	return weights
+}
+
+// mix mixes each picture with the next one of the batch, and their targets and shares (Zhang,
+// Cissé, Dauphin and Lopez-Paz, "mixup", ICLR 2018). The order is drawn anew in each epoch,
+// so the next picture is any.
+func (f *feeder) mix(b *neural.Batch, number int, rows []int) {
+	if f.augment.Mixup == 0 || b.Rows < 2 {
+		return
+	}
+	firstPicture, firstTarget, firstShare := slices.Clone(b.Picture(0)), slices.Clone(b.Target(0)), b.Shares[0]
+	for row, picture := range rows {
+		key := random.Key{Seed: f.seed, Stage: "mixup", Item: f.album.rows[picture].Path, Epoch: number}
+		share := float32(beta(random.New(key), f.augment.Mixup))
+		otherPicture, otherTarget, otherShare := firstPicture, firstTarget, firstShare
+		if row+1 < b.Rows {
+			otherPicture, otherTarget, otherShare = b.Picture(row+1), b.Target(row+1), b.Shares[row+1]
+		}
+		blend(b.Picture(row), otherPicture, share)
+		blend(b.Target(row), otherTarget, share)
+		b.Shares[row] = float32(share*b.Shares[row]) + float32((1-share)*otherShare)
+	}
+}
+
+// blend makes share · x + (1 - share) · y of x.
+func blend(x, y []float32, share float32) {
+	rest := 1 - share
+	for i := range x {
+		x[i] = float32(share*x[i]) + float32(rest*y[i])
+	}
+}
+
+// beta draws from the beta distribution with both parameters a, above 0 and at most 1
+// (Jöhnk, "Erzeugung von betaverteilten und gammaverteilten Zufallszahlen", Metrika 8, 1964).
+func beta(draws *random.Stream, a float64) float64 {
+	for {
+		x, y := math.Pow(draws.Float64(), 1/a), math.Pow(draws.Float64(), 1/a)
+		if sum := x + y; sum > 0 && sum <= 1 {
+			return x / sum
+		}
+	}
 }

@@ -10,12 +10,28 @@ import (
 // epoch is what one pass over the training pictures gave.
 type epoch struct {
 	number   int     // from 1
-	loss     float64 // mean over the pictures, each as it was before its step
+	loss     float64 // mean over the pictures, each as it was before its step; the sum until mean
 	accuracy float64
+	correct  int // pictures so far
 
 	validated          bool // the fields below are set
 	validationLoss     float64
 	validationAccuracy float64
+}
+
+// mean ends an epoch over so many pictures.
+func (e *epoch) mean(pictures int) {
+	e.loss /= float64(pictures)
+	e.accuracy = float64(e.correct) / float64(pictures)
+}
+
+// monitored is a value of the validation; smaller is better, so the accuracy counts
+// negative.
+func (e epoch) monitored(name string) float64 {
+	if name == "val_accuracy" {
+		return -e.validationAccuracy
+	}
+	return e.validationLoss
 }
 
 // String is the epoch as a person sees it.

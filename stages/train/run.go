@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/neural"
@@ -18,9 +19,20 @@ type run struct {
 	trainer    *neural.Trainer
 	feeder     *feeder
 	validation *album
+	schedule   *schedule
+	stop       *stopper
+	said       []string
 	history    []epoch
+	kept       time.Time      // when the last checkpoint was
 	weights    []model.Tensor // of the epoch best, when training has ended
 	best       int
+}
+
+// say tells the person something that a run that goes on from a checkpoint tells again.
+func (r *run) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	r.said = append(r.said, line)
+	r.task.Infof("%s", line)
 }
 
 func (r *run) train(ctx context.Context) error {
@@ -30,64 +42,94 @@ func (r *run) train(ctx context.Context) error {
 		r.task.Warnf("no picture to validate on, so early stopping is off; raise split.validation to have it")
 		rule = nil
 	}
-	stop := newStopper(rule)
+	if len(r.validation.rows) == 0 && p.Schedule.Plateau != nil {
+		r.task.Warnf("no picture to validate on, so the learning rate stays; raise split.validation to have it lowered")
+	}
+	r.stop = newStopper(rule)
 	r.task.Infof("%d parameters, %d training pictures, %d validation pictures",
 		r.kind.network.ParameterCount(), len(r.feeder.album.rows), len(r.validation.rows))
-	for number := 1; number <= p.Epochs; number++ {
-		e := epoch{number: number}
-		if err := r.pass(ctx, &e); err != nil {
+	e, step := r.resume(ctx)
+	r.kept = time.Now()
+	for stopped := false; !stopped && e.number <= p.Epochs; e, step = (epoch{number: e.number + 1}), 0 {
+		if err := r.pass(ctx, &e, step); err != nil {
 			return err
 		}
-		if err := r.validate(ctx, &e); err != nil {
+		var err error
+		if stopped, err = r.finish(ctx, e); err != nil {
 			return err
-		}
-		r.history = append(r.history, e)
-		r.task.Infof("epoch %d/%d: %s", number, p.Epochs, e)
-		done, err := stop.after(e, r.trainer.Weights)
-		if err != nil {
-			return err
-		}
-		if done {
-			r.task.Infof("stopped: %s has not improved for %d epochs", p.EarlyStopping.Monitor, p.EarlyStopping.Patience)
-			break
 		}
 	}
 	last, err := r.trainer.Weights()
 	if err != nil {
 		return err
 	}
-	r.weights, r.best = stop.result(last, len(r.history))
+	r.weights, r.best = r.stop.result(last, len(r.history))
 	if r.best < len(r.history) {
 		r.task.Infof("restored the weights of epoch %d", r.best)
 	}
 	return r.checkFinite()
 }
 
-// pass trains on each picture once.
-func (r *run) pass(ctx context.Context, e *epoch) error {
-	pictures, rate := len(r.feeder.album.rows), r.kind.params.Model.Optimizer.LearningRate
-	total, done := int64(pictures*r.kind.params.Model.Epochs), int64(pictures*(e.number-1))
-	var correct int
-	err := r.feeder.epoch(ctx, e.number, 0, func(step int, b *neural.Batch) error {
-		score, err := r.trainer.Step(b, rate)
+// finish validates an epoch, and tells whether it was the last.
+func (r *run) finish(ctx context.Context, e epoch) (stopped bool, err error) {
+	p := r.kind.params.Model
+	if err := r.validate(ctx, &e); err != nil {
+		return false, r.interrupted(ctx, err, e, r.feeder.steps())
+	}
+	e.mean(len(r.feeder.album.rows))
+	r.history = append(r.history, e)
+	r.say("epoch %d/%d: %s", e.number, p.Epochs, e)
+	if r.schedule.after(e) {
+		r.say("the learning rate is %.3g now: %s has not improved for %d epochs",
+			r.schedule.rate(e.number+1, 0), p.Schedule.Plateau.Monitor, p.Schedule.Plateau.Patience)
+	}
+	stopped, err = r.stop.after(e, r.trainer.Weights)
+	if stopped {
+		r.task.Infof("stopped: %s has not improved for %d epochs", p.EarlyStopping.Monitor, p.EarlyStopping.Patience)
+	}
+	return stopped, err
+}
+
+// pass trains on each picture once, from a step on.
+func (r *run) pass(ctx context.Context, e *epoch, from int) error {
+	pictures := len(r.feeder.album.rows)
+	batch := r.kind.params.Model.Batch
+	total, done := int64(pictures*r.kind.params.Model.Epochs), int64(pictures*(e.number-1)+min(from*batch, pictures))
+	next := from
+	err := r.feeder.epoch(ctx, e.number, from, func(step int, b *neural.Batch) error {
+		score, err := r.trainer.Step(b, r.schedule.rate(e.number, step))
 		if err != nil {
 			return err
 		}
 		if !finite(score.Loss) {
-			return &DivergedError{Epoch: e.number, Step: step + 1, Loss: score.Loss}
+			where, err := r.trainer.Blame(b)
+			return errors.Join(err, &DivergedError{Epoch: e.number, Step: step + 1, Loss: score.Loss, Where: where})
 		}
 		e.loss += float64(score.Loss * float64(b.Rows))
-		correct += score.Correct
+		e.correct += score.Correct
 		done += int64(b.Rows)
-		r.task.Progress(done, total, "images")
+		next = step + 1
+		pictures := float64(step*batch + b.Rows)
+		r.task.Describe(done, total, "images", fmt.Sprintf("epoch %d, loss %.4f, accuracy %.3f", e.number, e.loss/pictures, float64(e.correct)/pictures))
+		if time.Since(r.kept) < r.kind.every {
+			return nil
+		}
+		r.kept = time.Now()
+		_ = r.keep(ctx, *e, next) // a run that cannot be gone on with is a run all the same
 		return nil
 	})
 	if err != nil {
-		return err
+		return r.interrupted(ctx, err, *e, next)
 	}
-	e.loss /= float64(pictures)
-	e.accuracy = float64(correct) / float64(pictures)
 	return nil
+}
+
+// interrupted keeps a checkpoint if a run ends because it was told to. It returns err.
+func (r *run) interrupted(ctx context.Context, err error, e epoch, step int) error {
+	if ctx.Err() != nil {
+		_ = r.keep(context.WithoutCancel(ctx), e, step) // the run ends anyway
+	}
+	return err
 }
 
 // validate measures the weights on the validation pictures, as they are.
@@ -151,12 +193,17 @@ func (r *run) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	graph, err := m.ONNX()
+	if err != nil {
+		return err
+	}
 	r.task.Count("epochs", int64(len(r.history)))
 	r.task.Count("parameters", int64(r.kind.network.ParameterCount()))
 	out := r.task.Out()
 	return errors.Join(
 		out.PutBytes(ctx, model.DescriptionFile, desc),
 		out.PutBytes(ctx, model.WeightsFile, weights),
+		out.PutBytes(ctx, model.ONNXFile, graph),
 		out.PutBytes(ctx, HistoryFile, encodeHistory(r.history)),
 	)
 }

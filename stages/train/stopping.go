@@ -21,11 +21,7 @@ func (s *stopper) after(e epoch, weights func() ([]model.Tensor, error)) (stop b
 	if s.rule == nil {
 		return false, nil
 	}
-	// A smaller value is better; so the accuracy counts negative.
-	value := e.validationLoss
-	if s.rule.Monitor == "val_accuracy" {
-		value = -e.validationAccuracy
-	}
+	value := e.monitored(s.rule.Monitor)
 	if s.epoch == 0 || value+s.rule.MinDelta < s.value {
 		s.epoch, s.value = e.number, value
 		if s.rule.RestoreBest {

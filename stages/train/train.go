@@ -10,7 +10,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/model"
@@ -44,6 +46,7 @@ type Kind struct {
 	network *model.Network
 	shape   model.Shape
 	backend string
+	every   time.Duration // between two checkpoints
 }
 
 // New checks the parameters. The error says which layer, label or setting is wrong. What
@@ -59,11 +62,16 @@ func New(p Params, backend string) (*Kind, error) {
 	if err := neural.CheckOptimizer(p.Model.Optimizer); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
+	for class := range p.Model.ClassWeights.Weights {
+		if !slices.Contains(p.Labels, class) {
+			return nil, fmt.Errorf("model.class_weights: %q is none of the classes %q", class, p.Labels)
+		}
+	}
 	shape, err := modelShape(p.Shape)
 	if err != nil {
 		return nil, err
 	}
-	return &Kind{params: p, network: n, shape: shape, backend: backend}, nil
+	return &Kind{params: p, network: n, shape: shape, backend: backend, every: keepEvery}, nil
 }
 
 // modelShape is what becomes of a picture that is to look like crops of a shape: what
@@ -83,7 +91,7 @@ func modelShape(shape string) (model.Shape, error) {
 func (k *Kind) Name() string { return "train" }
 
 // Version implements stages.Kind.
-func (k *Kind) Version() int { return 2 }
+func (k *Kind) Version() int { return 3 }
 
 // Params implements stages.Kind.
 func (k *Kind) Params() any { return k.params }
@@ -93,14 +101,19 @@ type DivergedError struct {
 	Epoch int
 	Step  int // within the epoch; 0 for the validation at its end
 	Loss  float64
+	Where string // the first layer or parameter that is not finite, if one is
 }
 
-// Error names the epoch and the step.
+// Error names the epoch, the step and the layer.
 func (e *DivergedError) Error() string {
+	text := fmt.Sprintf("epoch %d, step %d: the loss is %v", e.Epoch, e.Step, e.Loss)
 	if e.Step == 0 {
-		return fmt.Sprintf("epoch %d, validation: the loss is %v", e.Epoch, e.Loss)
+		text = fmt.Sprintf("epoch %d, validation: the loss is %v", e.Epoch, e.Loss)
 	}
-	return fmt.Sprintf("epoch %d, step %d: the loss is %v", e.Epoch, e.Step, e.Loss)
+	if e.Where != "" {
+		text += ": " + e.Where
+	}
+	return text + "; try a smaller learning_rate, or clip_norm"
 }
 
 // Run implements stages.Kind. It returns within a training step when the context ends.
@@ -127,12 +140,14 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 	open := func(rows []cropfile.Assignment) *album {
 		return newAlbum(t.Input(InputCrops), k.shape, k.params.Side, rows, labels, &left)
 	}
+	feeder := newFeeder(k.network, open(trainRows), k.params, t.Workers())
 	r := &run{
 		kind:       k,
 		task:       t,
 		trainer:    trainer,
-		feeder:     newFeeder(k.network, open(trainRows), k.params.Model, k.params.Seed, t.Workers()),
+		feeder:     feeder,
 		validation: open(validationRows),
+		schedule:   newSchedule(k.params.Model, feeder.steps()),
 	}
 	if err := r.train(ctx); err != nil {
 		return err
