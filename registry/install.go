@@ -19,7 +19,7 @@ type InstallOptions struct {
 	Progress func(transfer.State) // is told what is there
 	// Nearby opens a file of this machine that may have the bytes of an entry, which need
 	// not be right; fs.ErrNotExist when there is none.
-	Nearby func(e quilt.Entry) (io.ReadCloser, error)
+	Nearby func(ctx context.Context, e quilt.Entry) (io.ReadCloser, error)
 }
 
 // Install makes dest a folder with exactly the files of p, as folder.Install does. Files of

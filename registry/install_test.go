@@ -1,8 +1,10 @@
 package registry_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +18,8 @@ import (
 	"github.com/sandwich-build/sandwich/registry/blob/blobtest"
 	"github.com/sandwich-build/sandwich/registry/blob/mem"
 	"github.com/sandwich-build/sandwich/registry/folder"
+	"github.com/sandwich-build/sandwich/registry/objects"
+	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/registry/transfer"
 )
 
@@ -368,4 +372,52 @@ func TestInstallsAtOnce(t *testing.T) {
 	}
 	install(t, r, p, dest)
 	wantTree(t, dest, files)
+}
+
+// What this machine has already is taken from there if it is right, and otherwise fetched.
+func TestInstallTakesWhatIsNearby(t *testing.T) {
+	store := pass(&mem.Store{})
+	r := open(t, store)
+	large := strings.Repeat("0123456789abcdef", 9<<16)
+	push(t, r, "one", map[string]string{"right": large, "wrong": "what it should be", "short": "longer", "none": "nnn"})
+	p := load(t, r, registry.Ref{Name: name})
+	elsewhere := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(elsewhere, []byte(large), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	near := func(_ context.Context, e quilt.Entry) (io.ReadCloser, error) {
+		switch e.Key {
+		case "right":
+			return os.Open(elsewhere)
+		case "wrong", "short":
+			return io.NopCloser(strings.NewReader("what it is not")), nil
+		}
+		return nil, fs.ErrNotExist
+	}
+	dest := filepath.Join(t.TempDir(), "dest")
+	var at transfer.State
+	before := store.Count(blobtest.Open, objects.Prefix)
+	got, err := r.Install(t.Context(), p, dest, registry.InstallOptions{Nearby: near, Progress: func(s transfer.State) { at = s }})
+	if err != nil || got.Copied != 1 || got.Fetched != 3 {
+		t.Errorf("Install = %+v, %v", got, err)
+	}
+	if n := store.Count(blobtest.Open, objects.Prefix) - before; n != 3 {
+		t.Errorf("%d objects were read, want 3", n)
+	}
+	if at.Files != 4 || at.Bytes != at.AllBytes || at.There != int64(len(large)) {
+		t.Errorf("progress ends at %+v", at)
+	}
+	wantTree(t, dest, map[string]string{"right": large, "wrong": "what it should be", "short": "longer", "none": "nnn"})
+	// The copy is the owner's to write to, and what it was copied from does not change.
+	f, err := os.OpenFile(filepath.Join(dest, "right"), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString("edited")
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(elsewhere); err != nil || string(data) != large {
+		t.Errorf("editing an installed file changed what it was copied from: %v", err)
+	}
 }

@@ -1,10 +1,10 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -161,11 +161,12 @@ func (r *Registry) before(ctx context.Context, latest quilt.TopHash) (*quilt.Pac
 // putPackage writes the package file, over one that may be there: that one has the same
 // content, but may be damaged, or lead to where the registry was before.
 func (r *Registry) putPackage(ctx context.Context, top quilt.TopHash, content *quilt.Package) error {
-	var buf bytes.Buffer
-	if err := content.Encode(&buf); err != nil {
+	size, err := io.Copy(io.Discard, content.Reader())
+	if err != nil {
 		return err
 	}
-	return r.store.Put(ctx, packagesPrefix+top.String(), blob.Bytes(buf.Bytes()))
+	open := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(content.Reader()), nil }
+	return r.store.Put(ctx, packagesPrefix+top.String(), blob.Body{Size: size, Open: open})
 }
 
 // advance makes top the latest revision if expected still is, and reports whether it

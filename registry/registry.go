@@ -127,7 +127,7 @@ func openBucket(ctx context.Context, bucket string, opts Options) (*Registry, er
 		return nil, fmt.Errorf("a registry is a whole bucket: want s3://%s, without %s", name, path)
 	}
 	pace := transfer.NewPace(serverStart, serverMost, nil)
-	opts.S3.Warn, opts.S3.Slow = opts.Warn, pace.Slow
+	opts.S3.Warn, opts.S3.Pace = opts.Warn, pace
 	store, err := s3.New(ctx, bucket, opts.S3)
 	if err != nil {
 		return nil, err

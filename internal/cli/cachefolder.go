@@ -152,7 +152,8 @@ func (a *app) cacheCheckout() *cobra.Command {
 		Short: "Write what a stage has produced to a folder",
 		Long: `Checkout writes files of the cache to a folder, which must not exist or be empty: WHAT
 is the name of a stage of a manifest, for what it has produced; the digest of a tree, or
-its beginning; or the path of a folder (/… or ./…), as it was when "cache add" took it in.
+its beginning; or the path of a folder (/… or ./…), as it was when "cache add" took it
+in.
 
 Every byte is verified. Where the file system can, large files share their bytes with
 the cache until they are edited; they are never linked, so nothing that you do to them

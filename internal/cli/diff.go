@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/internal/ui"
 )
 
@@ -47,19 +47,19 @@ boxes of each label, crops, dead photos, the environment, and metrics.`,
 			if err != nil {
 				return nil, err
 			}
-			records, err := pipeline.History(ctx, options.Store, project.Manifest.Name)
+			records, err := history.Read(ctx, options.Store, project.Manifest.Name)
 			if err != nil {
 				return nil, err
 			}
-			old, err := pipeline.Find(records, args[0])
+			old, err := history.Find(records, args[0])
 			if err != nil {
 				return nil, err
 			}
-			now, err := pipeline.Find(records, append(args, "@1")[1])
+			now, err := history.Find(records, append(args, "@1")[1])
 			if err != nil {
 				return nil, err
 			}
-			changes, err := pipeline.Compare(ctx, options.Store, old, now)
+			changes, err := history.Compare(ctx, options.Store, old, now)
 			if err != nil {
 				return nil, err
 			}
@@ -106,8 +106,8 @@ type comparedCounter struct {
 	New  int64  `json:"new"`
 }
 
-func newDiffAnswer(old, now pipeline.Record, changes []pipeline.StageChange) diffAnswer {
-	build := func(r pipeline.Record) comparedBuild {
+func newDiffAnswer(old, now history.Record, changes []history.StageChange) diffAnswer {
+	build := func(r history.Record) comparedBuild {
 		return comparedBuild{Build: r.ID, Time: r.Time, Package: r.Package, Accuracy: r.Accuracy}
 	}
 	d := diffAnswer{Old: build(old), New: build(now), Stages: []comparedStage{}}

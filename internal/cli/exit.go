@@ -9,6 +9,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
+	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
@@ -79,7 +80,7 @@ func ofUsage(err error, p *ui.Problem) (int, bool) {
 			p.Hint = fmt.Sprintf("did you mean `%s`?", meant)
 		}
 	}
-	if _, unknown := errors.AsType[*pipeline.NoBuildError](err); unknown {
+	if _, unknown := errors.AsType[*history.NoBuildError](err); unknown {
 		p.Hint, ok = "`sandwich history` lists the builds", true
 	}
 	return exitUsage, ok

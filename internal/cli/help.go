@@ -118,7 +118,7 @@ a question mark is left out when it does not apply.
            stages[stage action tree cached why?[] counters?
            work?[unit verb done reused] seconds]]
   init     manifest
-  install  package dest fetched bytes kept removed
+  install  package dest fetched bytes copied kept removed
   lock     lock changed photos dead
   ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]

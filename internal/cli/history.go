@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/stages"
 )
@@ -34,7 +34,7 @@ Diff compares two of them. Log lists what is in a registry, whoever built it.`,
 			if err != nil {
 				return nil, err
 			}
-			records, err := pipeline.History(ctx, options.Store, project.Manifest.Name)
+			records, err := history.Read(ctx, options.Store, project.Manifest.Name)
 			if err != nil {
 				return nil, err
 			}
@@ -75,7 +75,7 @@ type pastStage struct {
 	Seconds  float64          `json:"seconds"`
 }
 
-func newHistoryAnswer(name string, records []pipeline.Record) historyAnswer {
+func newHistoryAnswer(name string, records []history.Record) historyAnswer {
 	h := historyAnswer{Name: name, Builds: []pastBuild{}}
 	for _, r := range records {
 		b := pastBuild{

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,8 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sandwich-build/sandwich/internal/nearby"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
+	"github.com/sandwich-build/sandwich/registry/folder"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
@@ -24,7 +29,8 @@ func (a *app) install() *cobra.Command {
 unless the first digits of another one's hash, or a tag, are given. Every file is
 verified while it is read, and the folder is there complete or not at all. An
 install that was cut off goes on, also within large files. Installing again fetches
-what differs; files that are not of the package are never touched.
+what differs; files that are not of the package are never touched. What the cache
+of builds has, or a folder where the package was installed, is copied from there.
 
 Where no registry is named, the public packages in s3://quilt-example are found.
 In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
@@ -35,7 +41,7 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 		Args:              between(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	flags := registryFlag(cmd)
+	flags, cache := registryFlag(cmd), cacheFlag(cmd)
 	dest := cmd.Flags().String("dest", "", "folder to make (default the package's name without its namespace)")
 	part := cmd.Flags().String("path", "", "install only this file or folder of the package")
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
@@ -52,16 +58,20 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 		if target == "" {
 			target = path.Base(pkg.Name)
 		}
-		done, err := r.Install(ctx, pkg, target, registry.InstallOptions{Progress: a.moved("install")})
+		done, err := a.installNear(ctx, r, pkg, target, *cache)
 		if err != nil {
-			return nil, &registryError{err}
+			return nil, err
 		}
-		a.noteInstalled(pkg, target)
+		a.noteInstalled(pkg, target, *cache)
 		a.summary = fmt.Sprintf("%s files fetched (%s), %s there already, in %s",
 			ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Kept)), target)
+		if done.Copied > 0 {
+			a.summary = fmt.Sprintf("%s files fetched (%s), %s copied from elsewhere on this machine, %s there already, in %s",
+				ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Copied)), ui.Count(int64(done.Kept)), target)
+		}
 		return installAnswer{
 			Package: pkg.Ref().String(), Dest: target,
-			Fetched: done.Fetched, Bytes: done.Bytes, Kept: done.Kept, Removed: done.Removed,
+			Fetched: done.Fetched, Bytes: done.Bytes, Copied: done.Copied, Kept: done.Kept, Removed: done.Removed,
 		}, nil
 	})
 	return cmd
@@ -69,8 +79,8 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 
 // noteInstalled tells the cache, if there is one, that what the package was built from is
 // of use. It is a courtesy.
-func (a *app) noteInstalled(pkg *registry.Package, dest string) {
-	cache, err := a.cacheDir("")
+func (a *app) noteInstalled(pkg *registry.Package, dest, dir string) {
+	cache, err := a.cacheDir(dir)
 	if err != nil {
 		return
 	}
@@ -81,11 +91,44 @@ func (a *app) noteInstalled(pkg *registry.Package, dest string) {
 	_ = disk.AddRoot(cache, disk.Root{Path: path, Package: pkg.Ref().String(), Name: pkg.Name}) // see above
 }
 
+// installNear installs a package. What this machine has already, in the cache of builds or
+// in a folder where the package was installed, is copied from there.
+func (a *app) installNear(ctx context.Context, r *registry.Registry, pkg *registry.Package, target, cache string) (done folder.Installed, err error) {
+	near := &nearby.Finder{Name: pkg.Name}
+	dir, err := a.cacheDir(cache)
+	if err != nil {
+		return done, err
+	}
+	near.Records = filepath.Join(dir, "installed")
+	if _, statErr := os.Stat(filepath.Join(dir, "blobs")); statErr == nil {
+		// One that can not be opened, or is being cleaned up, is not near.
+		if store, openErr := disk.Open(dir); openErr == nil {
+			near.Cache = store
+			defer func() { err = errors.Join(err, store.Close()) }()
+		}
+	}
+	done, err = r.Install(ctx, pkg, target, registry.InstallOptions{Progress: a.moved("install"), Nearby: near.Open})
+	if err != nil {
+		return done, &registryError{err}
+	}
+	if done.Fetched+done.Copied+done.Removed > 0 {
+		path, err := filepath.Abs(target)
+		if err == nil {
+			err = near.Remember(path, pkg.Content)
+		}
+		if err != nil { // costs the next install time at most
+			a.view.Observe(stages.Message{Stage: "install", Line: cas.Line{Warning: true, Text: "this install will not be found by others: " + err.Error()}})
+		}
+	}
+	return done, nil
+}
+
 type installAnswer struct {
 	Package string `json:"package"`
 	Dest    string `json:"dest"`
 	Fetched int    `json:"fetched"`
 	Bytes   int64  `json:"bytes"`
+	Copied  int    `json:"copied"`
 	Kept    int    `json:"kept"`
 	Removed int    `json:"removed"`
 }

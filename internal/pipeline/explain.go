@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -13,8 +14,8 @@ import (
 // in the cache.
 type Explanation struct {
 	stages.Forecast
-	Build *Record       // that ran the stage, when it is cached and that is remembered
-	Work  []stages.Work // what that did
+	Build *history.Record // that ran the stage, when it is cached and that is remembered
+	Work  []stages.Work   // what that did
 }
 
 // Explain says of every stage why it would run, or ran. As Plan does, it fetches metadata
@@ -26,14 +27,14 @@ func Explain(ctx context.Context, p *Project, o Options) ([]Explanation, error) 
 		if err != nil {
 			return err
 		}
-		records, err := History(ctx, o.Store, p.Manifest.Name)
+		records, err := history.Read(ctx, o.Store, p.Manifest.Name)
 		if err != nil {
 			return err
 		}
 		for _, f := range forecasts {
 			e := Explanation{Forecast: f}
 			if f.Cached {
-				var step RecordedStage
+				var step history.Stage
 				e.Build, step = maker(records, f.Stage, f.Action)
 				e.Why, e.Work = step.Why, step.Work
 			}
@@ -45,28 +46,28 @@ func Explain(ctx context.Context, p *Project, o Options) ([]Explanation, error) 
 }
 
 // maker returns the latest build that ran an action, and what became of it.
-func maker(records []Record, stage string, action cas.Digest) (*Record, RecordedStage) {
+func maker(records []history.Record, stage string, action cas.Digest) (*history.Record, history.Stage) {
 	for i, r := range records {
-		if s, ok := r.stage(stage); ok && !s.Cached && s.Action.Digest == action {
+		if s, ok := r.Stage(stage); ok && !s.Cached && s.Action.Digest == action {
 			return &records[i], s
 		}
 	}
-	return nil, RecordedStage{}
+	return nil, history.Stage{}
 }
 
 // earlier returns what the engine compares actions with: those of the history, which is
 // read when the first stage runs.
 func (s *session) earlier() func(ctx context.Context, stage string) []cas.Digest {
 	var once sync.Once
-	var records []Record
+	var records []history.Record
 	return func(ctx context.Context, stage string) []cas.Digest {
 		once.Do(func() {
 			// What cannot be read is not compared with.
-			records, _ = History(ctx, s.options.Store, s.Manifest.Name)
+			records, _ = history.Read(ctx, s.options.Store, s.Manifest.Name)
 		})
 		var actions []cas.Digest
 		for _, r := range records {
-			if step, ok := r.stage(stage); ok && !slices.Contains(actions, step.Action.Digest) {
+			if step, ok := r.Stage(stage); ok && !slices.Contains(actions, step.Action.Digest) {
 				actions = append(actions, step.Action.Digest)
 			}
 		}

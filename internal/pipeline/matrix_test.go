@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
@@ -99,7 +100,7 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 	_, options := p.open(t)
-	records, err := pipeline.History(t.Context(), options.Store, "orchard/fruit")
+	records, err := history.Read(t.Context(), options.Store, "orchard/fruit")
 	if err != nil || len(records) != 4 {
 		t.Fatalf("%d records, %v", len(records), err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
@@ -138,7 +139,7 @@ func addPins(root *upkeep.Root, l *lock.Lock) error {
 // the history knows it.
 func installed(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, error) {
 	root := upkeep.Root{Reason: upkeep.ReasonInstalled, Name: r.Path}
-	records, err := History(ctx, store, r.Name)
+	records, err := history.Read(ctx, store, r.Name)
 	for _, record := range records {
 		if record.Package != r.Package {
 			continue
@@ -154,7 +155,7 @@ func installed(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root
 // explained returns what explains the last build of a package's name: its actions.
 func explained(ctx context.Context, store *disk.Store, name string) (upkeep.Root, error) {
 	root := upkeep.Root{Reason: upkeep.ReasonHistory, Name: name}
-	records, err := History(ctx, store, name)
+	records, err := history.Read(ctx, store, name)
 	if len(records) > 0 {
 		for _, stage := range records[0].Stages {
 			root.Actions = append(root.Actions, stage.Action.Digest)

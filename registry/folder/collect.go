@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 
+	"github.com/sandwich-build/sandwich/internal/clone"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -25,6 +27,7 @@ func (i *install) collect(ctx context.Context, part string, entries []quilt.Entr
 	if err := errors.Join(root.MkdirAll("files", 0o777), root.MkdirAll("large", 0o777)); err != nil {
 		return err
 	}
+	i.staging = filepath.Join(part, "files")
 	files, err := root.OpenRoot("files")
 	if err != nil {
 		return err
@@ -154,17 +157,17 @@ func (i *install) copyNearby(ctx context.Context, files *os.Root, e quilt.Entry)
 	if i.opts.Nearby == nil {
 		return false, nil
 	}
-	body, err := i.opts.Nearby(e)
+	body, err := i.opts.Nearby(ctx, e)
 	if err != nil {
 		return false, nil
 	}
-	f, err := create(files, e)
+	hasher, err := quilt.NewHasher(e.Hash().Type, e.Size())
 	if err != nil {
 		return false, errors.Join(err, body.Close())
 	}
-	hasher, err := quilt.NewHasher(e.Hash().Type, e.Size())
-	if err == nil {
-		err = copyOrClone(ctx, f, body, hasher)
+	f, err := i.cloneOrCopy(ctx, files, e, body, hasher)
+	if f == nil {
+		return false, errors.Join(err, body.Close())
 	}
 	if err = errors.Join(err, f.Close(), body.Close()); err != nil || hasher.Hash() != e.Hash() {
 		return false, errors.Join(context.Cause(ctx), files.Remove(e.Key))
@@ -176,13 +179,20 @@ func (i *install) copyNearby(ctx context.Context, files *os.Root, e quilt.Entry)
 	return true, nil
 }
 
-// copyOrClone makes f of the bytes of body and writes them to sum as well. Where the file
-// system can let two files share their bytes until one of them is changed, they do.
-func copyOrClone(ctx context.Context, f *os.File, body io.Reader, sum io.Writer) error {
-	if from, ok := body.(*os.File); ok && clone(f, from) == nil {
-		_, err := copyBytes(ctx, sum, from)
-		return err
+// cloneOrCopy makes the file of an entry of the bytes of body and writes them to sum as
+// well. Where the file system can let two files share their bytes until one of them is
+// changed, they do. The file is nil where it could not be made.
+func (i *install) cloneOrCopy(ctx context.Context, files *os.Root, e quilt.Entry, body io.Reader, sum io.Writer) (*os.File, error) {
+	if from, ok := body.(*os.File); ok {
+		if f, err := clone.File(from, filepath.Join(i.staging, filepath.FromSlash(e.Key))); err == nil {
+			_, err = copyBytes(ctx, sum, f)
+			return f, err
+		}
 	}
-	_, err := copyBytes(ctx, io.MultiWriter(f, sum), body)
-	return err
+	f, err := create(files, e)
+	if err != nil {
+		return nil, err
+	}
+	_, err = copyBytes(ctx, io.MultiWriter(f, sum), body)
+	return f, err
 }

@@ -63,7 +63,7 @@ type Options struct {
 	Progress func(transfer.State) // nil tells nobody
 	// Nearby opens a file of this machine that may have the bytes of an entry, which need
 	// not be right; fs.ErrNotExist when there is none. nil knows of none.
-	Nearby func(e quilt.Entry) (io.ReadCloser, error)
+	Nearby func(ctx context.Context, e quilt.Entry) (io.ReadCloser, error)
 	// Older yields the other revisions of the package, whose files may be replaced.
 	Older iter.Seq2[Lookup, error]
 }
@@ -103,6 +103,8 @@ type install struct {
 	opts   Options
 	pace   *transfer.Pace
 	meter  *transfer.Meter
+
+	staging string // the path of the folder that files are collected in
 
 	mu   sync.Mutex // guards done
 	done Installed

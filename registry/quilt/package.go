@@ -2,11 +2,13 @@ package quilt
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -36,10 +38,14 @@ type Entry struct {
 	PhysicalKey string // a URI; not part of the top hash
 	Meta        Value  // an object; the user's own metadata is its member user_meta
 
-	// As they were read, for the top hash covers a size of 1.0, and unknown members of
-	// the hash.
-	size, hash Value
+	size int64 // -1 where it is null
+	hash Hash  // zero where it is null
+	odd  *odd  // nil for almost every entry; a package has a million of them
 }
+
+// odd is the size and the hash of an entry as they were read, where they are not as
+// NewEntry makes them: the top hash covers a size of 1.0, and unknown members of the hash.
+type odd struct{ size, hash Value }
 
 // NewHeader returns the header of a new revision. meta and workflow are left out when
 // they are absent; an empty message is recorded as null, as quilt3 does.
@@ -68,22 +74,39 @@ func NewEntry(key, physical string, size int64, hash Hash, meta Value) Entry {
 		Key:         key,
 		PhysicalKey: physical,
 		Meta:        meta,
-		size:        IntValue(size),
-		hash:        ObjectValue(Member{"type", StringValue(hash.Type)}, Member{"value", StringValue(hash.Value)}),
+		size:        size,
+		hash:        hash,
 	}
 }
 
 // Size returns the size of the file in bytes, or -1 where the package does not tell.
-func (e Entry) Size() int64 {
-	if n, ok := e.size.Int64(); ok {
-		return n
-	}
-	return -1
-}
+func (e Entry) Size() int64 { return e.size }
 
 // Hash returns the hash of the file; the zero Hash where the package does not tell.
-func (e Entry) Hash() Hash {
-	return Hash{Type: e.hash.Get("type").Text(), Value: e.hash.Get("value").Text()}
+func (e Entry) Hash() Hash { return e.hash }
+
+// values returns the size and the hash as they stand in a package file.
+func (e *Entry) values() (size, hash Value) {
+	if e.odd != nil {
+		return e.odd.size, e.odd.hash
+	}
+	return IntValue(e.size), ObjectValue(Member{"type", StringValue(e.hash.Type)}, Member{"value", StringValue(e.hash.Value)})
+}
+
+// setValues takes over the size and the hash of a package file.
+func (e *Entry) setValues(size, hash Value) {
+	e.size = -1
+	if n, ok := size.Int64(); ok {
+		e.size = n
+	}
+	e.hash = Hash{Type: hash.Get("type").Text(), Value: hash.Get("value").Text()}
+	if e.hash.Type == SHA256Chunked {
+		e.hash.Type = SHA256Chunked // one string for all entries
+	}
+	m := hash.Members()
+	if size.Kind() != Int || len(m) != 2 || m[0].Key != "type" || m[1].Key != "value" {
+		e.odd = &odd{size: size, hash: hash}
+	}
 }
 
 // New returns a package of the entries, which it takes over and sorts. A key that may not
@@ -138,12 +161,14 @@ func (p *Package) TopHash() (TopHash, error) {
 // hashInput writes the bytes that the top hash covers.
 func (p *Package) hashInput(w io.Writer) error {
 	buf := p.Header.AppendCanonical(nil)
-	for _, e := range p.Entries {
-		if e.size.kind == Null || e.hash.kind == Null {
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		size, hash := e.values()
+		if size.kind == Null || hash.kind == Null {
 			return fmt.Errorf("hash package: %q lacks its size or hash", e.Key)
 		}
 		buf = ObjectValue(
-			Member{"hash", e.hash}, Member{"logical_key", StringValue(e.Key)}, Member{"meta", e.Meta}, Member{"size", e.size},
+			Member{"hash", hash}, Member{"logical_key", StringValue(e.Key)}, Member{"meta", e.Meta}, Member{"size", size},
 		).AppendCanonical(buf)
 		if _, err := w.Write(buf); err != nil {
 			return err
@@ -157,43 +182,75 @@ func (p *Package) hashInput(w io.Writer) error {
 // Encode writes the package file.
 func (p *Package) Encode(w io.Writer) error {
 	buf := bufio.NewWriter(w)
-	if err := encodeRecord(buf, p.Header); err != nil {
-		return fmt.Errorf("encode package: header: %w", err)
-	}
-	for _, d := range p.Dirs {
-		if !d.Meta.Truthy() {
-			continue
-		}
-		record := ObjectValue(Member{"logical_key", StringValue(d.Key + "/")}, Member{"meta", d.Meta})
-		if err := encodeRecord(buf, record); err != nil {
-			return fmt.Errorf("encode package: %q: %w", d.Key, err)
-		}
-	}
-	for _, e := range p.Entries {
-		physical := Value{kind: Array, items: []Value{StringValue(e.PhysicalKey)}}
-		record := ObjectValue(
-			Member{"logical_key", StringValue(e.Key)}, Member{"physical_keys", physical},
-			Member{"size", e.size}, Member{"hash", e.hash}, Member{"meta", e.Meta},
-		)
-		if err := encodeRecord(buf, record); err != nil {
-			return fmt.Errorf("encode package: %q: %w", e.Key, err)
-		}
+	if _, err := io.Copy(buf, p.Reader()); err != nil {
+		return err
 	}
 	return buf.Flush()
 }
 
+// Reader returns the package file as something to read, which is made record by record: the
+// file of a million entries needs no memory. The package must not change meanwhile.
+func (p *Package) Reader() io.Reader { return &encoder{p: p, next: -1 - len(p.Dirs)} }
+
+// encoder makes a package file.
+type encoder struct {
+	p    *Package
+	next int    // entry; before the first one come the directories, and the header
+	buf  []byte // of the present record
+	left []byte // of buf, to be read
+}
+
+func (e *encoder) Read(data []byte) (int, error) {
+	for len(e.left) == 0 {
+		if e.next == len(e.p.Entries) {
+			return 0, io.EOF
+		}
+		if err := e.record(); err != nil {
+			return 0, err
+		}
+		e.next++
+	}
+	n := copy(data, e.left)
+	e.left = e.left[n:]
+	return n, nil
+}
+
 var errRecord = fmt.Errorf("record has more than %d bytes", MaxRecord)
 
-func encodeRecord(w io.Writer, v Value) error {
-	data, err := v.AppendJSON(nil)
+// record makes the next record; of a directory without metadata none.
+func (e *encoder) record() error {
+	what, v := "header", e.p.Header
+	dirs := e.next + len(e.p.Dirs)
+	switch {
+	case e.next >= 0:
+		what, v = strconv.Quote(e.p.Entries[e.next].Key), e.p.Entries[e.next].record()
+	case dirs >= 0:
+		d := e.p.Dirs[dirs]
+		if !d.Meta.Truthy() {
+			return nil
+		}
+		what, v = strconv.Quote(d.Key), ObjectValue(Member{"logical_key", StringValue(d.Key + "/")}, Member{"meta", d.Meta})
+	}
+	buf, err := v.AppendJSON(e.buf[:0])
+	if err == nil && len(buf) > MaxRecord {
+		err = errRecord
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("encode package: %s: %w", what, err)
 	}
-	if len(data) > MaxRecord {
-		return errRecord
-	}
-	_, err = w.Write(append(data, '\n'))
-	return err
+	e.buf = append(buf, '\n')
+	e.left = e.buf
+	return nil
+}
+
+// record returns the entry as it stands in a package file.
+func (e *Entry) record() Value {
+	size, hash := e.values()
+	physical := Value{kind: Array, items: []Value{StringValue(e.PhysicalKey)}}
+	return ObjectValue(
+		Member{"logical_key", StringValue(e.Key)}, Member{"physical_keys", physical},
+		Member{"size", size}, Member{"hash", hash}, Member{"meta", e.Meta},
+	)
 }
 
 // Decode reads a package file. Like quilt3 it takes any order of keys and entries,
@@ -230,7 +287,7 @@ func Decode(r io.Reader) (*Package, error) {
 // scanRecord splits at line feeds. Unlike bufio.ScanLines it yields a blank last line,
 // which is an error.
 func scanRecord(data []byte, atEOF bool) (int, []byte, error) {
-	if i := slices.Index(data, '\n'); i >= 0 {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i:i], nil
 	}
 	if atEOF && len(data) > 0 {
@@ -290,16 +347,18 @@ func (p *Package) decodeEntry(key string, v Value) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	e := Entry{Key: key, size: v.Get("size"), hash: v.Get("hash"), Meta: v.Get("meta")}
-	if e.size.kind == Absent || e.hash.kind == Absent || e.Meta.kind == Absent {
+	e := Entry{Key: key, Meta: v.Get("meta")}
+	size, hash := v.Get("size"), v.Get("hash")
+	if size.kind == Absent || hash.kind == Absent || e.Meta.kind == Absent {
 		return fmt.Errorf("%+q lacks size, hash or meta", key)
 	}
-	if n, ok := e.size.Int64(); e.size.kind != Null && (!ok || n < 0) {
+	if n, ok := size.Int64(); size.kind != Null && (!ok || n < 0) {
 		return fmt.Errorf("%+q: size: want a whole number", key)
 	}
-	if e.hash.kind != Null && (e.hash.Get("type").Kind() != String || e.hash.Get("value").Kind() != String) {
+	if hash.kind != Null && (hash.Get("type").Kind() != String || hash.Get("value").Kind() != String) {
 		return fmt.Errorf("%+q: hash: want type and value", key)
 	}
+	e.setValues(size, hash)
 	if !e.Meta.Truthy() {
 		e.Meta = ObjectValue()
 	} else if e.Meta.Kind() != Object {

@@ -2,8 +2,12 @@ package quilt
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -428,4 +432,46 @@ func FuzzIgnore(f *testing.F) {
 			t.Errorf("rule %q does not fit its text", key)
 		}
 	})
+}
+
+// million is a package file of a million entries, made while it is read.
+func million() *Package {
+	p := &Package{Header: NewHeader(Value{}, Value{}, "large")}
+	var sum [sha256.Size]byte
+	for i := range 1_000_000 {
+		binary.BigEndian.PutUint64(sum[:], uint64(i))
+		hash, _ := ChunkedFromSHA256(sum, 9000)
+		key := fmt.Sprintf("data/crops/Hamburger/%03d/%016x_%08x.jpg", i/1000, i, i)
+		p.Entries = append(p.Entries, NewEntry(key, "s3://bucket/quilt/open_images/"+key+"?versionId=01J0000000000000000000000", 9000, hash, Value{}))
+	}
+	return p
+}
+
+// BenchmarkMillionEntries reads a package of a million entries and computes its top hash.
+// It reports the memory that the package takes, and the bytes of its file.
+func BenchmarkMillionEntries(b *testing.B) {
+	var file bytes.Buffer
+	if err := million().Encode(&file); err != nil {
+		b.Fatal(err)
+	}
+	heap := func() float64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return float64(stats.HeapAlloc)
+	}
+	before := heap()
+	for b.Loop() {
+		p, err := Decode(bytes.NewReader(file.Bytes()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		b.ReportMetric((heap()-before)/float64(len(p.Entries)), "B/entry")
+		b.StartTimer()
+		if _, err := p.TopHash(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(file.Len())/float64(len(p.Entries)), "file-B/entry")
+	}
 }

@@ -185,18 +185,33 @@ func (p *Pace) admit() {
 
 // Each calls do with the numbers below n, as many at once as there are turns, until one
 // fails, and returns the first error. do returns the bytes that it moved.
+//
+// Goroutines go on with the next number: in a new one for each, a fifth of the time of a
+// small transfer went into growing its stack.
 func (p *Pace) Each(ctx context.Context, n int, do func(ctx context.Context, i int) (int64, error)) error {
 	group, groupCtx := errgroup.WithContext(ctx)
+	next := make(chan int)
+	work := func(i int) error {
+		for more := true; more; i, more = <-next {
+			moved, err := do(groupCtx, i)
+			p.Release(moved)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for i := range n {
 		if err := p.Acquire(groupCtx); err != nil {
 			break // the group says why, or ctx
 		}
-		group.Go(func() error {
-			moved, err := do(groupCtx, i)
-			p.Release(moved)
-			return err
-		})
+		select {
+		case next <- i:
+		default: // nobody is idle
+			group.Go(func() error { return work(i) })
+		}
 	}
+	close(next)
 	if err := group.Wait(); err != nil {
 		return err
 	}

@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	// partsAtOnce is how many parts of one blob are on their way. Together with the memory
-	// of the store it bounds what a single large file takes.
-	partsAtOnce = 6
+	// partsAtOnce is how many parts of one blob are on their way at the most, as far as the
+	// pace has turns. Together with the memory of the store it bounds what a single large
+	// file takes.
+	partsAtOnce = 8
 	// abortTime is how long the removal of an unfinished upload may take.
 	abortTime = 15 * time.Second
 	// abortTries is how often an upload is removed: a part that was on its way can bring it
@@ -248,7 +249,8 @@ func (u *upload) sendParts(ctx context.Context, body blob.Body) (err error) {
 		if err := u.store.memory.Acquire(begin, memory); err != nil {
 			return firstOf(group.Wait(), err)
 		}
-		data := make([]byte, u.partSize(i))
+		buf := u.store.buffer(u.partSize(i))
+		data := *buf
 		err := readPart(source, data)
 		if err == nil && i == len(u.parts)-1 {
 			err = atEnd(source)
@@ -257,16 +259,39 @@ func (u *upload) sendParts(ctx context.Context, body blob.Body) (err error) {
 			u.store.memory.Release(memory)
 			return firstOf(group.Wait(), err)
 		}
-		group.Go(func() error {
+		send := func() error {
 			defer u.store.memory.Release(memory)
 			err := u.sendPart(ctx, i, data, body)
 			if err != nil {
-				stop()
+				stop() // and something may still read the buffer
+			} else {
+				u.store.buffers.Put(buf)
 			}
 			return err
+		}
+		if !u.store.opts.tryAcquire() {
+			if err := send(); err != nil { // in the turn that this blob has
+				return firstOf(group.Wait(), err)
+			}
+			continue
+		}
+		group.Go(func() error {
+			defer u.store.opts.release(int64(len(data)))
+			return send()
 		})
 	}
 	return group.Wait()
+}
+
+// buffer returns a buffer of so many bytes. A new one for each part would be as much again
+// that waits to be collected.
+func (s *Store) buffer(size int64) *[]byte {
+	if buf, ok := s.buffers.Get().(*[]byte); ok && int64(cap(*buf)) >= size {
+		*buf = (*buf)[:size]
+		return buf
+	}
+	buf := make([]byte, size)
+	return &buf
 }
 
 // firstOf prefers the error of a part to that of what was stopped because of it.

@@ -15,7 +15,7 @@ import (
 
 // policy says which requests are made again.
 func (s *Store) policy() retry.Policy {
-	return retry.Policy{Attempts: s.opts.Attempts, Passes: passes, Asked: asked, Slow: s.opts.Slow}
+	return retry.Policy{Attempts: s.opts.Attempts, Passes: passes, Asked: asked, Slow: s.opts.slow}
 }
 
 // retry makes a request as often as the policy says.

@@ -45,6 +45,9 @@ const (
 	// maxIdle is how many connections are kept for the next request: as many as there are
 	// requests at once at the most.
 	maxIdle = 128
+	// connBuffer is room for a small object with its header, which then takes one call of
+	// the operating system instead of three.
+	connBuffer = 32 << 10
 	// defaultRegion is where a bucket is looked for that nobody names a region of; a
 	// server that is not Amazon's wants this one.
 	defaultRegion = "us-east-1"
@@ -58,10 +61,32 @@ type Options struct {
 	KMSKey        string // the key of aws:kms; the account's when empty
 	RequesterPays bool   // the requests are on the account of who makes them
 	Attempts      int    // tries of one request; 0 for the default
-	// Slow is told that the server asked for less, or did not answer in time.
-	Slow func()
+	// Pace is told that the server asked for less, or did not answer in time, and has turns
+	// for the parts of large blobs. nil knows no limit.
+	Pace Pace
 	// Warn is told, once each, what the server can not do and what is lost by that.
 	Warn func(message string)
+}
+
+// Pace says how many transfers may be on their way. A blob that is put has a turn already.
+type Pace interface {
+	TryAcquire() bool
+	Release(bytes int64)
+	Slow()
+}
+
+func (o Options) tryAcquire() bool { return o.Pace == nil || o.Pace.TryAcquire() }
+
+func (o Options) release(bytes int64) {
+	if o.Pace != nil {
+		o.Pace.Release(bytes)
+	}
+}
+
+func (o Options) slow() {
+	if o.Pace != nil {
+		o.Pace.Slow()
+	}
 }
 
 // Store is a bucket. It implements blob.Conditional and blob.Versioned.
@@ -74,6 +99,7 @@ type Store struct {
 	config  aws.Config
 	clients atomic.Pointer[clients] // of the region where the bucket is, as far as that is known
 	memory  *semaphore.Weighted
+	buffers sync.Pool // of *[]byte, for parts
 
 	login    sync.Once
 	loginErr error                  // why there are no credentials; set by login
@@ -102,6 +128,7 @@ func New(ctx context.Context, bucket string, opts Options) (*Store, error) {
 		o.Region = opts.Region
 		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns, t.MaxIdleConnsPerHost = maxIdle, maxIdle
+			t.ReadBufferSize, t.WriteBufferSize = connBuffer, connBuffer
 		})
 		o.Logger = logging.Nop{} // which would write to stderr, past whoever shows progress there
 		// Whoever reads a blob verifies it. And a checksum that nobody asked for is not

@@ -1,4 +1,4 @@
-package pipeline
+package history
 
 import (
 	"encoding/json"
@@ -37,8 +37,8 @@ func TestHistorySkipsWhatItCannotRead(t *testing.T) {
 	accuracy := 0.5
 	record := Record{
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Manifest: "/m.yaml", Package: "a/b@1", Accuracy: &accuracy,
-		Stages: []RecordedStage{
-			{Stage: "crop", Action: recordedDigest{cas.Sum([]byte("a"))}, Tree: recordedDigest{cas.Sum([]byte("tree"))}, Why: []string{"because"}},
+		Stages: []Stage{
+			{Stage: "crop", Action: Digest{cas.Sum([]byte("a"))}, Tree: Digest{cas.Sum([]byte("tree"))}, Why: []string{"because"}},
 			{Stage: "split", Cached: true},
 		},
 	}
@@ -51,12 +51,12 @@ func TestHistorySkipsWhatItCannotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := History(t.Context(), store, "a/b")
+	got, err := Read(t.Context(), store, "a/b")
 	if err != nil || len(got) != 1 {
 		t.Fatalf("got %d records, %v", len(got), err)
 	}
 	record.ID = cas.Sum(text).Hex()[:idDigits]
-	if diff := cmp.Diff(record, got[0], cmp.Comparer(func(a, b recordedDigest) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(record, got[0], cmp.Comparer(func(a, b Digest) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	if got[0].Ran() != 1 {
@@ -66,12 +66,12 @@ func TestHistorySkipsWhatItCannotRead(t *testing.T) {
 
 // TestCompareSaysWhatIsLost compares builds of which the store has nothing any more.
 func TestCompareSaysWhatIsLost(t *testing.T) {
-	stage := func(name, content string) RecordedStage {
-		d := recordedDigest{cas.Sum([]byte(content))}
-		return RecordedStage{Stage: name, Action: d, Tree: d}
+	stage := func(name, content string) Stage {
+		d := Digest{cas.Sum([]byte(content))}
+		return Stage{Stage: name, Action: d, Tree: d}
 	}
-	old := Record{Stages: []RecordedStage{stage("same", "1"), stage("differs", "1"), stage("gone", "1")}}
-	now := Record{Stages: []RecordedStage{stage("same", "1"), stage("differs", "2"), stage("new", "1")}}
+	old := Record{Stages: []Stage{stage("same", "1"), stage("differs", "1"), stage("gone", "1")}}
+	now := Record{Stages: []Stage{stage("same", "1"), stage("differs", "2"), stage("new", "1")}}
 	got, err := Compare(t.Context(), cas.NewMemory(), old, now)
 	if err != nil {
 		t.Fatal(err)
