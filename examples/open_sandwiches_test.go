@@ -301,11 +301,19 @@ func TestOpenSandwichesLock(t *testing.T) {
 	if !report.Changed || report.Photos != photos-17 || report.Dead != 17 {
 		t.Errorf("got %+v, want a new lock with 17 dead photos", report)
 	}
-	got, err := lock.Read(p.LockPath)
+	got, err := lock.Open(p.LockPath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got.Photos); diff != "" {
+	defer func() { _ = got.Close() }() // it was only read
+	var pinned []lock.Photo
+	for photo, err := range got.Photos.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned = append(pinned, photo)
+	}
+	if diff := cmp.Diff(want, pinned); diff != "" {
 		t.Errorf("photos of the lock (-want +got):\n%s", diff)
 	}
 	var sources []string
@@ -316,7 +324,6 @@ func TestOpenSandwichesLock(t *testing.T) {
 		t.Errorf("sources of the lock (-want +got):\n%s", diff)
 	}
 
-	p.Lock = got
 	o.Locked = true
 	plan, err := pipeline.Plan(t.Context(), p, o)
 	if err != nil {

@@ -111,7 +111,11 @@ func (v mapping) decode(d *decoder, n *yaml.Node, path string) {
 			d.fault(key, at, reason, "")
 		default:
 			meant[nearest(key.Value, v.keys())] = true
-			d.fault(key, at, "unknown key", didYouMean(key.Value, v.keys()))
+			hint := didYouMean(key.Value, v.keys())
+			if path := grammar(defaults()).find(key.Value); hint == "" && path != "" {
+				hint = fmt.Sprintf("did you mean `%s`?", path)
+			}
+			d.fault(key, at, "unknown key", hint)
 		}
 	})
 	for _, f := range v.fields {
@@ -119,6 +123,26 @@ func (v mapping) decode(d *decoder, n *yaml.Node, path string) {
 			d.faultAt(path, join(path, f.key), "missing", "")
 		}
 	}
+}
+
+// find returns the path of the first key of a name at or below the mapping, or "" when it
+// has none: people remember the name of a setting rather than where it belongs.
+func (v mapping) find(key string) string {
+	for _, f := range v.fields {
+		if f.key == normal(key) {
+			return f.key
+		}
+	}
+	for _, f := range v.fields {
+		below, ok := f.value.(mapping)
+		if !ok {
+			continue
+		}
+		if path := below.find(key); path != "" {
+			return f.key + "." + path
+		}
+	}
+	return ""
 }
 
 func (v mapping) encode() *yaml.Node {

@@ -63,6 +63,8 @@ func TestOverrideFaults(t *testing.T) {
 	src := everythingText(t)
 	tests := []struct{ setting, want string }{
 		{"model.epochs=ten", `-S model.epochs=ten:1:14: model.epochs: want a positive integer, got "ten"`},
+		{"epochs=2", "-S epochs=2:1:1: epochs: unknown key (did you mean `model.epochs`?)"},
+		{"model.learning-rate=1", "-S model.learning-rate=1:1:1: model.learning-rate: unknown key (did you mean `model.optimizer.learning_rate`?)"},
 		{"model.epoch=2", "-S model.epoch=2:1:1: model.epoch: unknown key (did you mean `epochs`?)"},
 		{"modle.epochs=2", "-S modle.epochs=2:1:1: modle: unknown key (did you mean `model`?)"},
 		{"model.epochs=[", "-S model.epochs=[:1:1: model.epochs: not YAML: "},

@@ -20,14 +20,25 @@ import (
 type Revision struct {
 	Message string
 	Meta    quilt.Value    // an object, null, or absent; each makes another top hash
+	Dirs    []quilt.Dir    // metadata of folders, which is not part of the top hash
 	Files   []objects.File // which a push sorts
+}
+
+// Revision returns a package that is in the registry as something to push to another one,
+// or under another name. It is pushed with the same top hash, unless the package has
+// members in its header that only Quilt's own clients write, or hashes of before 2024. A
+// server that has both registries copies the files by itself.
+func (r *Registry) Revision(p *Package) Revision {
+	return Revision{Message: p.Content.Message(), Meta: p.Content.Meta(), Dirs: p.Content.Dirs, Files: r.objects.Files(p.Content)}
 }
 
 // PushOptions say how to push. The zero PushOptions are fine.
 type PushOptions struct {
 	// Expect is the revision that must be the latest, zero for none at all. By default it
 	// is the one that is the latest when the push starts.
-	Expect   *quilt.TopHash
+	Expect *quilt.TopHash
+	// Beside leaves the latest revision as it is: the push only adds one to the log.
+	Beside   bool
 	Workers  int                  // files at once; 0 for as many as prove good
 	Progress func(transfer.State) // is told what is in the registry
 }
@@ -67,9 +78,20 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
+	content.Dirs = rev.Dirs
 	top, err := content.TopHash()
 	if err != nil || top == latest {
 		return top, false, err
+	}
+	workflow, err := r.workflow(ctx)
+	if err != nil {
+		return top, false, err
+	}
+	if workflow.Kind() != quilt.Absent {
+		content.Header = quilt.NewHeader(rev.Meta, workflow, rev.Message)
+		if top, err = content.TopHash(); err != nil || top == latest {
+			return top, false, err
+		}
 	}
 	if opts.Expect != nil && *opts.Expect != latest {
 		return top, false, &ConflictError{Name: name, Expected: *opts.Expect, Found: latest, Pushed: top}
@@ -85,8 +107,27 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err := r.putPackage(ctx, top, content); err != nil {
 		return top, false, err
 	}
+	if opts.Beside {
+		created, err := r.list(ctx, name, top)
+		return top, created, err
+	}
 	created, err := r.advance(ctx, name, top, latest, tag)
 	return top, created, err
+}
+
+// list adds a revision to the log, and reports whether it was not there.
+func (r *Registry) list(ctx context.Context, name string, top quilt.TopHash) (bool, error) {
+	stamps, err := r.stamps(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range slices.Backward(stamps) {
+		if found, err := r.readPointer(ctx, s.key); err == nil && found == top {
+			return false, nil
+		}
+	}
+	_, err = r.stamp(ctx, name, top)
+	return err == nil, err
 }
 
 // latest returns the latest revision, zero when there is none, with the tag of its

@@ -79,12 +79,12 @@ type Options struct {
 // URL below which a web server shows either. Another scheme is an *UnsupportedError.
 func Open(ctx context.Context, location string, opts Options) (*Registry, error) {
 	if err := context.Cause(ctx); err != nil {
-		return nil, fmt.Errorf("open registry %s: %w", location, err)
+		return nil, fmt.Errorf("open registry %s: %w", shown(location), err)
 	}
 	if bucket, ok := strings.CutPrefix(location, "s3://"); ok {
 		r, err := openBucket(ctx, strings.TrimSuffix(bucket, "/"), opts)
 		if err != nil {
-			return nil, fmt.Errorf("open registry %s: %w", location, err)
+			return nil, fmt.Errorf("open registry %s: %w", shown(location), err)
 		}
 		return r, nil
 	}
@@ -93,15 +93,27 @@ func Open(ctx context.Context, location string, opts Options) (*Registry, error)
 		opts.HTTPS.Slow = pace.Slow
 		store, err := https.New(location, opts.HTTPS)
 		if err != nil {
-			return nil, fmt.Errorf("open registry: %w", err) // the location may hold a secret
+			return nil, fmt.Errorf("open registry %s: %w", shown(location), err)
 		}
 		return newRegistry(store, objects.Home{URL: store.String()}, pace, opts), nil
 	}
 	root, err := folderOf(location, opts.Base)
 	if err != nil {
-		return nil, fmt.Errorf("open registry %s: %w", location, err)
+		return nil, fmt.Errorf("open registry %s: %w", shown(location), err)
 	}
 	return New(dir.New(root), root, opts)
+}
+
+// shown returns a location as errors may tell it: without a user, a query or a fragment,
+// each of which can be a secret.
+func shown(location string) string {
+	scheme, rest, isURL := strings.Cut(location, "://")
+	if !isURL {
+		return location
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	rest, _, _ = strings.Cut(rest, "#")
+	return scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
 }
 
 // isWeb reports whether a location is to be read from a web server.
@@ -111,6 +123,7 @@ func isWeb(location string) bool {
 
 func openBucket(ctx context.Context, bucket string, opts Options) (*Registry, error) {
 	if name, path, below := strings.Cut(bucket, "/"); below {
+		path, _, _ = strings.Cut(path, "?")
 		return nil, fmt.Errorf("a registry is a whole bucket: want s3://%s, without %s", name, path)
 	}
 	pace := transfer.NewPace(serverStart, serverMost, nil)

@@ -335,6 +335,35 @@ func TestExpect(t *testing.T) {
 	}
 }
 
+// TestPushBeside adds revisions to the log, each once, and leaves the latest as it is.
+func TestPushBeside(t *testing.T) {
+	r := open(t, &mem.Store{})
+	push := func(message string, beside, want bool) quilt.TopHash {
+		t.Helper()
+		top, created, err := r.Push(t.Context(), name, revision(message, first), registry.PushOptions{Beside: beside})
+		if err != nil || created != want {
+			t.Fatalf("push of %s: created %v, %v; want %v", message, created, err, want)
+		}
+		return top
+	}
+	one := push("1", true, true)
+	if _, err := r.Resolve(t.Context(), registry.Ref{Name: name}); err == nil {
+		t.Error("there is a latest revision")
+	}
+	two := push("2", false, true)
+	push("3", true, true)
+	push("1", true, false)
+	if latest, err := r.Resolve(t.Context(), registry.Ref{Name: name}); err != nil || latest != two {
+		t.Errorf("the latest is %s, %v; want %s", latest, err, two)
+	}
+	if entries, err := r.Log(t.Context(), name); err != nil || len(entries) != 3 {
+		t.Errorf("%d entries in the log, %v", len(entries), err)
+	}
+	if _, err := r.Load(t.Context(), registry.Ref{Name: name, Hash: one.String()}); err != nil {
+		t.Errorf("a revision beside the latest: %v", err)
+	}
+}
+
 // A push is killed at every call, before and after it took effect. At no time does a
 // pointer lead to an incomplete revision, and pushing again sends nothing twice.
 func TestPushKilledAtEveryCall(t *testing.T) {

@@ -93,7 +93,9 @@ func publicBucket(t *testing.T) (w, r *registry.Registry, lists bool) {
 }
 
 func TestOpenWebRefuses(t *testing.T) {
-	for _, location := range []string{"https://user:verysecret@host/x", "https://host/x?sig=verysecret", "http://"} {
+	for _, location := range []string{
+		"https://user:verysecret@host/x", "https://host/x?sig=verysecret", "https://host/x#verysecret", "http://", "ftp://user:verysecret@host/x", "s3://bucket/x?sig=verysecret",
+	} {
 		if r, err := registry.Open(t.Context(), location, registry.Options{}); err == nil || strings.Contains(err.Error(), "verysecret") {
 			t.Errorf("Open = %v, %v", r, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/items"
 )
 
 // Cache remembers which result an action produced, and which action a stage ran last.
@@ -62,6 +63,7 @@ type Step struct {
 	Action  cas.Digest
 	Cached  bool
 	Why     []string // why it ran; empty when it did not
+	Work    []Work   // what it did when it ran
 	Result  cas.Result
 	Elapsed time.Duration
 }
@@ -184,23 +186,36 @@ func (l *Losses) New(err error) bool {
 // Forget drops the results of a build's stages, so that they run again. It is the
 // answer to a blob that is missing or damaged. A disk that damaged one blob damaged
 // others, and a stage that only points at blobs does not write them again: so all are
-// read, upon which the store sets those aside that are damaged.
+// read, upon which the store sets those aside that are damaged. Items that lost nothing
+// are not done again.
 func (e *Engine) Forget(ctx context.Context, b *Build) error {
 	read := make(map[cas.Digest]bool)
 	for _, s := range b.Steps {
-		if err := e.Cache.Forget(ctx, s.Action); err != nil {
+		if err := e.forget(ctx, s); err != nil {
 			return err
 		}
-		if err := inspect(ctx, e.Store, s.Result.Tree, read); err != nil {
-			return err
+		for _, tree := range []cas.TreeID{s.Result.Tree, s.Result.Items} {
+			if err := inspect(ctx, e.Store, tree, read); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+func (e *Engine) forget(ctx context.Context, s Step) error {
+	if s.Result.Items.IsZero() {
+		return e.Cache.Forget(ctx, s.Action)
+	}
+	return e.Cache.Record(ctx, s.Action, cas.Result{Items: s.Result.Items})
+}
+
 // inspect reads the blobs of a tree that are not in read yet. What is below a damaged
 // directory is not found: a later attempt does that, when the directory is there again.
 func inspect(ctx context.Context, store cas.Store, id cas.TreeID, read map[cas.Digest]bool) error {
+	if id.IsZero() {
+		return nil
+	}
 	for f, err := range cas.NewTree(store, id).Files(ctx) {
 		if err == nil && !read[f.Digest] {
 			read[f.Digest] = true
@@ -294,7 +309,7 @@ func (r *run) stage(ctx context.Context, s Stage) error {
 	step.Elapsed = time.Since(start)
 	r.observer.Observe(Finished{
 		Stage: s.Name, Action: id, Cached: step.Cached && err == nil,
-		Result: step.Result, Elapsed: step.Elapsed, Err: err,
+		Result: step.Result, Work: step.Work, Elapsed: step.Elapsed, Err: err,
 	})
 	if err != nil {
 		return err
@@ -338,6 +353,9 @@ func (r *run) lookup(ctx context.Context, id cas.Digest) (cas.Result, error) {
 	if err != nil {
 		return cas.Result{}, err
 	}
+	if result.Tree.IsZero() { // a run that was interrupted
+		return cas.Result{}, fs.ErrNotExist
+	}
 	missing, err := r.Store.Missing(ctx, []cas.Digest{result.Tree.Digest()})
 	if err != nil {
 		return cas.Result{}, err
@@ -371,16 +389,27 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 	step.Cached = false
 	step.Why, _ = r.why(ctx, s.Name, act)
 	r.observer.Observe(Started{Stage: s.Name, Action: step.Action, Why: step.Why})
-	result, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, r.Workers, r.observer))
+	t := newTask(s.Name, r.Store, inputs, r.Workers, r.observer)
+	ended := func(error) {}
+	if !r.Force[s.Name] { // what is forced is done anew, item by item
+		t.earlier = func(ctx context.Context) []cas.Tree { return r.books(ctx, s, step.Action) }
+		ended = r.keeping(ctx, step.Action, t)
+	}
+	result, err := runTask(ctx, s.Kind, t, r.Environment)
+	ended(err)
 	if err != nil {
 		return err
 	}
-	step.Result = result
-	return r.Cache.Record(ctx, step.Action, result)
+	step.Result, step.Work = result, t.work
+	if err := r.Cache.Record(ctx, step.Action, result); err != nil || result.Items.IsZero() {
+		return err
+	}
+	return r.Cache.Note(ctx, kindName(s.Kind), step.Action)
 }
 
 // runTask runs a kind and commits its output.
-func runTask(ctx context.Context, k Kind, t *Task) (cas.Result, error) {
+func runTask(ctx context.Context, k Kind, t *Task, environment string) (cas.Result, error) {
+	t.scope = items.Scope{Kind: k.Name(), Version: k.Version(), Environment: environment}
 	if err := k.Run(ctx, t); err != nil {
 		return cas.Result{}, err
 	}

@@ -55,6 +55,7 @@ type Finished struct {
 	Action  cas.Digest
 	Cached  bool
 	Result  cas.Result
+	Work    []Work // of a stage that ran
 	Elapsed time.Duration
 	Err     error
 }

@@ -98,6 +98,36 @@ func (e *NoStageError) Error() string {
 	return fmt.Sprintf("there is no stage %q; the stages are %s", e.Name, strings.Join(e.Stages, ", "))
 }
 
+// Nearest returns the stage whose name was meant, or "" when none is near: one that begins
+// with what was written, or has the same letters but for one that is wrong, missing, too much
+// or in its neighbour's place.
+func (e *NoStageError) Nearest() string {
+	for _, stage := range e.Stages {
+		if near(strings.ToLower(e.Name), stage) {
+			return stage
+		}
+	}
+	return ""
+}
+
+func near(written, name string) bool {
+	if len(written) > 2 && (strings.HasPrefix(name, written) || strings.HasPrefix(written, name)) {
+		return true
+	}
+	same := 0
+	for same < min(len(written), len(name)) && written[same] == name[same] {
+		same++
+	}
+	a, b := written[same:], name[same:]
+	switch {
+	case a == "" || b == "":
+		return len(a)+len(b) <= 1
+	case a[1:] == b[1:], a[1:] == b, a == b[1:]:
+		return true
+	}
+	return len(a) > 1 && len(b) > 1 && a[0] == b[1] && a[1] == b[0] && a[2:] == b[2:]
+}
+
 func (p *Plan) noStage(name string) error { return &NoStageError{Name: name, Stages: p.names()} }
 
 func (p *Plan) names() []string {

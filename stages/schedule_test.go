@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -215,26 +216,27 @@ func (s step) Run(ctx context.Context, _ *stages.Task) error { return s.do(ctx) 
 // TestFailureWaitsForWhatHasBegun has a stage fail while another runs: its result is
 // kept, and no third one begins.
 func TestFailureWaitsForWhatHasBegun(t *testing.T) {
-	failed := make(chan struct{})
-	p, err := stages.NewPlan("p", []stages.Stage{
-		{Name: "bad", Kind: step{"bad", func(context.Context) error { close(failed); return errNode }}},
-		{Name: "slow", Kind: step{"slow", func(context.Context) error { <-failed; return nil }}},
-		{Name: "never", Kind: step{"never", func(context.Context) error { t.Error("a stage began after a failure"); return nil }},
-			Inputs: []stages.Input{{Name: "slow", From: "slow"}}},
+	synctest.Test(t, func(t *testing.T) {
+		p, err := stages.NewPlan("p", []stages.Stage{
+			{Name: "bad", Kind: step{"bad", func(context.Context) error { return errNode }}},
+			{Name: "slow", Kind: step{"slow", func(context.Context) error { synctest.Wait(); return nil }}}, // until nothing else moves
+			{Name: "never", Kind: step{"never", func(context.Context) error { t.Error("a stage began after a failure"); return nil }},
+				Inputs: []stages.Input{{Name: "slow", From: "slow"}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := newEngine()
+		e.AtOnce = 2
+		b, err := e.Build(t.Context(), p)
+		var stage *stages.StageError
+		if !errors.As(err, &stage) || stage.Stage != "bad" || !errors.Is(err, errNode) {
+			t.Errorf("the error is %v", err)
+		}
+		if _, ok := b.Step("slow"); !ok {
+			t.Error("what had begun is lost")
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := newEngine()
-	e.AtOnce = 2
-	b, err := e.Build(t.Context(), p)
-	var stage *stages.StageError
-	if !errors.As(err, &stage) || stage.Stage != "bad" || !errors.Is(err, errNode) {
-		t.Errorf("the error is %v", err)
-	}
-	if _, ok := b.Step("slow"); !ok {
-		t.Error("what had begun is lost")
-	}
 }
 
 func TestKeepGoingTellsOfEveryFailure(t *testing.T) {
@@ -455,6 +457,18 @@ func BenchmarkPlanTenThousandStages(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := e.Preview(b.Context(), planOf(b, nodes, nil)); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestNearestStage(t *testing.T) {
+	names := []string{"metadata", "select", "download", "crop", "split", "train", "evaluate", "pack"}
+	for written, want := range map[string]string{
+		"trian": "train", "Train": "train", "crops": "crop", "eval": "evaluate", "slit": "split", "pakc": "pack",
+		"downloads": "download", "model": "", "": "", "x": "",
+	} {
+		if got := (&stages.NoStageError{Name: written, Stages: names}).Nearest(); got != want {
+			t.Errorf("%q: got %q, want %q", written, got, want)
 		}
 	}
 }

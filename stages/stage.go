@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/items"
 )
 
 // Kind is a sort of work: a pure function of its Params and the content of its inputs.
@@ -69,9 +70,14 @@ type Task struct {
 	workers  int
 	observer Observer
 
+	scope   items.Scope
+	earlier func(context.Context) []cas.Tree // the items of earlier runs; nil for none
+
 	mu       sync.Mutex // guards the fields below
 	counters map[string]int64
 	log      []cas.Line
+	work     []Work
+	book     *items.Book // nil until a set of items is begun
 }
 
 func newTask(stage string, store cas.Store, inputs map[string]cas.Tree, workers int, o Observer) *Task {
@@ -128,20 +134,26 @@ func (t *Task) Count(name string, n int64) {
 	t.counters[name] += n
 }
 
-// result commits the output.
+// result commits the output and the items.
 func (t *Task) result(ctx context.Context) (cas.Result, error) {
 	tree, err := t.out.Commit(ctx)
 	if err != nil {
 		return cas.Result{}, err
 	}
+	var known cas.Tree
+	if book := t.items(); book != nil {
+		if known, err = book.Commit(ctx); err != nil {
+			return cas.Result{}, err
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return cas.Result{Tree: tree.ID(), Counters: t.counters, Log: t.log}, nil
+	return cas.Result{Tree: tree.ID(), Items: known.ID(), Counters: t.counters, Log: t.log}, nil
 }
 
 // RunKind runs a kind once on the given inputs, outside of any build and any cache.
 func RunKind(ctx context.Context, store cas.Store, kind Kind, inputs map[string]cas.Tree, workers int, o Observer) (cas.Result, error) {
-	return runTask(ctx, kind, newTask(kind.Name(), store, inputs, workers, o))
+	return runTask(ctx, kind, newTask(kind.Name(), store, inputs, workers, o), "")
 }
 
 // RunPinner runs a pinner once, outside of any build.

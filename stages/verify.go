@@ -18,10 +18,10 @@ func (e *UnstableError) Error() string {
 }
 
 // verify runs a stage that has a result once more, and compares. The other run has
-// another number of workers, on which nothing may depend.
+// another number of workers, on which nothing may depend, and does all items anew.
 func (r *run) verify(ctx context.Context, s Stage, inputs map[string]cas.Tree, step Step) error {
 	r.observer.Observe(Started{Stage: s.Name, Action: step.Action, Why: []string{"once more, to compare"}})
-	again, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, max(r.Workers, 1)+1, onlyProgress{r.observer}))
+	again, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, max(r.Workers, 1)+1, onlyProgress{r.observer}), r.Environment)
 	if err != nil {
 		return err
 	}
@@ -47,6 +47,9 @@ func resultDifference(ctx context.Context, store cas.Store, first, second cas.Re
 		if i >= len(first.Log) || i >= len(second.Log) || first.Log[i] != second.Log[i] {
 			return fmt.Sprintf("line %d of what it tells", i+1), nil
 		}
+	}
+	if first.Items != second.Items && !first.Items.IsZero() {
+		return "what its items came to", nil
 	}
 	return "", nil
 }

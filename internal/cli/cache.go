@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -132,6 +134,11 @@ interrupted builds have left behind and what no result needs; with --older-than,
 results that no build has used for so long; with --max-size, results until the rest
 needs no more than that, the one used longest ago first.
 
+Some things stay whatever the limits say, and a table tells them: photos and metadata
+that the lock of a project pins, which may be the last copies of what is gone from the
+web; the build that an installed package came from; what explains the last build. A
+project or a package that has been gone for 30 days needs nothing any more.
+
 What a build is using is never removed: while one is at work, gc --yes ends with
 exit code 1 and says whose it is. A build that starts meanwhile waits for gc.`,
 		Example: `  sandwich cache gc
@@ -150,29 +157,66 @@ exit code 1 and says whose it is. A build that starts meanwhile waits for gc.`,
 			policy.Unused = time.Now().Add(-time.Duration(age))
 		}
 		return a.withCache(*dir, false, func(s *disk.Store) (ui.Answer, error) {
-			c, err := upkeep.Collect(ctx, s, policy, !yes)
+			c, err := collect(ctx, s, policy, !yes)
 			if err != nil {
 				return nil, err
 			}
 			if !yes {
 				a.summary = "nothing was removed; --yes does it"
 			}
-			return cacheGCAnswer{
-				Dry: !yes, Results: c.Results, Blobs: c.Blobs, Bytes: c.Bytes, KeptResults: c.Kept, KeptBytes: c.Needed, Unpacked: c.Left,
-			}, nil
+			return newCacheGCAnswer(c, !yes), nil
 		})
 	})
 	return cmd
 }
 
+// collect keeps what roots need, and forgets the roots that are gone.
+func collect(ctx context.Context, s *disk.Store, policy upkeep.Policy, dry bool) (upkeep.Collected, error) {
+	roots, gone, err := pipeline.Roots(ctx, s, time.Now())
+	if err != nil {
+		return upkeep.Collected{}, err
+	}
+	policy.Roots = roots
+	c, err := upkeep.Collect(ctx, s, policy, dry)
+	if err != nil || dry {
+		return c, err
+	}
+	for _, r := range gone {
+		err = errors.Join(err, s.ForgetRoot(r))
+	}
+	return c, err
+}
+
 type cacheGCAnswer struct {
-	Dry         bool  `json:"dry"`
-	Results     int   `json:"results"`
-	Blobs       int   `json:"blobs"`
-	Bytes       int64 `json:"bytes"`
-	KeptResults int   `json:"kept_results"`
-	KeptBytes   int64 `json:"kept_bytes"`
-	Unpacked    int64 `json:"unpacked"` // in packs that are not worth a copy yet
+	Dry         bool         `json:"dry"`
+	Results     int          `json:"results"`
+	Blobs       int          `json:"blobs"`
+	Bytes       int64        `json:"bytes"`
+	KeptResults int          `json:"kept_results"`
+	KeptBytes   int64        `json:"kept_bytes"`
+	Unpacked    int64        `json:"unpacked"` // in packs that are not worth a copy yet
+	Kept        []keptAnswer `json:"kept"`
+}
+
+// keptAnswer is what stays for a reason, and for none before it.
+type keptAnswer struct {
+	Reason  string `json:"reason"`         // lock, installed, history or recent
+	Name    string `json:"name,omitempty"` // a path, or the name of a package
+	Results int    `json:"results"`
+	Blobs   int    `json:"blobs"`
+	Bytes   int64  `json:"bytes"`
+}
+
+func newCacheGCAnswer(c upkeep.Collected, dry bool) cacheGCAnswer {
+	total := c.Total()
+	answer := cacheGCAnswer{
+		Dry: dry, Results: c.Results, Blobs: c.Blobs, Bytes: c.Bytes,
+		KeptResults: total.Results, KeptBytes: total.Bytes, Unpacked: c.Left, Kept: []keptAnswer{},
+	}
+	for _, k := range c.Kept {
+		answer.Kept = append(answer.Kept, keptAnswer{Reason: string(k.Reason), Name: k.Name, Results: k.Results, Blobs: k.Blobs, Bytes: k.Bytes})
+	}
+	return answer
 }
 
 func (c cacheGCAnswer) Text(w io.Writer) {
@@ -181,7 +225,12 @@ func (c cacheGCAnswer) Text(w io.Writer) {
 		done = "would remove"
 	}
 	fmt.Fprintf(w, "%s %s results and %s blobs, %s\n", done, ui.Count(int64(c.Results)), ui.Count(int64(c.Blobs)), ui.Bytes(c.Bytes))
-	fmt.Fprintf(w, "%s results stay, which need %s\n", ui.Count(int64(c.KeptResults)), ui.Bytes(c.KeptBytes))
+	fmt.Fprintf(w, "%s results and %s stay\n", ui.Count(int64(c.KeptResults)), ui.Bytes(c.KeptBytes))
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, k := range c.Kept {
+		fmt.Fprintf(table, "  %s\t%s\t%s results\t%s\n", k.Reason, ui.Bytes(k.Bytes), ui.Count(int64(k.Results)), ui.Printable(cmp.Or(k.Name, "within the limits")))
+	}
+	_ = table.Flush() // as the Fprintf above
 }
 
 // byteSize is a number of bytes as a person writes it.

@@ -73,8 +73,11 @@ func ofUsage(err error, p *ui.Problem) (int, bool) {
 	if errors.Is(err, manifest.ErrSetting) {
 		p.Hint, ok = "write it as in -S model.epochs=2", true
 	}
-	if _, unknown := errors.AsType[*stages.NoStageError](err); unknown {
+	if unknown, none := errors.AsType[*stages.NoStageError](err); none {
 		ok = true
+		if meant := unknown.Nearest(); meant != "" {
+			p.Hint = fmt.Sprintf("did you mean `%s`?", meant)
+		}
 	}
 	if _, unknown := errors.AsType[*pipeline.NoBuildError](err); unknown {
 		p.Hint, ok = "`sandwich history` lists the builds", true
@@ -153,6 +156,9 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	}
 	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
 		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
+	}
+	if _, required := errors.AsType[*registry.WorkflowError](err); required {
+		p.Hint, ok = "push with quilt3, or set is_workflow_required: false in .quilt/workflows/config.yml", true
 	}
 	if _, tagged := errors.AsType[*registry.TagError](err); tagged {
 		p.Hint, ok = "--move lets a tag mean another revision", true

@@ -80,14 +80,15 @@ type explainAnswer struct {
 
 // explainedStage is why a stage would run or, if it is cached, why it ran.
 type explainedStage struct {
-	Stage       string       `json:"stage"`
-	Action      string       `json:"action,omitempty"` // absent when stages before it run first
-	Cached      bool         `json:"cached"`
-	Build       string       `json:"build,omitempty"` // that ran it; absent when it is not known
-	Time        *time.Time   `json:"time,omitempty"`  // when that build ended
-	Why         []string     `json:"why"`
-	Differences []difference `json:"differences"` // of a stage that would run
-	Log         []cas.Line   `json:"log,omitempty"`
+	Stage       string        `json:"stage"`
+	Action      string        `json:"action,omitempty"` // absent when stages before it run first
+	Cached      bool          `json:"cached"`
+	Build       string        `json:"build,omitempty"` // that ran it; absent when it is not known
+	Time        *time.Time    `json:"time,omitempty"`  // when that build ended
+	Why         []string      `json:"why"`
+	Differences []difference  `json:"differences"`    // of a stage that would run
+	Work        []stages.Work `json:"work,omitempty"` // what it did when it ran
+	Log         []cas.Line    `json:"log,omitempty"`
 }
 
 // difference is a field in which an action differs from an earlier one.
@@ -135,7 +136,7 @@ func newExplainAnswer(all []pipeline.Explanation, log bool) explainAnswer {
 			s.Action = e.Action.String()
 		}
 		if e.Build != nil {
-			s.Build, s.Time = e.Build.ID, &e.Build.Time
+			s.Build, s.Time, s.Work = e.Build.ID, &e.Build.Time, e.Work
 		}
 		if log {
 			s.Log = e.Result.Log
@@ -157,6 +158,9 @@ func (a explainAnswer) Text(w io.Writer) {
 		}
 		for _, reason := range s.Why {
 			fmt.Fprintf(w, "  %s\n", ui.Printable(reason))
+		}
+		if work := ui.Work(s.Work); work != "" {
+			fmt.Fprintf(w, "  %s\n", work)
 		}
 		for _, line := range s.Log {
 			mark := "|"

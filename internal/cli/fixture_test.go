@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"image"
@@ -104,7 +105,7 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
-// damagePack changes a byte of the packed blobs of a cache: damagepack cache.
+// damagePack changes a byte of a JPEG among the packed blobs of a cache: damagepack cache.
 func damagePack(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: damagepack cache")
@@ -112,7 +113,11 @@ func damagePack(ts *testscript.TestScript, neg bool, args []string) {
 	name := filepath.Join(ts.MkAbs(args[0]), "packs", "000001.pack")
 	data, err := os.ReadFile(name)
 	ts.Check(err)
-	data[len(data)/2] ^= 1
+	jpg := bytes.Index(data, []byte("\xff\xd8\xff"))
+	if jpg < 0 {
+		ts.Fatalf("%s has no JPEG", name)
+	}
+	data[jpg+100] ^= 1
 	ts.Check(os.WriteFile(name, data, 0o666))
 }
 

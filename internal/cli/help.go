@@ -112,9 +112,11 @@ a question mark is left out when it does not apply.
            metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
            boxes[label added removed changed] metrics[name from? to? change?]
   explain  stages[stage action? cached build? time? why[] log?[warning? text]
-           differences[field old? new? files?[added removed changed first[]]]]
+           differences[field old? new? files?[added removed changed first[]]]
+           work?[unit verb done reused]]
   history  name builds[build time seconds manifest set[] package? accuracy? error?
-           stages[stage action tree cached why?[] counters? seconds]]
+           stages[stage action tree cached why?[] counters?
+           work?[unit verb done reused] seconds]]
   init     manifest
   install  package dest fetched bytes copied kept removed
   lock     lock changed photos dead
@@ -136,6 +138,7 @@ a question mark is left out when it does not apply.
 
   cache stats   folder blobs bytes packed packs results damaged files disk
   cache gc      dry results blobs bytes kept_results kept_bytes unpacked
+                kept[reason name? results blobs bytes]
   cache verify  blobs bytes results found forgotten damaged[]
   cache add     folder tree files bytes read
   cache checkout folder tree files bytes cloned

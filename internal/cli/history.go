@@ -12,6 +12,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/stages"
 )
 
 func (a *app) history() *cobra.Command {
@@ -70,6 +71,7 @@ type pastStage struct {
 	Cached   bool             `json:"cached"`
 	Why      []string         `json:"why,omitempty"` // why it ran
 	Counters map[string]int64 `json:"counters,omitempty"`
+	Work     []stages.Work    `json:"work,omitempty"` // what it did when it ran
 	Seconds  float64          `json:"seconds"`
 }
 
@@ -86,7 +88,7 @@ func newHistoryAnswer(name string, records []pipeline.Record) historyAnswer {
 		for _, s := range r.Stages {
 			b.Stages = append(b.Stages, pastStage{
 				Stage: s.Stage, Action: s.Action.String(), Tree: s.Tree.String(), Cached: s.Cached, Why: s.Why,
-				Counters: s.Counters, Seconds: s.Seconds,
+				Counters: s.Counters, Work: s.Work, Seconds: s.Seconds,
 			})
 		}
 		h.Builds = append(h.Builds, b)

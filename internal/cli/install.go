@@ -62,6 +62,7 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 		if err != nil {
 			return nil, err
 		}
+		a.noteInstalled(pkg, target, *cache)
 		a.summary = fmt.Sprintf("%s files fetched (%s), %s there already, in %s",
 			ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Kept)), target)
 		if done.Copied > 0 {
@@ -106,6 +107,20 @@ func (a *app) installNear(ctx context.Context, r *registry.Registry, pkg *regist
 		}
 	}
 	return done, nil
+}
+
+// noteInstalled tells the cache, if there is one, that what the package was built from is
+// of use. It is a courtesy.
+func (a *app) noteInstalled(pkg *registry.Package, dest, flag string) {
+	cache, err := a.cacheDir(flag)
+	if err != nil {
+		return
+	}
+	path, err := filepath.Abs(dest)
+	if _, statErr := os.Stat(cache); err != nil || statErr != nil {
+		return
+	}
+	_ = disk.AddRoot(cache, disk.Root{Path: path, Package: pkg.Ref().String(), Name: pkg.Name}) // see above
 }
 
 type installAnswer struct {

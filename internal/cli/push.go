@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,16 +17,22 @@ import (
 
 func (a *app) push() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "push NAME [DIR]",
+		Use:   "push NAME [DIR|LINK]",
 		Short: "Put a folder into a registry, as a package",
 		Long: `Push makes the files of a folder (the working directory, unless another one is
-named) the latest revision of a package: all of them, hidden ones too. What the
-registry has already is not sent again, so a push that was cut off goes on; and what
-has not changed since it was pushed last is not read again (the cache knows). When
-somebody else pushes at the same moment, one of the two ends with exit code 5 and
-nothing is lost; with --parent it does whenever another revision is the latest.`,
+named) the latest revision of a package: all of them, hidden ones too, but for those
+that a .quiltignore in the folder leaves out. What the registry has already is not
+sent again, so a push that was cut off goes on; and what has not changed since it was
+pushed last is not read again (the cache knows). When somebody else pushes at the
+same moment, one of the two ends with exit code 5 and nothing is lost; with --parent
+it does whenever another revision is the latest.
+
+With a link of Quilt's catalog in place of the folder it promotes: the package, or the
+part of it, that the link names is pushed as it is, message and metadata included, and
+keeps its hash. Between buckets of one server the files do not pass through here.`,
 		Example: `  sandwich push me/lunch burgers --registry s3://my-bucket --message "more ham"
-  sandwich push me/lunch --meta '{"photos": 120}'`,
+  sandwich push me/lunch --meta '{"photos": 120}'
+  sandwich push me/lunch 'quilt+s3://staging#package=me/lunch' --registry s3://live`,
 		Args: between(1, 2),
 	}
 	flags := registryFlag(cmd)
@@ -48,6 +55,9 @@ nothing is lost; with --parent it does whenever another revision is the latest.`
 		if rev.Meta, err = parseMeta(*meta); err != nil {
 			return nil, err
 		}
+		if registry.IsURI(dir) {
+			return a.promote(ctx, at, name, dir, rev, *parent)
+		}
 		return a.pushFolder(ctx, at, name, dir, rev, *parent)
 	})
 	return cmd
@@ -58,10 +68,6 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	if err != nil {
 		return nil, err
 	}
-	opts := registry.PushOptions{Progress: a.moved("push")}
-	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
-		return nil, err
-	}
 	files, err := folder.Open(ctx, dir)
 	if err != nil {
 		return nil, usagef("push NAME DIR takes a folder of files", "push %s: %v", name, err)
@@ -70,6 +76,33 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	rev.Files = files.Files()
 	if err := a.knowSums(ctx, dir, rev.Files); err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
+	return a.pushRevision(ctx, r, name, rev, parent)
+}
+
+// promote pushes the package that a link names. A message or metadata in rev take the place
+// of its own.
+func (a *app) promote(ctx context.Context, at registryFlags, name, link string, rev registry.Revision, parent string) (ui.Answer, error) {
+	r, err := a.registryAt(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	from, pkg, err := a.load(ctx, registryFlags{s3: at.s3}, link)
+	if err != nil {
+		return nil, err
+	}
+	whole := from.Revision(pkg)
+	whole.Message = cmp.Or(rev.Message, whole.Message)
+	if rev.Meta.Kind() != quilt.Absent {
+		whole.Meta = rev.Meta
+	}
+	return a.pushRevision(ctx, r, name, whole, parent)
+}
+
+func (a *app) pushRevision(ctx context.Context, r *registry.Registry, name string, rev registry.Revision, parent string) (_ ui.Answer, err error) {
+	opts := registry.PushOptions{Progress: a.moved("push")}
+	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
+		return nil, err
 	}
 	top, created, err := r.Push(ctx, name, rev, opts)
 	if err != nil {

@@ -142,12 +142,12 @@ func (x *Index) recall(d Dir) Known {
 }
 
 // Learn returns what there is to know of each of the directories of the folder, with the
-// sums of all files. Those that the index does not know, and those for which check makes
-// the sum zero, it opens, and asks read for the sum and how many bytes there were. Where a
-// file has changed since it was listed, its size in dirs becomes that number. Several
-// directories and files are worked on at once. check may be nil.
+// sums of all files. check, which may be nil, gets what is known, and may make sums zero.
+// Then it opens the files whose sums are not known, several at once, and asks read for the
+// sum and how many bytes there were. Where a file has changed since it was listed, its size
+// in dirs becomes that number.
 func (x *Index) Learn(ctx context.Context, dirs []Dir,
-	check func(ctx context.Context, d Dir, sums []Sum) error,
+	check func(ctx context.Context, known []Known) error,
 	read func(ctx context.Context, f *os.File) (Sum, int64, error),
 ) ([]Known, error) {
 	all := make([]Known, len(dirs))
@@ -156,13 +156,14 @@ func (x *Index) Learn(ctx context.Context, dirs []Dir,
 	for i, d := range dirs {
 		group.Go(func() error {
 			all[i] = x.recall(d)
-			if check == nil {
-				return context.Cause(groupCtx)
-			}
-			return check(groupCtx, d, all[i].Sums)
+			return context.Cause(groupCtx)
 		})
 	}
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	if err == nil && check != nil {
+		err = check(ctx, all)
+	}
+	if err != nil {
 		return nil, err
 	}
 	group, groupCtx = errgroup.WithContext(ctx)

@@ -2,21 +2,23 @@
 package environment
 
 import (
-	"crypto/sha256"
+	"cmp"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/cpu"
 )
 
-// Native is the toolchain and the modules that this binary was made of. It is part of
-// every action: equal binaries give equal bytes, and another compiler or another
+// Native is the toolchain and the modules that this binary was made of. Packages record
+// all of it; Digest, which is part of every action, names what can change a byte of what
+// a stage writes: equal binaries give equal bytes, and another compiler or another
 // version of a codec may not.
 //
 // The project's own version is left out on purpose. What its kinds do is named by
@@ -36,7 +38,11 @@ type Module struct {
 	Path    string `json:"path"`
 	Version string `json:"version"`
 	Sum     string `json:"sum,omitempty"`
+	For     string `json:"for,omitempty"` // the path that it replaces
 }
+
+// of returns the path by which the module is imported.
+func (m Module) of() string { return cmp.Or(m.For, m.Path) }
 
 // errNoBuildInfo says that the binary does not know what it was made of.
 var errNoBuildInfo = errors.New("environment: this binary carries no build information; build it with go build, with modules")
@@ -59,10 +65,11 @@ func Current() (Native, error) {
 		n.CPU = append(n.CPU, "fma")
 	}
 	for _, m := range info.Deps {
-		if m.Replace != nil {
-			m = m.Replace
+		module := Module{Path: m.Path, Version: m.Version, Sum: m.Sum}
+		if r := m.Replace; r != nil {
+			module = Module{Path: r.Path, Version: r.Version, Sum: r.Sum, For: m.Path}
 		}
-		n.Modules = append(n.Modules, Module{Path: m.Path, Version: m.Version, Sum: m.Sum})
+		n.Modules = append(n.Modules, module)
 	}
 	return n, nil
 }
@@ -86,29 +93,22 @@ var targetSetting = map[string]string{
 	"ppc64": "GOPPC64", "ppc64le": "GOPPC64", "riscv64": "GORISCV64", "wasm": "GOWASM",
 }
 
-// Digest names the environment.
+// deciding lists the modules that the kinds of stage are made of, a line each. Those of the
+// command line, the registries and the engine are not among them: a new version of an S3
+// client must not cost a night of training. What the engine and the manifest's language
+// come to, the trees and the parameters, is in an action as it is. A test finds the list
+// from the imports.
+//
+//go:embed modules.txt
+var deciding string
+
+// Digest names the environment, but for the modules that no stage's output can depend on.
 func (n Native) Digest() (digest.Digest, error) {
+	paths := strings.Fields(deciding)
+	n.Modules = slices.DeleteFunc(slices.Clone(n.Modules), func(m Module) bool { return !slices.Contains(paths, m.of()) })
 	data, err := json.Marshal(n)
 	if err != nil {
 		return "", fmt.Errorf("environment: %w", err)
 	}
 	return digest.SHA256.FromBytes(data), nil
-}
-
-// Binary returns the digest of the running executable.
-func Binary() (_ digest.Digest, err error) {
-	name, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("environment: %w", err)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", fmt.Errorf("environment: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("environment: %w", err)
-	}
-	return digest.NewDigest(digest.SHA256, h), nil
 }

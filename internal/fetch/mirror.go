@@ -168,6 +168,16 @@ func IsLocal(raw string) bool {
 	return !ok || strings.EqualFold(scheme, "file")
 }
 
+// LocalPath returns the absolute path of the file that raw names, which is a path or a
+// file:// URL.
+func (c *Client) LocalPath(raw string) (string, error) {
+	name, err := localPath(raw, c.dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(name)
+}
+
 // localPath returns the path that a path or a file:// URL names, relative to dir.
 func localPath(raw, dir string) (string, error) {
 	if raw == "" {

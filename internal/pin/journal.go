@@ -3,6 +3,7 @@ package pin
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,14 +29,23 @@ import (
 type Journal struct {
 	path string
 	mu   sync.Mutex // guards what follows
-	file *os.File
-	seen map[key]fact
+	file *os.File   // nil until there is something in it
+	seen map[keySum]fact
 }
 
 // key is what was asked: a URL, and the content that was wanted there.
 type key struct {
 	URL string
 	MD5 string // base64; empty when any content was wanted
+}
+
+// keySum stands for a key: millions of URLs would fill the memory. With as many, it is less
+// likely that any two have one sum than that a disk reads them wrongly.
+type keySum [16]byte
+
+func (k key) sum() keySum {
+	sum := sha256.Sum256([]byte(k.URL + "\x00" + k.MD5))
+	return keySum(sum[:len(keySum{})])
 }
 
 // fact is the answer: bytes, or the reason why there are none.
@@ -53,18 +63,17 @@ type line struct {
 	Dead   string `json:"dead,omitempty"`
 }
 
-// OpenJournal opens the journal at path and reads what it holds. The file is created if
-// need be, with the folders above it. On a disk that may only be read it is nil: what was
-// pinned before can be built there, and nothing new can be.
+// OpenJournal opens the journal at path, if there is one, and reads what it holds. The
+// first fact creates the file, with the folders above it. On a disk that may only be read
+// the journal is nil: what was pinned before can be built there, and nothing new can be.
 func OpenJournal(path string) (*Journal, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, syscall.EROFS) {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
-	if errors.Is(err, syscall.EROFS) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &Journal{path: path, seen: make(map[keySum]fact)}, nil
+	case errors.Is(err, syscall.EROFS):
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	seen, whole, err := readJournal(f)
@@ -80,15 +89,15 @@ func OpenJournal(path string) (*Journal, error) {
 
 // readJournal returns the facts in r, of which later ones win, and whether it ends with
 // a whole line.
-func readJournal(r io.Reader) (seen map[key]fact, whole bool, err error) {
-	seen = make(map[key]fact)
+func readJournal(r io.Reader) (seen map[keySum]fact, whole bool, err error) {
+	seen = make(map[keySum]fact)
 	in := bufio.NewReader(r)
 	for whole = true; ; {
 		text, err := in.ReadBytes('\n')
 		if len(text) > 0 {
 			whole = bytes.HasSuffix(text, []byte("\n"))
 			if k, f, ok := parseLine(text); ok {
-				seen[k] = f
+				seen[k.sum()] = f
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -119,7 +128,7 @@ func (j *Journal) find(k key) (fact, bool) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	f, ok := j.seen[k]
+	f, ok := j.seen[k.sum()]
 	return f, ok
 }
 
@@ -137,11 +146,25 @@ func (j *Journal) add(k key, f fact) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.file == nil {
+		if err := j.create(); err != nil {
+			return fmt.Errorf("journal %s: %w", k.URL, err)
+		}
+	}
 	if _, err := j.file.Write(append(text, '\n')); err != nil {
 		return fmt.Errorf("journal %s: %w", k.URL, err)
 	}
-	j.seen[k] = f
+	j.seen[k.sum()] = f
 	return nil
+}
+
+func (j *Journal) create() error {
+	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	j.file = f
+	return err
 }
 
 // Close closes the file and keeps it for the next run.
@@ -151,6 +174,9 @@ func (j *Journal) Close() error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.file == nil {
+		return nil
+	}
 	return j.file.Close()
 }
 

@@ -5,23 +5,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/internal/sorted"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 )
 
 // UnreachableError says that photos have neither a pin nor a tombstone, because a place
 // that may have them could not be asked. What else was found is kept.
 type UnreachableError struct {
-	Photos  int   // how many photos are left
-	Total   int   // how many there were to pin
+	Photos  int   // how many photos are left; 0 when offline
+	Total   int   // how many there were to pin; 0 when offline
 	Offline bool  // no server has answered, so that the pinning was not carried on
 	First   error // for the first of the photos, by id
 }
@@ -39,80 +40,148 @@ func (e *UnreachableError) Unwrap() error { return e.First }
 // errOutage ends a pinning in which nobody answers any more.
 var errOutage = errors.New("no server answers")
 
-// Photos pins each of the images at the first of the places that has it. have are the
-// pins there are already; those that hold for places are kept as they are. The result
-// is sorted by id. progress, which may be nil, is called with the number of photos that
-// are done, by several goroutines.
+// ahead is how many photos may be pinned before one that takes long. It bounds the memory,
+// and is large, since a photo may have to wait for a server for minutes.
+const ahead = 1 << 14
+
+// Photos pins each of the images, which are sorted by their ids, at the first of the
+// places that has it. have are the pins there are already; those that hold for places are
+// kept as they are. The pins come in the order of the images, some while others are still
+// looked for, and are worth nothing unless they come to an end without an error. step,
+// which may be nil, is called for each photo that is done, by several goroutines.
 func (r *Resolver) Photos(
-	ctx context.Context, images []openimages.Image, places []string, have []lock.Photo, progress func(done, total int),
-) ([]lock.Photo, error) {
-	images = sortedImages(images)
-	old := make(map[string]lock.Photo, len(have))
-	for _, p := range have {
-		old[p.ID] = p
+	ctx context.Context, images iter.Seq2[openimages.Image, error], places []string, have lock.Photos, step func(),
+) iter.Seq2[lock.Photo, error] {
+	if step == nil {
+		step = func() {}
 	}
-	run := pinning{Resolver: r, places: places, watch: outage{limit: r.Client.Parallel()}}
-	pins := make([]lock.Photo, len(images))
-	failed := make([]error, len(images)) // each by one goroutine
-	var done atomic.Int64
-	step := func() {
-		if n := done.Add(1); progress != nil {
-			progress(int(n), len(images))
+	return func(yield func(lock.Photo, error) bool) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		run := pinning{Resolver: r, places: places, step: step, watch: outage{limit: r.Client.Parallel()}}
+		begun, all := make(chan chan pinned, ahead), make(chan error, 1)
+		go func() {
+			defer close(begun)
+			all <- run.start(ctx, cancel, images, have, begun)
+		}()
+		err := run.collect(begun, yield)
+		cancel(err)
+		for range begun { // until the other goroutines are gone
+		}
+		// The first error is the one that the others follow from.
+		err = cmp.Or(<-all, err)
+		if errors.Is(err, errEnough) {
+			return
+		}
+		if err = cmp.Or(run.ended(err), err); err != nil {
+			yield(lock.Photo{}, err)
 		}
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(r.Client.Parallel())
-	for i := range images {
-		p := old[string(images[i].ImageID)]
-		if r.keep(p, places) {
-			pins[i] = p
-			step()
-			continue
-		}
-		group.Go(func() error {
-			pin, err := run.pin(ctx, &images[i], p)
-			if _, ok := errors.AsType[*unreached](err); err != nil && !ok {
-				return err
-			}
-			pins[i], failed[i] = pin, err
-			step()
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil && !errors.Is(err, errOutage) {
-		return nil, err
-	}
-	if err := run.unreachable(failed); err != nil {
-		return nil, err
-	}
-	return pins, nil
 }
+
+// errEnough says that nobody wants to know of more photos.
+var errEnough = errors.New("enough photos")
 
 // pinning is one call of Photos.
 type pinning struct {
 	*Resolver
 	places []string
+	step   func()
 	watch  outage
+
+	total, left int   // photos, and those that could not be reached
+	first       error // for the first of these
 }
 
-// unreachable makes one error of those of the photos, which are nil for most.
-func (r *pinning) unreachable(failed []error) error {
-	e := &UnreachableError{Total: len(failed)}
-	if e.First = r.watch.silent(); e.First != nil {
-		e.Photos, e.Offline = len(failed), true
-		return e
-	}
-	for _, err := range failed {
+// pinned is what became of a photo.
+type pinned struct {
+	photo lock.Photo
+	err   error
+}
+
+// start begins with each photo, and waits for all. It sends, in the order of the photos,
+// where each will be told of.
+func (r *pinning) start(
+	ctx context.Context, cancel context.CancelCauseFunc, images iter.Seq2[openimages.Image, error], have lock.Photos,
+	begun chan<- chan pinned,
+) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(r.Client.Parallel())
+	for pair, err := range sorted.Join(images, have.All(), imageID, photoID) {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
 		if err != nil {
-			e.Photos++
-			e.First = cmp.Or(e.First, err)
+			cancel(err)
+			return cmp.Or(group.Wait(), err)
+		}
+		if pair.Left == nil {
+			continue // of a photo that is not selected any more
+		}
+		result := make(chan pinned, 1)
+		select {
+		case begun <- result:
+		case <-ctx.Done():
+			continue // to the error above
+		}
+		var old lock.Photo
+		if pair.Right != nil {
+			old = *pair.Right
+		}
+		if r.keep(old, r.places) {
+			result <- pinned{photo: old}
+			r.step()
+			continue
+		}
+		image := *pair.Left
+		group.Go(func() error {
+			photo, err := r.pin(ctx, &image, old)
+			result <- pinned{photo, err}
+			if _, ok := errors.AsType[*unreached](err); err != nil && !ok {
+				return err
+			}
+			r.step()
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// collect yields the photos as they are done, and counts those that could not be reached.
+func (r *pinning) collect(begun <-chan chan pinned, yield func(lock.Photo, error) bool) error {
+	for result := range begun {
+		p := <-result
+		r.total++
+		switch _, ok := errors.AsType[*unreached](p.err); {
+		case ok:
+			r.left++
+			r.first = cmp.Or(r.first, p.err)
+		case p.err != nil:
+			return p.err
+		case r.left > 0: // the pins will be of no use
+		case !yield(p.photo, nil):
+			return errEnough
 		}
 	}
-	if e.Photos == 0 {
+	return nil
+}
+
+// ended returns the error of a pinning that could not reach every photo, and nil of one that
+// could, or that ended otherwise.
+func (r *pinning) ended(err error) error {
+	if err != nil && !errors.Is(err, errOutage) {
 		return nil
 	}
-	return e
+	if silent := r.watch.silent(); silent != nil {
+		return &UnreachableError{Offline: true, First: silent}
+	}
+	if r.left == 0 {
+		return nil
+	}
+	return &UnreachableError{Photos: r.left, Total: r.total, First: r.first}
 }
+
+func imageID(i openimages.Image) string { return string(i.ImageID) }
+func photoID(p lock.Photo) string       { return p.ID }
 
 // keep reports whether a pin, if p is one, holds without a look at the world.
 func (r *Resolver) keep(p lock.Photo, places []string) bool {
@@ -139,12 +208,6 @@ func (r *pinning) pin(ctx context.Context, image *openimages.Image, p lock.Photo
 		return lock.Photo{}, fmt.Errorf("photo %s: %s: %w", image.ImageID, p.Place, err)
 	}
 	return r.photo(ctx, image)
-}
-
-func sortedImages(images []openimages.Image) []openimages.Image {
-	byID := func(a, b openimages.Image) int { return cmp.Compare(a.ImageID, b.ImageID) }
-	images = slices.SortedStableFunc(slices.Values(images), byID)
-	return slices.CompactFunc(images, func(a, b openimages.Image) bool { return a.ImageID == b.ImageID })
 }
 
 // outage notices that the network is gone. Without it, each of a million photos would

@@ -23,6 +23,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 
@@ -64,14 +66,22 @@ func (b Blobs) put(ctx context.Context, url string, want fetch.Want) (cas.Digest
 type Resolver struct {
 	Blobs
 	Journal *Journal // nil keeps nothing
+	Sums    Sums     // nil reads files of this machine each time
 	Retry   bool     // try the dead photos of the lock again
 	Repin   bool     // pin a photo of the lock anew when its bytes are neither in the store nor at their URL
 	GiveUp  bool     // take a place that does not answer for one that does not have the photo
 }
 
+// Sums remembers the digests of files on this machine.
+type Sums interface {
+	// Sum returns the digest of the file name, which read reads unless it is known and the
+	// file is as it was, by what stat tells.
+	Sum(ctx context.Context, name string, stat func() (fs.FileInfo, error), read func() (cas.Digest, error)) (cas.Digest, error)
+}
+
 // Sources pins metadata files. A file that have pins already is read only when the
-// store has lost it, and must then be what it was; but a path on this machine, which
-// the user may edit at any time, is read on every call. The result has the order of
+// store has lost it, and must then be what it was; but a path on this machine, which the
+// user may edit at any time, is looked at on every call. The result has the order of
 // files, each URL once.
 func (r *Resolver) Sources(ctx context.Context, files []manifest.SourceFile, have []lock.Source) ([]lock.Source, error) {
 	old := make(map[string]lock.Source, len(have))
@@ -121,7 +131,7 @@ func (r *Resolver) source(ctx context.Context, f manifest.SourceFile, old lock.S
 // fresh returns what is at a URL now, or was when this pinning was begun.
 func (r *Resolver) fresh(ctx context.Context, url string, want fetch.Want) (cas.Digest, error) {
 	if fetch.IsLocal(url) {
-		return r.put(ctx, url, want)
+		return r.local(ctx, url, want)
 	}
 	k := key{URL: url, MD5: base64.StdEncoding.EncodeToString(want.MD5)}
 	if f, ok := r.Journal.find(k); ok && f.dead == "" {
@@ -132,6 +142,24 @@ func (r *Resolver) fresh(ctx context.Context, url string, want fetch.Want) (cas.
 		return cas.Digest{}, err
 	}
 	return d, r.Journal.add(k, fact{digest: d})
+}
+
+// local returns the digest of a file on this machine, which the store has then.
+func (r *Resolver) local(ctx context.Context, url string, want fetch.Want) (cas.Digest, error) {
+	read := func() (cas.Digest, error) { return r.put(ctx, url, want) }
+	name, err := r.Client.LocalPath(url)
+	if r.Sums == nil || err != nil {
+		return read() // which tells what is wrong with the URL
+	}
+	d, err := r.Sums.Sum(ctx, name, func() (fs.FileInfo, error) { return os.Stat(name) }, read)
+	if err != nil {
+		return read() // which tells the same in its own words
+	}
+	missing, err := r.Store.Missing(ctx, []cas.Digest{d})
+	if err == nil && len(missing) > 0 {
+		return read()
+	}
+	return d, err
 }
 
 func lockDigest(d cas.Digest) digest.Digest {

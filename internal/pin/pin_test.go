@@ -6,18 +6,21 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/mirrortest"
@@ -89,7 +92,7 @@ func TestPhotoAtEachPlace(t *testing.T) {
 			}
 			r := w.resolver(t)
 			r.Client = w.client(t, fetch.Options{Header: 300 * time.Millisecond, Idle: 300 * time.Millisecond})
-			pins, err := r.Photos(t.Context(), w.images, allPlaces, nil, nil)
+			pins, err := pinAll(t.Context(), r, w.images, allPlaces, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +147,7 @@ func TestRealRows(t *testing.T) {
 	}
 	r := w.resolver(t)
 	r.Store = store
-	pins, err := r.Photos(t.Context(), w.images, allPlaces, nil, nil)
+	pins, err := pinAll(t.Context(), r, w.images, allPlaces, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +157,7 @@ func TestRealRows(t *testing.T) {
 		}
 		checkBlob(t, w, store, p)
 	}
-	only, err := r.Photos(t.Context(), w.images, []string{"original"}, nil, nil)
+	only, err := pinAll(t.Context(), r, w.images, []string{"original"}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +174,7 @@ func TestKilledAtEveryRequest(t *testing.T) {
 	const photos = 6
 	w := newRealRows(t)
 	places := []string{"original", "thumbnail"} // all originals are wrong: two requests a photo
-	want, err := w.resolver(t).Photos(t.Context(), w.images[:photos], places, nil, nil)
+	want, err := pinAll(t.Context(), w.resolver(t), w.images[:photos], places, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +193,7 @@ func TestKilledAtEveryRequest(t *testing.T) {
 				cancel()
 			}
 		})
-		if _, err := r.Photos(ctx, w.images[:photos], places, nil, nil); !errors.Is(err, context.Canceled) {
+		if _, err := pinAll(ctx, r, w.images[:photos], places, nil, nil); !errors.Is(err, context.Canceled) {
 			t.Fatalf("cut at request %d: got %v", n, err)
 		}
 		cancel()
@@ -203,7 +206,7 @@ func TestKilledAtEveryRequest(t *testing.T) {
 		if r.Journal, err = pin.OpenJournal(path); err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.Photos(t.Context(), w.images[:photos], places, nil, nil)
+		got, err := pinAll(t.Context(), r, w.images[:photos], places, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,6 +229,9 @@ func TestKilledAtEveryRequest(t *testing.T) {
 
 func journalled(t *testing.T, path string) []string {
 	t.Helper()
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	var urls []string
 	for text := range strings.Lines(string(readFile(t, path))) {
 		if _, rest, ok := strings.Cut(text, `"url":"`); ok {
@@ -247,7 +253,7 @@ func TestUnreachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Journal.Remove() }()
-	_, err = r.Photos(t.Context(), w.images, allPlaces, nil, nil)
+	_, err = pinAll(t.Context(), r, w.images, allPlaces, nil, nil)
 	e, ok := errors.AsType[*pin.UnreachableError](err)
 	if !ok || e.Photos != 1 || e.Total != 5 || e.Offline {
 		t.Fatalf("got %v", err)
@@ -257,14 +263,14 @@ func TestUnreachable(t *testing.T) {
 	}
 
 	r.GiveUp = true
-	pins, err := r.Photos(t.Context(), w.images, allPlaces, nil, nil)
+	pins, err := pinAll(t.Context(), r, w.images, allPlaces, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p := find(t, pins, w.images[2].ImageID); p.Place != "thumbnail" {
 		t.Errorf("given up: got %+v, want the thumbnail", p)
 	}
-	pins, err = r.Photos(t.Context(), w.images, []string{"original"}, nil, nil)
+	pins, err = pinAll(t.Context(), r, w.images, []string{"original"}, nil, nil)
 	if p := find(t, pins, w.images[2].ImageID); err != nil || p.Dead != "original: unreachable" {
 		t.Errorf("given up: got %+v, %v", p, err)
 	}
@@ -272,7 +278,7 @@ func TestUnreachable(t *testing.T) {
 	r.GiveUp = false
 	w.Repair(broken)
 	before := w.Total() + 1 // for the one that is left
-	pins, err = r.Photos(t.Context(), w.images, allPlaces, nil, nil)
+	pins, err = pinAll(t.Context(), r, w.images, allPlaces, nil, nil)
 	if p := find(t, pins, w.images[2].ImageID); err != nil || p.Place != "original" || w.Total() != before {
 		t.Errorf("repaired: got %+v, %v after %d requests, want %d", p, err, w.Total(), before)
 	}
@@ -295,7 +301,7 @@ func TestOffline(t *testing.T) {
 				Client: newClient(t, fetch.Options{Transport: network, Wait: time.Millisecond, Attempts: 2, Total: 8}),
 				Store:  cas.NewMemory(),
 			}}
-			_, err := r.Photos(t.Context(), w.images[:photos], allPlaces, nil, nil)
+			_, err := pinAll(t.Context(), r, w.images[:photos], allPlaces, nil, nil)
 			e, ok := errors.AsType[*pin.UnreachableError](err)
 			if !ok || !e.Offline {
 				t.Errorf("give up %v, %d photos: got %v", giveUp, photos, err)
@@ -316,7 +322,7 @@ func TestLockIsHonoured(t *testing.T) {
 		}
 	}
 	r := w.resolver(t)
-	pins, err := r.Photos(t.Context(), w.images, allPlaces, nil, nil)
+	pins, err := pinAll(t.Context(), r, w.images, allPlaces, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +342,7 @@ func TestLockIsHonoured(t *testing.T) {
 		r := *r
 		tt.set(&r)
 		before := w.Total()
-		if _, err := r.Photos(t.Context(), w.images, tt.places, pins, nil); err != nil {
+		if _, err := pinAll(t.Context(), &r, w.images, tt.places, pins, nil); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		if got := w.Total() - before; got != tt.requests {
@@ -345,19 +351,19 @@ func TestLockIsHonoured(t *testing.T) {
 	}
 
 	// A tombstone speaks for the places that it names.
-	first, err := r.Photos(t.Context(), w.images, []string{"original"}, nil, nil)
+	first, err := pinAll(t.Context(), r, w.images, []string{"original"}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := w.Total()
-	if _, err := r.Photos(t.Context(), w.images, allPlaces, first, nil); err != nil || w.Total() != before+6 {
+	if _, err := pinAll(t.Context(), r, w.images, allPlaces, first, nil); err != nil || w.Total() != before+6 {
 		t.Errorf("more places: got %v and %d requests, want 6", err, w.Total()-before)
 	}
 
 	// The world moved on after the lock, and its bytes are lost here.
 	w.Break(w.url(3, pinfile.Original), mirrortest.Status(410))
 	r.Store, r.Repin = cas.NewMemory(), true
-	again, err := r.Photos(t.Context(), w.images, allPlaces, pins, nil)
+	again, err := pinAll(t.Context(), r, w.images, allPlaces, pins, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -480,9 +486,10 @@ func TestPinner(t *testing.T) {
 	r := w.resolver(t)
 	tree := selection(t, r.Store, w.images)
 	var saved [][]lock.Photo
-	p := &pin.Pinner{Resolver: r, Places: []string{"original"}, Save: func(pins []lock.Photo) error {
-		saved = append(saved, pins)
-		return nil
+	p := &pin.Pinner{Resolver: r, Places: []string{"original"}, Keep: func(pins lock.Photos) (lock.Photos, error) {
+		all, err := collect(pins)
+		saved = append(saved, all)
+		return listed(all), err
 	}}
 	run := func(p stages.Pinner) (cas.Tree, error) {
 		return stages.RunPinner(t.Context(), r.Store, p, tree, 1, stages.Discard)
@@ -505,15 +512,70 @@ func TestPinner(t *testing.T) {
 	if err != nil || again.ID() != pinsTree.ID() || len(saved) != 1 || w.Total() != requests {
 		t.Errorf("again: got %v, %v, saved %d times, %d more requests", again.ID(), err, len(saved), w.Total()-requests)
 	}
-	locked, err := run(&pin.Locked{Places: p.Places, Have: saved[0]})
+	locked, err := run(&pin.Locked{Places: p.Places, Have: listed(saved[0])})
 	if err != nil || locked.ID() != pinsTree.ID() {
 		t.Errorf("locked: got %v, %v; want %v", locked.ID(), err, pinsTree.ID())
 	}
-	_, err = run(&pin.Locked{Places: p.Places, Have: saved[0][1:]})
+	_, err = run(&pin.Locked{Places: p.Places, Have: listed(saved[0][1:])})
 	drift, ok := errors.AsType[*pin.DriftError](err)
 	want := []lock.Change{{Subject: lock.PhotoLine, Kind: lock.Missing, Name: string(w.images[0].ImageID)}}
 	if !ok || cmp.Diff(want, drift.Changes) != "" {
 		t.Errorf("locked with a photo less: got %v", err)
+	}
+}
+
+// TestPhotosOfSubsets has images of several subsets, each sorted by itself, and one of them
+// in two.
+func TestPhotosOfSubsets(t *testing.T) {
+	w := newWorld(t, 6)
+	r := w.resolver(t)
+	slices.SortFunc(w.images, func(a, b openimages.Image) int { return strings.Compare(string(a.ImageID), string(b.ImageID)) })
+	again := w.images[2]
+	again.Subset, again.OriginalURL = "test", "https://a.com/elsewhere"
+	rows := []openimages.Image{w.images[1], w.images[2], w.images[5], w.images[0], again, w.images[4], w.images[3]}
+	tree := selection(t, r.Store, rows)
+	p := &pin.Pinner{Resolver: r, Places: allPlaces, Keep: func(pins lock.Photos) (lock.Photos, error) {
+		all, err := collect(pins)
+		return listed(all), err
+	}}
+	pins, err := stages.RunPinner(t.Context(), r.Store, p, tree, 1, stages.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, line := range strings.Split(strings.TrimSpace(stagetest.Read(t, pins, "pins.csv")), "\n")[1:] {
+		got = append(got, strings.Join(strings.Split(line, ",")[:3], " "))
+	}
+	var want []string
+	for _, image := range w.images {
+		want = append(want, string(image.ImageID)+" original "+image.OriginalURL)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pins (-want +got):\n%s", diff)
+	}
+	if n := w.Requests(again.OriginalURL); n != 0 {
+		t.Errorf("%d requests for the second row of an image", n)
+	}
+}
+
+// TestPhotosAreLeft stops while photos are asked for: the others are not.
+func TestPhotosAreLeft(t *testing.T) {
+	w := newWorld(t, 60)
+	byID := func(a, b openimages.Image) int { return strings.Compare(string(a.ImageID), string(b.ImageID)) }
+	slices.SortFunc(w.images, byID)
+	for i := range w.images[1:] {
+		w.Break(w.url(1+i, pinfile.Original), mirrortest.Hang())
+	}
+	r := w.resolver(t)
+	r.Client = w.client(t, fetch.Options{Total: 4})
+	for _, err := range r.Photos(t.Context(), sequence(w.images), allPlaces, nil, nil) {
+		if err != nil {
+			t.Error(err)
+		}
+		break
+	}
+	if n := w.Total(); n == 60 {
+		t.Error("all photos were asked for")
 	}
 }
 
@@ -526,18 +588,10 @@ func TestBoundsAndNoLeaks(t *testing.T) {
 	}
 	r := w.resolver(t)
 	r.Client = client
-	var mu sync.Mutex // guards most
-	most := 0
-	pins, err := r.Photos(t.Context(), w.images, allPlaces, nil, func(done, total int) {
-		if total != 60 {
-			t.Errorf("got a total of %d", total)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		most = max(most, done)
-	})
-	if err != nil || len(pins) != 60 || most != 60 {
-		t.Errorf("got %d pins, %d told, %v", len(pins), most, err)
+	var steps atomic.Int32
+	pins, err := pinAll(t.Context(), r, w.images, allPlaces, nil, func() { steps.Add(1) })
+	if err != nil || len(pins) != 60 || steps.Load() != 60 {
+		t.Errorf("got %d pins, %d told, %v", len(pins), steps.Load(), err)
 	}
 	if w.MaxOpen() > 5 {
 		t.Errorf("got %d open requests, want at most 5", w.MaxOpen())
@@ -550,4 +604,70 @@ func TestBoundsAndNoLeaks(t *testing.T) {
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines before, %d after", before, after)
 	}
+}
+
+// BenchmarkLocked makes the pins of a million photos from a lock, and tells how much heap is
+// in use meanwhile.
+func BenchmarkLocked(b *testing.B) {
+	const photos = 1_000_000
+	store, err := disk.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	text, in := io.Pipe()
+	go func() {
+		_ = in.CloseWithError(openimages.WriteImages(in, func(yield func(openimages.Image) bool) {
+			for i := range photos {
+				id := openimages.ImageID(fmt.Sprintf("%016x", i))
+				if !yield(openimages.Image{ImageID: id, Subset: "train", OriginalURL: "https://farm1.staticflickr.com/1/" + string(id) + "_o.jpg"}) {
+					return
+				}
+			}
+		}))
+	}()
+	selection := cas.NewBuilder(store)
+	if err := selection.Put(b.Context(), openimages.SelectedImagesFile, text); err != nil {
+		b.Fatal(err)
+	}
+	tree, err := selection.Commit(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(b.TempDir(), lock.FileName)
+	if _, err := lock.Write(path, &lock.Lock{Photos: func(yield func(lock.Photo, error) bool) {
+		for i := range photos {
+			digest := digest.FromString(strconv.Itoa(i))
+			if !yield(lock.Photo{ID: fmt.Sprintf("%016x", i), Place: "original", Digest: digest, Size: 300_000}, nil) {
+				return
+			}
+		}
+	}}); err != nil {
+		b.Fatal(err)
+	}
+	file, err := lock.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	var heap uint64
+	have := func(yield func(lock.Photo, error) bool) {
+		n := 0
+		for p, err := range file.Photos {
+			if n++; n%100_000 == 0 {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				heap = max(heap, m.HeapInuse)
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+	for b.Loop() {
+		pinner := &pin.Locked{Places: []string{"original"}, Have: have}
+		if _, err := stages.RunPinner(b.Context(), store, pinner, tree, 1, stages.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(heap)/1e6, "MB-heap")
 }

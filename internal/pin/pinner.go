@@ -1,14 +1,16 @@
 package pin
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"slices"
+	"io"
+	"iter"
+	"sync/atomic"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
-	"github.com/sandwich-build/sandwich/internal/table"
+	"github.com/sandwich-build/sandwich/internal/sorted"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -18,37 +20,53 @@ import (
 // of the stage download, and not safe for concurrent use.
 type Pinner struct {
 	Resolver *Resolver
-	Places   []string     // where to try each photo, in order
-	Have     []lock.Photo // the pins of the lock; Pin replaces them
-	// Save is called with the pins when they are complete and differ from Have. Once
-	// it has written them to the lock, the journal has served.
-	Save func([]lock.Photo) error
+	Places   []string    // where to try each photo, in order
+	Have     lock.Photos // the pins of the lock; Pin replaces them
+	// Keep goes through the pins, which can be done once only, and keeps them: it returns
+	// those that it kept. It is called when Have are not the pins of the selection. The error of
+	// the pins ends it.
+	Keep func(lock.Photos) (lock.Photos, error)
 }
 
 // Pin implements stages.Pinner.
 func (p *Pinner) Pin(ctx context.Context, t *stages.Task, selection cas.Tree) (cas.Tree, error) {
-	images, err := selectedImages(ctx, selection)
+	s, err := openSelection(ctx, selection)
 	if err != nil {
 		return cas.Tree{}, err
 	}
-	progress := func(done, total int) { t.Progress(int64(done), int64(total), "photos pinned") }
-	pins, err := p.Resolver.Photos(ctx, images, p.Places, p.Have, progress)
+	settled, err := p.settled(ctx, s)
 	if err != nil {
 		return cas.Tree{}, err
 	}
-	if !slices.Equal(pins, p.Have) {
-		if err := p.Save(pins); err != nil {
+	if !settled {
+		var done atomic.Int64
+		step := func() { t.Progress(done.Add(1), int64(s.count), "photos pinned") }
+		pins := p.Resolver.Photos(ctx, s.images(ctx), p.Places, p.Have, step)
+		if p.Have, err = p.Keep(lock.Photos(pins)); err != nil {
 			return cas.Tree{}, err
 		}
-		p.Have = pins
 	}
-	return pinsTree(ctx, t.Store(), images, pins)
+	return pinsTree(ctx, t.Store(), s, p.Have)
+}
+
+// settled reports whether the lock pins just the photos of the selection, so that there is
+// nothing to ask the world.
+func (p *Pinner) settled(ctx context.Context, s *selected) (bool, error) {
+	for pair, err := range sorted.Join(s.images(ctx), p.Have.All(), imageID, photoID) {
+		if err != nil {
+			return false, fmt.Errorf("pin photos: %w", err)
+		}
+		if pair.Left == nil || pair.Right == nil || !p.Resolver.keep(*pair.Right, p.Places) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // Locked makes the tree "pins" from a lock alone. It never touches the network.
 type Locked struct {
-	Places []string     // where the manifest allows photos to be from
-	Have   []lock.Photo // the pins of the lock
+	Places []string    // where the manifest allows photos to be from
+	Have   lock.Photos // the pins of the lock
 }
 
 // DriftError says that a lock is not that of the photos selected.
@@ -61,65 +79,87 @@ func (e *DriftError) Error() string {
 // Pin implements stages.Pinner. The error is a *DriftError when the lock does not pin
 // just the photos selected.
 func (l *Locked) Pin(ctx context.Context, t *stages.Task, selection cas.Tree) (cas.Tree, error) {
-	images, err := selectedImages(ctx, selection)
+	s, err := openSelection(ctx, selection)
 	if err != nil {
 		return cas.Tree{}, err
 	}
-	need := lock.Photos{Places: l.Places, IDs: make([]string, 0, len(images))}
-	for _, image := range images {
-		need.IDs = append(need.IDs, string(image.ImageID))
+	changes, err := drift(ctx, s, l.Places, l.Have)
+	if err != nil {
+		return cas.Tree{}, err
 	}
-	if changes := lock.Drift(&lock.Lock{Photos: l.Have}, lock.Need{Photos: &need}); len(changes) > 0 {
+	if len(changes) > 0 {
 		return cas.Tree{}, &DriftError{Changes: changes}
 	}
-	return pinsTree(ctx, t.Store(), images, l.Have)
+	return pinsTree(ctx, t.Store(), s, l.Have)
 }
 
-// selectedImages returns the images of a selection, sorted by id.
-func selectedImages(ctx context.Context, selection cas.Tree) ([]openimages.Image, error) {
-	images, err := table.All(ctx, selection, openimages.SelectedImagesFile, openimages.SelectedImages)
-	if err != nil {
-		return nil, fmt.Errorf("pin photos: %w", err)
-	}
-	return sortedImages(images), nil
-}
-
-// pinsTree writes the two tables. images and pins are of the same photos; images are
-// sorted.
-func pinsTree(ctx context.Context, store cas.Store, images []openimages.Image, pins []lock.Photo) (cas.Tree, error) {
-	byID := make(map[string]lock.Photo, len(pins))
-	for _, p := range pins {
-		byID[p.ID] = p
-	}
-	var photos []pinfile.Photo
-	var dead []pinfile.Dead
-	for i := range images {
-		image := &images[i]
-		p := byID[string(image.ImageID)]
-		if p.Dead != "" {
-			dead = append(dead, pinfile.Dead{ImageID: image.ImageID, Reason: p.Dead})
-			continue
-		}
-		d, err := storeDigest(p.Digest, p.Size)
-		if err != nil {
-			return cas.Tree{}, fmt.Errorf("photo %s: %w", image.ImageID, err)
-		}
-		place := pinfile.Place(p.Place)
-		photos = append(photos, pinfile.Photo{ImageID: image.ImageID, Place: place, URL: PhotoURL(image, place), Digest: d})
-	}
-	var photoRows, deadRows bytes.Buffer
-	if err := pinfile.WritePhotos(&photoRows, slices.Values(photos)); err != nil {
-		return cas.Tree{}, fmt.Errorf("%s: %w", pinfile.PinsFile, err)
-	}
-	if err := pinfile.WriteDead(&deadRows, slices.Values(dead)); err != nil {
-		return cas.Tree{}, fmt.Errorf("%s: %w", pinfile.DeadFile, err)
-	}
+// pinsTree writes the two tables. There is a pin for each of the images.
+func pinsTree(ctx context.Context, store cas.Store, s *selected, pins lock.Photos) (cas.Tree, error) {
 	b := cas.NewBuilder(store)
-	if err := b.PutBytes(ctx, pinfile.PinsFile, photoRows.Bytes()); err != nil {
-		return cas.Tree{}, err
+	rows := sorted.Join(s.images(ctx), pins.All(), imageID, photoID)
+	err := put(ctx, b, pinfile.PinsFile, rows, pinfile.WritePhotos, newPhoto)
+	if err == nil {
+		err = put(ctx, b, pinfile.DeadFile, rows, pinfile.WriteDead, newDead)
 	}
-	if err := b.PutBytes(ctx, pinfile.DeadFile, deadRows.Bytes()); err != nil {
+	if err != nil {
 		return cas.Tree{}, err
 	}
 	return b.Commit(ctx)
+}
+
+type pinnedImage = sorted.Pair[openimages.Image, lock.Photo]
+
+// put writes a table of those rows that row makes something of.
+func put[T any](
+	ctx context.Context, b *cas.Builder, file string, pinned iter.Seq2[pinnedImage, error],
+	write func(io.Writer, iter.Seq[T]) error, row func(pinnedImage) (T, bool, error),
+) error {
+	text, in := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		var broken error
+		err := write(in, func(yield func(T) bool) {
+			for p, err := range pinned {
+				var item T
+				of := false
+				if err == nil {
+					item, of, err = row(p)
+				}
+				if broken = err; err != nil || of && !yield(item) {
+					return
+				}
+			}
+		})
+		err = errors.Join(broken, err)
+		written <- err
+		_ = in.CloseWithError(err) // never fails
+	}()
+	err := b.Put(ctx, file, text)
+	_ = text.Close() // ends the writer if the store did not read it all; never fails
+	if failed := <-written; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
+		err = failed
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+func newPhoto(p pinnedImage) (pinfile.Photo, bool, error) {
+	if p.Left == nil || p.Right == nil || p.Right.Dead != "" {
+		return pinfile.Photo{}, false, nil
+	}
+	d, err := storeDigest(p.Right.Digest, p.Right.Size)
+	if err != nil {
+		return pinfile.Photo{}, false, fmt.Errorf("photo %s: %w", p.Left.ImageID, err)
+	}
+	place := pinfile.Place(p.Right.Place)
+	return pinfile.Photo{ImageID: p.Left.ImageID, Place: place, URL: PhotoURL(p.Left, place), Digest: d}, true, nil
+}
+
+func newDead(p pinnedImage) (pinfile.Dead, bool, error) {
+	if p.Left == nil || p.Right == nil || p.Right.Dead == "" {
+		return pinfile.Dead{}, false, nil
+	}
+	return pinfile.Dead{ImageID: p.Left.ImageID, Reason: p.Right.Dead}, true, nil
 }

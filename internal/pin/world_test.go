@@ -1,9 +1,12 @@
 package pin_test
 
 import (
+	"cmp"
+	"context"
 	"crypto/md5"
 	"encoding/base64"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,4 +125,42 @@ func find(t *testing.T, pins []lock.Photo, id openimages.ImageID) lock.Photo {
 		t.Fatalf("no pin for %s", id)
 	}
 	return pins[i]
+}
+
+// pinAll pins images in any order, and lists the pins.
+func pinAll(ctx context.Context, r *pin.Resolver, images []openimages.Image, places []string, have []lock.Photo, step func()) ([]lock.Photo, error) {
+	return collect(lock.Photos(r.Photos(ctx, sequence(images), places, listed(have), step)))
+}
+
+// sequence goes through images by their ids.
+func sequence(images []openimages.Image) iter.Seq2[openimages.Image, error] {
+	images = slices.SortedFunc(slices.Values(images), func(a, b openimages.Image) int { return cmp.Compare(a.ImageID, b.ImageID) })
+	return func(yield func(openimages.Image, error) bool) {
+		for _, image := range images {
+			if !yield(image, nil) {
+				return
+			}
+		}
+	}
+}
+
+func listed(photos []lock.Photo) lock.Photos {
+	return func(yield func(lock.Photo, error) bool) {
+		for _, p := range photos {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
+func collect(photos lock.Photos) ([]lock.Photo, error) {
+	var all []lock.Photo
+	for p, err := range photos.All() {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
 }

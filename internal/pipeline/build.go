@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
@@ -115,7 +116,7 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 	if err != nil {
 		return nil, err
 	}
-	o := &Outcome{Ran: build.Ran(), Stages: len(build.Steps), LockChanged: s.lockChanged, Build: build}
+	o := &Outcome{Ran: build.Ran(), Stages: len(build.Steps), LockChanged: s.lock.changed, Build: build}
 	if step, ok := build.Step(Download); ok {
 		o.Dead = step.Result.Counters["dead"]
 	}
@@ -157,10 +158,10 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 	if err != nil {
 		return err
 	}
-	pushed := fact{"pushed", reg.String(), s.Manifest.Name, s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
-	if known, ok := s.recall(ctx, pushed); ok {
+	pushed := memo.Fact{"pushed", reg.String(), s.Manifest.Name, s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
+	if known, ok := s.memory.Recall(ctx, pushed); ok {
 		ref := registry.Ref{Name: s.Manifest.Name}
-		if s.options.older {
+		if s.options.beside {
 			ref.Hash = known.Hex()
 		}
 		found, err := reg.Resolve(ctx, ref)
@@ -174,6 +175,7 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 		return err
 	}
 	top, created, err := reg.Push(ctx, s.Manifest.Name, rev, registry.PushOptions{
+		Beside: s.options.beside,
 		Progress: func(at transfer.State) {
 			s.options.Observer.Observe(stages.Progress{
 				Stage: pushStage, Done: at.Bytes, Total: at.AllBytes, Unit: "bytes", Files: at.Files, AllFiles: at.AllFiles, There: at.There,
@@ -188,7 +190,7 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 	if err != nil {
 		return err
 	}
-	s.remember(ctx, pushed, hash)
+	s.memory.Keep(ctx, pushed, hash)
 	return nil
 }
 

@@ -6,11 +6,11 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"text/template"
 
 	"github.com/sandwich-build/sandwich/internal/environment"
-	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -21,7 +21,7 @@ var dockerfileText string
 // description is environment/environment.json of a package.
 type description struct {
 	environment.Native
-	Digest  string `json:"digest"`            // of the above; part of every action
+	Digest  string `json:"digest"`            // of what of the above can change a stage's output; part of every action
 	Binary  string `json:"binary"`            // digest of the executable that built the package
 	Program string `json:"program,omitempty"` // its import path and version, if it was a released one
 }
@@ -37,14 +37,10 @@ type bundle struct{ *session }
 // Pin stores manifest.yaml, manifest.lock, code/ and environment/.
 func (b bundle) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (cas.Tree, error) {
 	out := cas.NewBuilder(t.Store())
-	text, err := b.lockFile()
-	if err != nil {
-		return cas.Tree{}, err
-	}
 	if err := out.PutBytes(ctx, "manifest.yaml", b.Source); err != nil {
 		return cas.Tree{}, err
 	}
-	if err := out.PutBytes(ctx, lock.FileName, text); err != nil {
+	if err := b.lock.put(ctx, b.memory, out, t.Store()); err != nil {
 		return cas.Tree{}, err
 	}
 	if err := b.addCode(ctx, out); err != nil {
@@ -70,9 +66,13 @@ func (b bundle) addCode(ctx context.Context, out *cas.Builder) error {
 }
 
 func (b bundle) addEnvironment(ctx context.Context, out *cas.Builder) error {
-	binary, err := environment.Binary()
+	program, err := os.Executable()
 	if err != nil {
-		return err
+		return fmt.Errorf("environment: %w", err)
+	}
+	binary, err := b.memory.File(ctx, program)
+	if err != nil {
+		return fmt.Errorf("environment: %w", err)
 	}
 	d := description{
 		Native: b.environment, Digest: b.engine.Environment, Binary: binary.String(), Program: environment.Program(),

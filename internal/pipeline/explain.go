@@ -13,7 +13,8 @@ import (
 // in the cache.
 type Explanation struct {
 	stages.Forecast
-	Build *Record // that ran the stage, when it is cached and that is remembered
+	Build *Record       // that ran the stage, when it is cached and that is remembered
+	Work  []stages.Work // what that did
 }
 
 // Explain says of every stage why it would run, or ran. As Plan does, it fetches metadata
@@ -32,7 +33,9 @@ func Explain(ctx context.Context, p *Project, o Options) ([]Explanation, error) 
 		for _, f := range forecasts {
 			e := Explanation{Forecast: f}
 			if f.Cached {
-				e.Build, e.Why = maker(records, f.Stage, f.Action)
+				var step RecordedStage
+				e.Build, step = maker(records, f.Stage, f.Action)
+				e.Why, e.Work = step.Why, step.Work
 			}
 			explanations = append(explanations, e)
 		}
@@ -41,14 +44,14 @@ func Explain(ctx context.Context, p *Project, o Options) ([]Explanation, error) 
 	return explanations, err
 }
 
-// maker returns the latest build that ran an action, and why it did.
-func maker(records []Record, stage string, action cas.Digest) (*Record, []string) {
+// maker returns the latest build that ran an action, and what became of it.
+func maker(records []Record, stage string, action cas.Digest) (*Record, RecordedStage) {
 	for i, r := range records {
 		if s, ok := r.stage(stage); ok && !s.Cached && s.Action.Digest == action {
-			return &records[i], s.Why
+			return &records[i], s
 		}
 	}
-	return nil, nil
+	return nil, RecordedStage{}
 }
 
 // earlier returns what the engine compares actions with: those of the history, which is

@@ -3,10 +3,10 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
-	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -104,24 +104,20 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 	for _, move := range f.Funnel.Moved {
 		f.Moved += move.Boxes
 	}
-	need := lock.Need{Code: s.lock.Code, Photos: &lock.Photos{Places: s.Manifest.Dataset.Images}}
-	for image, err := range table.Rows(ctx, build.Tree(Select), openimages.SelectedImagesFile, openimages.SelectedImages) {
-		if err != nil {
-			return nil, err
-		}
-		need.Photos.IDs = append(need.Photos.IDs, string(image.ImageID))
-		if _, pinned := s.lock.Photo(string(image.ImageID)); !pinned {
-			f.Unpinned++
-			f.Bytes += image.OriginalSize
-		}
+	gap, err := pin.Compare(ctx, build.Tree(Select), s.Manifest.Dataset.Images, s.lock.Photos)
+	if err != nil {
+		return nil, err
 	}
-	for _, source := range s.lock.Sources {
-		need.Sources = append(need.Sources, source.URL)
-	}
-	if s.Lock == nil {
+	f.Unpinned, f.Bytes = gap.Photos, gap.Bytes
+	if s.lock.disk == nil {
 		return f, nil // everything is new; the counts above say it
 	}
-	for _, change := range lock.Drift(s.Lock, need) {
+	var need []string
+	for _, source := range s.lock.Sources {
+		need = append(need, source.URL)
+	}
+	changes := slices.Concat(lock.DriftCode(s.lock.disk.Code, s.lock.Code), lock.DriftSources(s.lock.disk.Sources, need), gap.Drift)
+	for _, change := range changes {
 		f.Drift = append(f.Drift, change.String())
 	}
 	return f, nil

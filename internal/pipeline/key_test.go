@@ -213,11 +213,10 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	s := &session{Project: &Project{Manifest: m}, client: client, lock: new(lock.Lock)}
+	s := &session{Project: &Project{Manifest: m}, client: client, lock: new(lockfile)}
 	for _, f := range manifest.Files(m.Dataset) {
 		s.lock.Sources = append(s.lock.Sources, lock.Source{URL: f.URL, Digest: digest.FromString(f.URL), Size: int64(len(f.URL))})
 	}
-	s.lock.Sort()
 	s.classes = classes(t, m.Dataset.Labels)
 	plan, err := s.plan(s.lockedPinner())
 	if err != nil {

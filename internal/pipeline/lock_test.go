@@ -142,12 +142,13 @@ func TestTombstones(t *testing.T) {
 	dead := func(want int64, reason string) {
 		t.Helper()
 		o := p.build(t)
-		l, err := lock.Read(p.lockPath())
-		if err != nil {
-			t.Fatal(err)
+		all := p.pins(t).Photos
+		i := slices.IndexFunc(all, func(p lock.Photo) bool { return p.ID == w.id(lost) })
+		if i < 0 {
+			t.Fatalf("photo %d is not in the lock", lost)
 		}
-		pinned, ok := l.Photo(w.id(lost))
-		if o.Dead != want || !ok || pinned.Dead != reason {
+		pinned := all[i]
+		if o.Dead != want || pinned.Dead != reason {
 			t.Errorf("%d photos are dead, want %d; the lock says %+v, want %q", o.Dead, want, pinned, reason)
 		}
 	}

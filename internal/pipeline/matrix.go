@@ -110,9 +110,6 @@ func (v *VariantOutcome) build(ctx context.Context, o Options) {
 	if o.Now != nil {
 		v.began = o.Now()
 	}
-	if v.Err = v.readLock(); v.Err != nil { // an earlier variant may have written it
-		return
-	}
 	v.Err = withSession(v.Project, o, func(s *session) (err error) {
 		v.Outcome, err = s.build(ctx)
 		if s.built != nil {
@@ -131,8 +128,8 @@ func (v *VariantOutcome) build(ctx context.Context, o Options) {
 	}
 }
 
-// publish pushes the variants that were built in their order, but the best one last, which
-// makes it the latest. Those that the registry has are not pushed again.
+// publish pushes the variants that were built in their order, but the best one last. Only
+// that becomes the latest: nobody who installs meanwhile gets another variant. Those that the registry has are not pushed again.
 func (m *MatrixOutcome) publish(ctx context.Context, o Options) error {
 	o.From, o.Force, o.Verify, o.done = "", nil, false, nil
 	if o.Observer != nil {
@@ -140,7 +137,7 @@ func (m *MatrixOutcome) publish(ctx context.Context, o Options) error {
 	}
 	for i := range m.Variants {
 		if i != m.Best && m.Variants[i].Outcome != nil {
-			o.older = true
+			o.beside = true
 			if err := m.Variants[i].publish(ctx, o); err != nil {
 				return err
 			}
@@ -149,16 +146,13 @@ func (m *MatrixOutcome) publish(ctx context.Context, o Options) error {
 	if m.Best < 0 {
 		return nil
 	}
-	o.older = false
+	o.beside = false
 	return m.Variants[m.Best].publish(ctx, o)
 }
 
 // publish builds a variant again, of which nothing is left to do but the push, and writes
 // the first build into the history.
 func (v *VariantOutcome) publish(ctx context.Context, o Options) error {
-	if err := v.readLock(); err != nil {
-		return err
-	}
 	return withSession(v.Project, o, func(s *session) error {
 		again, err := s.build(ctx)
 		if again != nil {

@@ -57,8 +57,15 @@ func TestMatrix(t *testing.T) {
 	text := w.manifest(t, "seed: 7\n", "seed: 7\nmatrix: {model.optimizer.learning_rate: [0.0005, 0.05], crop.pad: [0, 0.1]}\n")
 	p := newProject(t, text)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	latest := make(map[string]bool) // revisions that were the latest when something was told
 	withClock := func(o *pipeline.Options) {
 		o.Now = func() time.Time { now = now.Add(time.Second); return now }
+		o.Observer = observer(func(stages.Event) {
+			pointer, err := os.ReadFile(filepath.Join(p.dir, "registry", ".quilt", "named_packages", "orchard", "fruit", "latest"))
+			if err == nil {
+				latest[string(pointer)] = true
+			}
+		})
 	}
 	m, stagesRan, err := p.buildMatrix(t, withClock)
 	if err != nil {
@@ -76,6 +83,11 @@ func TestMatrix(t *testing.T) {
 		if v.Outcome.Validation.Better(best.Outcome.Validation) {
 			best = v
 		}
+	}
+	_, bestHash, _ := strings.Cut(best.Outcome.Package, "@")
+	delete(latest, bestHash)
+	if len(latest) > 0 {
+		t.Errorf("for a while, %v were the latest revision", latest)
 	}
 	entries := p.revisions(t, "orchard/fruit")
 	if len(entries) != 4 {

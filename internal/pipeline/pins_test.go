@@ -2,10 +2,12 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"os"
-	"slices"
+	"path/filepath"
 	"testing"
 
+	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
@@ -35,22 +37,33 @@ func TestPinsAreRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	photos := []lock.Photo{{ID: "0001", Dead: "gone"}, {ID: "0002", Dead: "gone"}}
+	path := filepath.Join(t.TempDir(), lock.FileName)
+	dead := func(n int) lock.Photos {
+		return func(yield func(lock.Photo, error) bool) {
+			for i := range n {
+				if !yield(lock.Photo{ID: fmt.Sprint(i), Dead: "gone"}, nil) {
+					return
+				}
+			}
+		}
+	}
 	selection := cas.NewTree(store, cas.NewTreeID(cas.Sum([]byte("selection"))))
 	pinner := &countingPinner{}
 	pin := func(change func(s *session, selection *cas.Tree)) {
 		t.Helper()
-		l := &lock.Lock{Photos: slices.Clone(photos)}
-		text, err := lock.Encode(l)
+		if _, err := lock.Write(path, &lock.Lock{Photos: dead(2)}); err != nil {
+			t.Fatal(err)
+		}
+		l, err := openLock(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		now := *l
+		defer func() { _ = l.Close() }() // nothing was written
 		m := &manifest.Manifest{Dataset: manifest.Dataset{Images: []string{"original"}}}
-		s := &session{Project: &Project{Manifest: m, Lock: l, lockText: text}, lock: &now, options: Options{Store: store}}
+		s := &session{Project: &Project{Manifest: m}, lock: l, memory: memo.Memory{Notes: store}, options: Options{Store: store}}
 		from := selection
 		change(s, &from)
-		if _, err := stages.RunPinner(t.Context(), store, remembering{s, pinner}, from, 1, stages.Discard); err != nil {
+		if _, err := stages.RunPinner(t.Context(), store, remembering{s, pinner, l.write}, from, 1, stages.Discard); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,7 +77,7 @@ func TestPinsAreRemembered(t *testing.T) {
 		{"the dead are tried again", func(s *session, _ *cas.Tree) { s.options.Retry = true }, 1},
 		{"other places", func(s *session, _ *cas.Tree) { s.Manifest.Dataset.Images = []string{"cvdf"} }, 1},
 		{"another selection", func(_ *session, from *cas.Tree) { *from = cas.NewTree(store, cas.NewTreeID(cas.Sum(nil))) }, 1},
-		{"another lock", func(s *session, _ *cas.Tree) { s.lock.Photos = photos[:1] }, 1},
+		{"another lock", func(s *session, _ *cas.Tree) { s.lock.Photos, s.lock.ahead = dead(1), true }, 1},
 		{"as at first", func(*session, *cas.Tree) {}, 0},
 		{"the pins are lost", func(*session, *cas.Tree) {
 			lose(t, store, cas.Sum([]byte(pinfile.PinsFile)))

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
-	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/crop"
 	"github.com/sandwich-build/sandwich/stages/download"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
@@ -135,29 +133,15 @@ func metadataPath(f manifest.SourceFile) string {
 // help, writing the lock when it is complete.
 func (s *session) photoPinner() stages.Pinner {
 	if s.options.Locked {
-		return remembering{s, s.lockedPinner()}
+		return remembering{s, s.lockedPinner(), nil}
 	}
-	return saving{s, remembering{s, &pin.Pinner{
+	return remembering{s, &pin.Pinner{
 		Resolver: &s.resolver, Places: s.Manifest.Dataset.Images, Have: s.lock.Photos,
-		Save: func(photos []lock.Photo) error {
-			s.lock.Photos = photos
-			return nil
+		Keep: func(photos lock.Photos) (lock.Photos, error) {
+			err := s.lock.keep(s.pinning(), photos)
+			return s.lock.Photos, err
 		},
-	}}}
-}
-
-// saving is a pinner after which the lock is complete, and is written.
-type saving struct {
-	*session
-	photos stages.Pinner
-}
-
-func (s saving) Pin(ctx context.Context, t *stages.Task, selection cas.Tree) (cas.Tree, error) {
-	tree, err := s.photos.Pin(ctx, t, selection)
-	if err != nil {
-		return cas.Tree{}, err
-	}
-	return tree, s.saveLock()
+	}, s.saveLock}
 }
 
 func (s *session) lockedPinner() stages.Pinner {

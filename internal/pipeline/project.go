@@ -4,15 +4,12 @@
 package pipeline
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/manifest"
-	"github.com/sandwich-build/sandwich/manifest/lock"
 )
 
 // Project is a manifest on disk, with its lock.
@@ -21,21 +18,18 @@ type Project struct {
 	Dir      string // absolute; relative paths of the manifest start here
 	Source   []byte // the manifest's text, with the settings
 	Manifest *manifest.Manifest
-	LockPath string
-	Lock     *lock.Lock         // nil when there is none yet
+	LockPath string             // there may be no file yet
 	Settings []manifest.Setting // what replaces values of the file, the matrix's last
 
 	file     []byte             // the text of the file itself, for the places of faults
-	lockText []byte             // the text of the lock
 	variants []manifest.Variant // of the matrix
 }
 
 // manifestPath is the absolute path of the manifest.
 func (p *Project) manifestPath() string { return filepath.Join(p.Dir, filepath.Base(p.Path)) }
 
-// Open reads the manifest at path, with settings that replace values of it, and the lock
-// beside it. The error is a *manifest.Faults when the manifest or a setting is wrong, and
-// a *lock.FormatError when the lock is.
+// Open reads the manifest at path, with settings that replace values of it. The error is a
+// *manifest.Faults when the manifest or a setting is wrong.
 func Open(path string, settings ...manifest.Setting) (*Project, error) {
 	file, err := manifest.ReadText(path)
 	if err != nil {
@@ -55,26 +49,12 @@ func Open(path string, settings ...manifest.Setting) (*Project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	p := &Project{
+	return &Project{
 		Path: path, Dir: filepath.Dir(abs), Source: source, Manifest: m, Settings: settings, file: file, variants: variants,
 		// manifest.yaml is locked by manifest.lock, so that variants beside it have
 		// locks of their own.
 		LockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock",
-	}
-	if err := p.readLock(); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// readLock reads the lock, if there is one.
-func (p *Project) readLock() error {
-	var err error
-	p.Lock, p.lockText, err = lock.ReadFile(p.LockPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	}, nil
 }
 
 // Variant is a project that is one build of another.

@@ -37,6 +37,7 @@ type RecordedStage struct {
 	Cached   bool             `json:"cached,omitempty"`
 	Why      []string         `json:"why,omitempty"` // why it ran
 	Counters map[string]int64 `json:"counters,omitempty"`
+	Work     []stages.Work    `json:"work,omitempty"` // what it did when it ran
 	Seconds  float64          `json:"seconds"`
 }
 
@@ -86,6 +87,7 @@ func (s *session) record(ctx context.Context, began time.Time, outcome *Outcome,
 	if s.options.Now == nil || s.built == nil {
 		return
 	}
+	s.noteRoot(context.WithoutCancel(ctx))
 	now := s.options.Now()
 	r := Record{
 		Time: now.UTC().Truncate(time.Millisecond), Seconds: now.Sub(began).Seconds(),
@@ -104,7 +106,7 @@ func (s *session) record(ctx context.Context, began time.Time, outcome *Outcome,
 		for _, step := range s.built.Steps {
 			r.Stages = append(r.Stages, RecordedStage{
 				Stage: step.Stage, Action: recordedDigest{step.Action}, Tree: recordedDigest{step.Result.Tree.Digest()},
-				Cached: step.Cached, Why: step.Why, Counters: step.Result.Counters, Seconds: step.Elapsed.Seconds(),
+				Cached: step.Cached, Why: step.Why, Counters: step.Result.Counters, Work: step.Work, Seconds: step.Elapsed.Seconds(),
 			})
 		}
 	}

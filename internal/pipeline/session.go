@@ -15,6 +15,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
+	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
@@ -35,7 +36,6 @@ type Options struct {
 	Locked     bool            // never change the lock: what it lacks is a *DriftError
 	AllowDirty bool            // build although the user's sources have uncommitted changes
 	Retry      bool            // try the dead photos of the lock again
-	Repin      bool            // pin anew what the world does not have any more as it was locked
 	Until      string          // the last stage to run; empty runs all and publishes
 	From       string          // run this stage and all that need it, whatever is known; empty runs what has to
 	Force      []string        // run these stages, whatever is known
@@ -46,9 +46,10 @@ type Options struct {
 	// out of it.
 	Now func() time.Time
 
-	hold  bool                // build the package, and do not publish it
-	older bool                // what is published already need not be the latest revision
-	done  map[cas.Digest]bool // see stages.Engine.Done
+	repin  bool                // pin anew what the world does not have any more as it was locked
+	hold   bool                // build the package, and do not publish it
+	beside bool                // publish a revision, and leave the latest as it is
+	done   map[cas.Digest]bool // see stages.Engine.Done
 }
 
 // DriftError says in what the lock differs from what the manifest needs.
@@ -69,22 +70,23 @@ type session struct {
 	engine      stages.Engine
 	client      *fetch.Client
 	resolver    pin.Resolver
-	lock        *lock.Lock    // the project's, completed as the session goes on
+	memory      memo.Memory
+	lock        *lockfile     // the project's
 	code        cas.Tree      // the user's sources; the zero Tree when lock.Code is nil
 	classes     []string      // what the labels become, sorted
-	lockChanged bool          // whether the lock file was written
 	built       *stages.Build // as far as the last run of the plan got; nil before one
 }
 
 // withSession prepares a session, lets run use it and cleans up after it.
 func withSession(p *Project, o Options, run func(*session) error) (err error) {
-	s := &session{Project: p, options: o, lock: new(lock.Lock)}
-	if p.Lock != nil {
-		*s.lock = *p.Lock
-	}
+	s := &session{Project: p, options: o, memory: memo.Memory{Notes: o.Store}}
 	if s.options.Observer == nil {
 		s.options.Observer = stages.Discard
 	}
+	if s.lock, err = openLock(p.LockPath); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.lock.Close()) }()
 	if s.environment, err = environment.Current(); err != nil {
 		return err
 	}
@@ -108,17 +110,10 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	s.resolver = pin.Resolver{
-		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Retry: o.Retry, Repin: o.Repin,
+		Blobs: pin.Blobs{Client: s.client, Store: o.Store}, Journal: journal, Sums: s.memory, Retry: o.Retry, Repin: o.repin,
 	}
 	defer func() { err = errors.Join(err, s.resolver.Journal.Close()) }()
 	return run(s)
-}
-
-// journalPath is where the progress of an unfinished pinning is kept: in the cache,
-// under the name of the lock that it is for.
-func (s *session) journalPath() string {
-	name := filepath.Join(s.Dir, filepath.Base(s.LockPath))
-	return filepath.Join(s.options.Store.Root(), "pinning", digest.FromString(name).Encoded()+".jsonl")
 }
 
 // prepare pins everything that decides the plan, and returns the plan. photos makes the
@@ -149,7 +144,7 @@ func (s *session) readCode(ctx context.Context) error {
 			now = &lock.Code{Commit: commit.ID, Tree: digest.Digest(commit.Tree.ID().String()), Dirty: dirty}
 		}
 	}
-	if drift := lock.Drift(&lock.Lock{Code: s.lock.Code}, lock.Need{Code: now}); len(drift) > 0 {
+	if drift := lock.DriftCode(s.lock.Code, now); len(drift) > 0 {
 		if s.options.Locked {
 			return s.drift(drift)
 		}
@@ -174,11 +169,11 @@ func (s *session) written() []string {
 func (s *session) pinSources(ctx context.Context) error {
 	files := manifest.Files(s.Manifest.Dataset)
 	if s.options.Locked {
-		var need lock.Need
+		var need []string
 		for _, f := range files {
-			need.Sources = append(need.Sources, f.URL)
+			need = append(need, f.URL)
 		}
-		if drift := lock.Drift(&lock.Lock{Sources: s.lock.Sources}, need); len(drift) > 0 {
+		if drift := lock.DriftSources(s.lock.Sources, need); len(drift) > 0 {
 			return s.drift(drift)
 		}
 	}
@@ -216,8 +211,8 @@ func (s *session) lockSources(pins []lock.Source) error {
 			return s.drift(changes)
 		}
 	}
+	slices.SortFunc(pins, func(a, b lock.Source) int { return strings.Compare(a.URL, b.URL) })
 	s.lock.Sources = pins
-	s.lock.Sort()
 	return nil
 }
 
@@ -286,36 +281,4 @@ func (s *session) readSource(ctx context.Context, source lock.Source) ([]byte, e
 
 func blobDigest(s lock.Source) (cas.Digest, error) {
 	return cas.NewDigest(s.Digest.Encoded(), s.Size)
-}
-
-// drift is the error of a session that must not change the lock but would.
-func (s *session) drift(changes []lock.Change) error {
-	e := &DriftError{Path: s.LockPath}
-	for _, c := range changes {
-		e.Changes = append(e.Changes, c.String())
-	}
-	return e
-}
-
-// saveLock writes the lock. What the journal remembers is in it then.
-func (s *session) saveLock() error {
-	if !s.lockIsOnDisk() {
-		changed, err := lock.WriteFile(s.LockPath, s.lock)
-		if err != nil {
-			return err
-		}
-		s.lockChanged = s.lockChanged || changed
-	}
-	done := s.resolver.Journal
-	s.resolver.Journal = nil
-	return done.Remove()
-}
-
-// lockStage is the name under which events tell of work on the lock.
-const lockStage = "lock"
-
-func (s *session) warn(format string, args ...any) {
-	s.options.Observer.Observe(stages.Message{
-		Stage: lockStage, Line: cas.Line{Warning: true, Text: fmt.Sprintf(format, args...)},
-	})
 }

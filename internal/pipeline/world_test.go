@@ -24,6 +24,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/pinfile"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/shared"
+	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -344,6 +345,30 @@ func (p *project) pkg(t testing.TB, o *pipeline.Outcome) (*registry.Registry, *r
 		t.Fatal(err)
 	}
 	return r, loaded
+}
+
+// pins are what a lock file holds.
+type pins struct {
+	Sources []lock.Source
+	Photos  []lock.Photo
+}
+
+// pins reads the project's lock.
+func (p *project) pins(t testing.TB) pins {
+	t.Helper()
+	f, err := lock.Open(p.lockPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	all := pins{Sources: f.Sources}
+	for photo, err := range f.Photos.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Photos = append(all.Photos, photo)
+	}
+	return all
 }
 
 // ran lists the stages that had to run.

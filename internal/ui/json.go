@@ -54,6 +54,7 @@ type (
 		Tree     string           `json:"tree,omitempty"`
 		Counters map[string]int64 `json:"counters,omitempty"`
 		Log      []cas.Line       `json:"log,omitempty"`
+		Work     []stages.Work    `json:"work,omitempty"`
 		Seconds  float64          `json:"seconds"`
 		Error    *Problem         `json:"error,omitempty"`
 	}
@@ -122,7 +123,7 @@ func finished(e stages.Finished) finishedEvent {
 	case e.Cached:
 		f.Status = "cached"
 	}
-	f.Tree, f.Counters, f.Log = e.Result.Tree.String(), e.Result.Counters, e.Result.Log
+	f.Tree, f.Counters, f.Log, f.Work = e.Result.Tree.String(), e.Result.Counters, e.Result.Log, e.Work
 	return f
 }
 

@@ -44,7 +44,7 @@ func waiting(e stages.Waiting) string {
 
 // outcome is how a stage ended, without the time it took.
 func outcome(e stages.Finished) string {
-	switch counted := counters(e.Result.Counters); {
+	switch counted := told(e); {
 	case errors.Is(e.Err, context.Canceled):
 		return "stopped"
 	case e.Err != nil:

@@ -60,7 +60,7 @@ func (v *terminalView) finished(e stages.Finished) {
 	case e.Cached:
 		v.line("=", e.Stage, v.style.dim("cached"))
 	default:
-		v.line(v.style.green("✓"), e.Stage, counters(e.Result.Counters)+took)
+		v.line(v.style.green("✓"), e.Stage, told(e)+took)
 	}
 }
 

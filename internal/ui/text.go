@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/stages"
 )
 
 // Printable makes text from outside safe to show in one line: what could move the
@@ -90,6 +91,22 @@ func counters(counted map[string]int64) string {
 		parts = append(parts, Count(counted[name])+" "+Printable(name))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// Work tells how much of a stage's work was done by earlier runs; nothing when none was.
+func Work(work []stages.Work) string {
+	var parts []string
+	for _, w := range work {
+		if w.Reused > 0 {
+			parts = append(parts, fmt.Sprintf("%s %s: %s, reused: %s", Printable(w.Unit), Printable(w.Verb), Count(w.Done), Count(w.Reused)))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// told is what a stage that ran has counted, and how much of its work was done before.
+func told(e stages.Finished) string {
+	return strings.Join(slices.DeleteFunc([]string{counters(e.Result.Counters), Work(e.Work)}, func(s string) bool { return s == "" }), "; ")
 }
 
 // maxReasons bounds how many of a stage's reasons to run are shown.

@@ -43,9 +43,9 @@ func story(took time.Duration) []stages.Event {
 		stages.Progress{Stage: "crop", Done: 1500, Total: 1500, Unit: "crops"},
 		stages.Finished{Stage: "crop", Action: action("crop"), Elapsed: took, Result: cas.Result{
 			Tree: tree("crop"), Counters: map[string]int64{"quarantined": 3, "crops": 1234567, "bytes": 45_600_000},
-		}},
+		}, Work: []stages.Work{{Unit: "photos", Verb: "read", Done: 1, Reused: 1106}}},
 		stages.Started{Stage: "split", Action: action("split"), Why: []string{"no earlier run is known"}},
-		stages.Finished{Stage: "split", Action: action("split"), Elapsed: took, Result: cas.Result{Tree: tree("split")}},
+		stages.Finished{Stage: "split", Action: action("split"), Elapsed: took, Result: cas.Result{Tree: tree("split")}, Work: []stages.Work{{Unit: "crops", Verb: "split", Done: 7}}},
 		stages.Started{Stage: "train", Action: action("train"), Why: []string{"a: 1", "b: 2", "c: 3", "d: 4", "e: 5"}},
 		stages.Finished{Stage: "train", Action: action("train"), Elapsed: took, Err: errors.New("loss is NaN")},
 	}
@@ -175,7 +175,7 @@ func TestTerminal(t *testing.T) {
 		"= select    cached",
 		"  crop      size: 64, was 32; input photos: changed",
 		`! crop      0a\x1b[31m.jpg\nis <broken>`,
-		"✓ crop      45.6 MB, 1,234,567 crops, 3 quarantined   4.2s",
+		"✓ crop      45.6 MB, 1,234,567 crops, 3 quarantined; photos read: 1, reused: 1,106   4.2s",
 		"  train     a: 1; b: 2; c: 3; and 2 more",
 		"✗ train     failed   4.2s",
 		"hint: see `sandwich schema`",

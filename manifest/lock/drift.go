@@ -1,27 +1,15 @@
 package lock
 
 import (
-	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/sandwich-build/sandwich/internal/sorted"
 )
-
-// Need is what a manifest asks a lock to pin.
-type Need struct {
-	Sources []string // URLs, or paths as the manifest has them
-	Code    *Code    // the sources as they are now; nil when the manifest records none
-	Photos  *Photos  // nil while it is not known which photos are selected
-}
-
-// Photos are the selected photos and the places where the manifest allows to look
-// for them.
-type Photos struct {
-	IDs    []string
-	Places []string
-}
 
 // Kind is what is the matter with a pin.
 type Kind string
@@ -62,33 +50,13 @@ func (c Change) String() string {
 	return s
 }
 
-// Drift says how the lock differs from what is needed: nothing when it can be used
-// as it is. The order is the file's: code, sources, photos, each by name. A nil lock
-// pins nothing. A dead photo counts as pinned: the tombstone is the pin.
-func Drift(have *Lock, need Need) []Change {
-	if have == nil {
-		have = &Lock{}
-	}
-	changes := driftCode(have.Code, need.Code)
-	changes = append(changes, compare(SourceLine, have.Sources, need.Sources, Source.key, func(Source) string { return "" })...)
-	if need.Photos != nil {
-		changes = append(changes, compare(PhotoLine, have.Photos, need.Photos.IDs, Photo.key, need.Photos.misplaced)...)
-	}
-	return changes
-}
-
-// misplaced says how a photo's pin breaks the rule of places.
-func (p *Photos) misplaced(pinned Photo) string {
-	if pinned.Dead != "" || slices.Contains(p.Places, pinned.Place) {
-		return ""
-	}
-	return fmt.Sprintf("pinned at %s, allowed: %s", pinned.Place, strings.Join(p.Places, ", "))
-}
-
-// driftCode compares the sources' content, and whether there were changes besides it,
-// but not the commit: committing the lock itself makes a new commit of the same
-// sources, and that must not outdate the lock.
-func driftCode(have, need *Code) []Change {
+// DriftCode says how the pin of the sources differs from what they are now: nothing when
+// it can be used as it is. nil is no pin, and no sources.
+//
+// It compares the sources' content, and whether there were changes besides it, but not
+// the commit: committing the lock itself makes a new commit of the same sources, and that
+// must not outdate the lock.
+func DriftCode(have, need *Code) []Change {
 	switch {
 	case have == nil && need == nil:
 		return nil
@@ -103,6 +71,54 @@ func driftCode(have, need *Code) []Change {
 	}
 }
 
+// DriftSources says which metadata files, by their URLs, the lock lacks and which it has
+// too many, in the order of the file.
+func DriftSources(have []Source, need []string) []Change {
+	var changes []Change
+	for _, s := range have {
+		if !slices.Contains(need, s.URL) {
+			changes = append(changes, Change{Subject: SourceLine, Kind: Unneeded, Name: s.URL})
+		}
+	}
+	for _, url := range slices.Compact(slices.Sorted(slices.Values(need))) {
+		if !slices.ContainsFunc(have, func(s Source) bool { return s.URL == url }) {
+			changes = append(changes, Change{Subject: SourceLine, Kind: Missing, Name: url})
+		}
+	}
+	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
+	return changes
+}
+
+// DriftPhotos says how the pins differ from what a selection needs, in the order of the
+// file. need are the ids, strictly ascending, and places where the manifest allows photos
+// to be from. A dead photo counts as pinned: the tombstone is the pin.
+func DriftPhotos(have Photos, need iter.Seq2[string, error], places []string) iter.Seq2[Change, error] {
+	itself := func(id string) string { return id }
+	return func(yield func(Change, error) bool) {
+		for pair, err := range sorted.Join(have.All(), need, Photo.key, itself) {
+			if err != nil {
+				yield(Change{}, err)
+				return
+			}
+			c := Change{Subject: PhotoLine}
+			switch {
+			case pair.Right == nil:
+				c.Kind, c.Name = Unneeded, pair.Left.ID
+			case pair.Left == nil:
+				c.Kind, c.Name = Missing, *pair.Right
+			case pair.Left.Dead == "" && !slices.Contains(places, pair.Left.Place):
+				c.Kind, c.Name = Changed, pair.Left.ID
+				c.Detail = fmt.Sprintf("pinned at %s, allowed: %s", pair.Left.Place, strings.Join(places, ", "))
+			default:
+				continue
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
 // label is the commit, its content, and whether there were uncommitted changes.
 func (c Code) label() string {
 	s := short(c.Commit) + "/" + short(strings.TrimPrefix(string(c.Tree), digest.SHA256.String()+":"))
@@ -113,35 +129,3 @@ func (c Code) label() string {
 }
 
 func short(hex string) string { return hex[:min(len(hex), 12)] }
-
-// compare walks pins and needs in order, side by side.
-func compare[T any](subject Subject, have []T, need []string, keyOf func(T) string, wrong func(T) string) []Change {
-	have = sorted(have, keyOf)
-	need = slices.Compact(slices.Sorted(slices.Values(need)))
-	var changes []Change
-	for len(have) > 0 || len(need) > 0 {
-		order := -1 // the pin comes first, or stands alone
-		if len(have) == 0 {
-			order = 1
-		} else if len(need) > 0 {
-			order = cmp.Compare(keyOf(have[0]), need[0])
-		}
-		switch {
-		case order < 0:
-			changes = append(changes, Change{Subject: subject, Kind: Unneeded, Name: keyOf(have[0])})
-		case order > 0:
-			changes = append(changes, Change{Subject: subject, Kind: Missing, Name: need[0]})
-		default:
-			if detail := wrong(have[0]); detail != "" {
-				changes = append(changes, Change{Subject: subject, Kind: Changed, Name: need[0], Detail: detail})
-			}
-		}
-		if order <= 0 {
-			have = have[1:]
-		}
-		if order >= 0 {
-			need = need[1:]
-		}
-	}
-	return changes
-}

@@ -10,98 +10,121 @@ import (
 	"path/filepath"
 )
 
-// maxSize bounds what Read takes into memory. Open Images has nine million photos
-// of some 110 bytes each.
-const maxSize = 2 << 30
-
-// Read reads the lock file at path. The error is fs.ErrNotExist when there is none,
-// and a *FormatError when it is not a lock.
-func Read(path string) (*Lock, error) {
-	l, _, err := ReadFile(path)
-	return l, err
+// File is a lock file that is open. Whoever replaces it does not change what this one
+// reads.
+type File struct {
+	Lock
+	file *os.File
+	size int64
 }
 
-// ReadFile is Read that returns the file's bytes as well, which are those of Encode.
-func ReadFile(path string) (*Lock, []byte, error) {
-	src, err := readFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read lock: %w", err)
-	}
-	l, err := Decode(path, src)
-	return l, src, err
-}
-
-func readFile(path string) ([]byte, error) {
+// Open opens the lock file at path. The error is fs.ErrNotExist when there is none, and a
+// *FormatError when it is not a lock.
+func Open(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read lock: %w", err)
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	opened, err := decodeFile(path, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return opened, nil
+}
+
+func decodeFile(path string, f *os.File) (*File, error) {
 	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read lock: %w", err)
+	}
+	l, err := Decode(path, f, info.Size())
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxSize {
-		return nil, &FormatError{File: path, Line: 1, Message: fmt.Sprintf("the file is larger than a lock may be, %d GiB", maxSize>>30)}
-	}
-	var b bytes.Buffer
-	b.Grow(int(info.Size()) + bytes.MinRead) // so that ReadFrom need not grow it
-	_, err = b.ReadFrom(io.LimitReader(f, maxSize))
-	return b.Bytes(), err
+	return &File{Lock: *l, file: f, size: info.Size()}, nil
 }
 
-// WriteFile puts the lock at path and says whether that changed the file. A file
-// that already has these bytes is left alone. Another reader, or a crash at any
-// moment, sees the old file or the new one.
-func WriteFile(path string, l *Lock) (changed bool, err error) {
-	text, err := Encode(l)
+// Text reads the file's bytes, which are those of Encode.
+func (f *File) Text() io.Reader { return io.NewSectionReader(f.file, 0, f.size) }
+
+// Stat describes the file.
+func (f *File) Stat() (fs.FileInfo, error) { return f.file.Stat() }
+
+// Close closes the file. Its photos cannot be read any more.
+func (f *File) Close() error { return f.file.Close() }
+
+// Write puts the lock at path and says whether that changed the file. A file that
+// already has these bytes is left alone. Another reader, or a crash at any moment, sees
+// the old file or the new one.
+func Write(path string, l *Lock) (changed bool, err error) {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return false, fmt.Errorf("write lock: %w", err)
+	}
+	changed, err = replace(path, temp, l)
+	if err = errors.Join(err, temp.Close()); !changed || err != nil {
+		if gone := os.Remove(temp.Name()); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("write lock: %w", err)
+	}
+	return changed, nil
+}
+
+// replace writes the lock to temp and, if that is not what path has, renames it there
+// once it is on the disk.
+func replace(path string, temp *os.File, l *Lock) (changed bool, err error) {
+	if err := Encode(temp, l); err != nil {
+		return false, err
+	}
+	if equal, err := equalFiles(temp, path); equal || err != nil {
+		return false, err
+	}
+	// CreateTemp's 0600 would hide the lock from the rest of a team.
+	if err := errors.Join(temp.Chmod(0o644), temp.Sync()); err != nil {
+		return false, err
+	}
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return false, err
+	}
+	return true, syncDir(filepath.Dir(path))
+}
+
+// equalFiles reports whether there is a file at path with the bytes of temp.
+func equalFiles(temp *os.File, path string) (_ bool, err error) {
+	old, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
-	old, err := readFile(path)
-	switch {
-	case err == nil && bytes.Equal(old, text):
-		return false, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return false, fmt.Errorf("write lock: %w", err)
-	}
-	if err := replace(path, text); err != nil {
-		return false, fmt.Errorf("write lock: %w", err)
-	}
-	return true, nil
-}
-
-// replace renames a temporary file to path, once it is on the disk.
-func replace(path string, text []byte) error {
-	temp, err := writeTemp(path, text)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
+	defer func() { err = errors.Join(err, old.Close()) }()
+	was, err := old.Stat()
 	if err != nil {
-		if temp != "" {
-			err = errors.Join(err, os.Remove(temp))
+		return false, err
+	}
+	is, err := temp.Stat()
+	if err != nil || was.Size() != is.Size() {
+		return false, err
+	}
+	a, b := io.NewSectionReader(old, 0, was.Size()), io.NewSectionReader(temp, 0, is.Size())
+	var x, y [bufferSize]byte
+	for {
+		n, errA := io.ReadFull(a, x[:])
+		_, errB := io.ReadFull(b, y[:n])
+		if errB != nil || !bytes.Equal(x[:n], y[:n]) {
+			return false, errB
 		}
-		return err
+		if errors.Is(errA, io.EOF) || errors.Is(errA, io.ErrUnexpectedEOF) {
+			return true, nil
+		}
+		if errA != nil {
+			return false, errA
+		}
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// writeTemp writes text to a new file beside path. Its name is returned with an
-// error too, when there is a file to remove.
-func writeTemp(path string, text []byte) (name string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		// CreateTemp's 0600 would hide the lock from the rest of a team.
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return f.Name(), errors.Join(err, f.Close())
 }
 
 // syncDir makes the rename itself survive a loss of power.

@@ -1,8 +1,12 @@
 package lock
 
 import (
-	"bytes"
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,47 +16,80 @@ import (
 // header is the first line. The number is the format's version.
 const header = "sandwich lock 1"
 
-// Encode is the lock's file. It refuses a lock that Decode could not read back:
-// the same photo twice, an id that is no file name, a reason of two lines.
-func Encode(l *Lock) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(128 + 256*len(l.Sources) + 128*len(l.Photos))
-	b.WriteString(header + "\n")
+// Encode writes the lock's file. It refuses a lock that Decode could not read back: photos
+// that are not in order, an id that is no file name, a reason of two lines.
+func Encode(w io.Writer, l *Lock) error {
+	b := bufio.NewWriterSize(w, bufferSize)
+	writeLine(b, header)
 	if l.Code != nil {
 		if err := l.Code.check(); err != nil {
-			return nil, fmt.Errorf("encode lock: code: %w", err)
+			return fmt.Errorf("encode lock: code: %w", err)
 		}
-		l.Code.encode(&b)
+		l.Code.encode(b)
 	}
-	if err := encode(&b, sorted(l.Sources, Source.key), Source.key); err != nil {
-		return nil, fmt.Errorf("encode lock: source: %w", err)
+	if err := encode(b, sortedSources(l.Sources)); err != nil {
+		return fmt.Errorf("encode lock: source: %w", err)
 	}
-	if err := encode(&b, sorted(l.Photos, Photo.key), Photo.key); err != nil {
-		return nil, fmt.Errorf("encode lock: photo: %w", err)
+	if err := encode(b, l.Photos.All()); err != nil {
+		return fmt.Errorf("encode lock: photo: %w", err)
 	}
-	return b.Bytes(), nil
+	if err := b.Flush(); err != nil { // which keeps the first error of all writes
+		return fmt.Errorf("encode lock: %w", err)
+	}
+	return nil
+}
+
+// bufferSize is how much is read or written at once. No line is as long.
+const bufferSize = 64 << 10
+
+func sortedSources(sources []Source) iter.Seq2[Source, error] {
+	sources = slices.SortedFunc(slices.Values(sources), func(a, b Source) int { return strings.Compare(a.URL, b.URL) })
+	return func(yield func(Source, error) bool) {
+		for _, s := range sources {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
 }
 
 // pin is a line of the file.
 type pin interface {
 	check() error
-	encode(b *bytes.Buffer)
+	key() string
+	encode(b *bufio.Writer)
 }
 
-func encode[T pin](b *bytes.Buffer, pins []T, keyOf func(T) string) error {
-	for i, p := range pins {
+func encode[T pin](b *bufio.Writer, pins iter.Seq2[T, error]) error {
+	last := ""
+	for p, err := range pins {
+		if err != nil {
+			return err
+		}
 		if err := p.check(); err != nil {
 			return err
 		}
-		if i > 0 && keyOf(p) == keyOf(pins[i-1]) {
-			return fmt.Errorf("%s is pinned twice", keyOf(p))
+		if err := follows(last, p.key()); err != nil {
+			return err
 		}
+		last = p.key()
 		p.encode(b)
 	}
 	return nil
 }
 
-func (c Code) encode(b *bytes.Buffer) {
+// follows says that a key may stand behind another; no key is empty.
+func follows(last, key string) error {
+	if key <= last {
+		return fmt.Errorf("%s does not sort behind %s", quote(key), quote(last))
+	}
+	return nil
+}
+
+func (s Source) key() string { return s.URL }
+func (p Photo) key() string  { return p.ID }
+
+func (c Code) encode(b *bufio.Writer) {
 	state := "clean"
 	if c.Dirty {
 		state = "dirty"
@@ -60,7 +97,7 @@ func (c Code) encode(b *bytes.Buffer) {
 	writeLine(b, "code", c.Commit, string(c.Tree), state)
 }
 
-func (s Source) encode(b *bytes.Buffer) {
+func (s Source) encode(b *bufio.Writer) {
 	md5 := "-"
 	if s.MD5 != "" {
 		md5 = s.MD5
@@ -68,7 +105,7 @@ func (s Source) encode(b *bytes.Buffer) {
 	writeLine(b, "source", string(s.Digest), strconv.FormatInt(s.Size, 10), md5, s.URL)
 }
 
-func (p Photo) encode(b *bytes.Buffer) {
+func (p Photo) encode(b *bufio.Writer) {
 	if p.Dead != "" {
 		writeLine(b, "dead", p.ID, p.Dead)
 		return
@@ -76,14 +113,14 @@ func (p Photo) encode(b *bytes.Buffer) {
 	writeLine(b, "photo", p.ID, p.Place, string(p.Digest), strconv.FormatInt(p.Size, 10))
 }
 
-func writeLine(b *bytes.Buffer, words ...string) {
+func writeLine(b *bufio.Writer, words ...string) {
 	for i, word := range words {
 		if i > 0 {
-			b.WriteByte(' ')
+			_ = b.WriteByte(' ') // Flush tells of all errors
 		}
-		b.WriteString(word)
+		_, _ = b.WriteString(word)
 	}
-	b.WriteByte('\n')
+	_ = b.WriteByte('\n')
 }
 
 // FormatError is a file that is not a lock, or not a whole one.
@@ -103,25 +140,42 @@ func (e *FormatError) Error() string {
 	return s
 }
 
-// Decode reads a lock file; filename is what the error, a *FormatError, calls it. It
-// is strict: what it accepts, Encode gives back byte for byte. The lock's strings
-// share the memory of one copy of src.
-func Decode(filename string, src []byte) (*Lock, error) {
-	p := &parser{rest: string(src)}
-	l, err := p.lock()
+// Decode reads a lock file of size bytes; filename is what errors, each a *FormatError,
+// call it. It reads what stands before the photos. They are read whenever they are gone
+// through, so src must not change, and what is wrong with one is told then.
+//
+// It is strict: what it accepts, Encode gives back byte for byte.
+func Decode(filename string, src io.ReaderAt, size int64) (*Lock, error) {
+	p := newParser(io.NewSectionReader(src, 0, size), 0)
+	l, at, err := p.head()
 	if err != nil {
-		message, hint := err.Error(), ""
-		switch {
-		case isConflictMarker(p.line):
-			message = "a git merge left its markers here"
-			hint = "take either side of each conflict, then run `sandwich lock`"
-		case strings.HasSuffix(p.line, "\r"):
-			message = "the line ends with CR LF"
-			hint = "git changed it: put `" + FileName + " -text` into .gitattributes"
+		return nil, p.fault(filename, err)
+	}
+	before := p.number - 1
+	l.Photos = func(yield func(Photo, error) bool) {
+		p := newParser(io.NewSectionReader(src, at, size-at), before)
+		if err := p.photos(yield); err != nil {
+			yield(Photo{}, p.fault(filename, err))
 		}
-		return nil, &FormatError{File: filename, Line: p.number, Message: message, Hint: hint}
 	}
 	return l, nil
+}
+
+// fault is an error of the line that was read last.
+func (p *parser) fault(filename string, err error) error {
+	if p.failed != nil {
+		return fmt.Errorf("read %s: %w", filename, p.failed)
+	}
+	message, hint := err.Error(), ""
+	switch {
+	case isConflictMarker(p.line):
+		message = "a git merge left its markers here"
+		hint = "take either side of each conflict, then run `sandwich lock`"
+	case strings.HasSuffix(p.line, "\r"):
+		message = "the line ends with CR LF"
+		hint = "git changed it: put `" + FileName + " -text` into .gitattributes"
+	}
+	return &FormatError{File: filename, Line: p.number, Message: message, Hint: hint}
 }
 
 func isConflictMarker(line string) bool {
@@ -135,84 +189,125 @@ func isConflictMarker(line string) bool {
 
 // parser walks the lines of a file.
 type parser struct {
-	rest   string // what follows the line
+	in     *bufio.Reader
 	line   string
-	number int // of the line, from 1
+	number int   // of the line, from 1
+	failed error // of reading, which says nothing about the file's form
+}
+
+func newParser(r io.Reader, before int) *parser {
+	return &parser{in: bufio.NewReaderSize(r, bufferSize), number: before}
 }
 
 // next moves to the next line and says whether there is one.
 func (p *parser) next() (bool, error) {
 	p.number++
-	p.line = ""
-	if p.rest == "" {
+	text, err := p.in.ReadSlice('\n')
+	p.line = strings.TrimSuffix(string(text), "\n")
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, io.EOF) && len(text) == 0:
 		return false, nil
+	case errors.Is(err, io.EOF):
+		return false, errors.New("the last line is cut off")
+	case errors.Is(err, bufio.ErrBufferFull):
+		return false, errors.New("the line is longer than any of a lock")
 	}
-	line, rest, whole := strings.Cut(p.rest, "\n")
-	p.line, p.rest = line, rest
-	if !whole {
-		return false, fmt.Errorf("the last line is cut off")
-	}
-	return true, nil
+	p.failed = err
+	return false, err
 }
 
-func (p *parser) lock() (*Lock, error) {
+// head reads what stands before the photos, and returns where they begin. The line read
+// last is the first of them.
+func (p *parser) head() (l *Lock, photos int64, err error) {
 	if ok, err := p.next(); err != nil || !ok || p.line != header {
-		return nil, fmt.Errorf("want %q on the first line, got %s", header, quote(p.line))
+		return nil, 0, fmt.Errorf("want %q on the first line, got %s", header, quote(p.line))
 	}
-	// Almost every line is a photo. A file that is no lock asks for little.
-	l := &Lock{Photos: make([]Photo, 0, min(strings.Count(p.rest, "\n"), 1<<20))}
+	l = new(Lock)
+	for at := int64(len(header) + 1); ; at += int64(len(p.line) + 1) {
+		ok, err := p.next()
+		if err != nil || !ok {
+			return l, at, err
+		}
+		word, rest, _ := strings.Cut(p.line, " ")
+		switch word {
+		case "code":
+			err = l.addCode(rest)
+		case "source":
+			err = l.addSource(rest)
+		case "photo", "dead":
+			return l, at, nil
+		default:
+			err = fmt.Errorf("want code, source, photo or dead, got %s", quote(p.line))
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+}
+
+func (l *Lock) addCode(text string) error {
+	if l.Code != nil || len(l.Sources) > 0 {
+		return errors.New("the code is one line, before sources and photos")
+	}
+	c, err := parseCode(text)
+	l.Code = &c
+	return err
+}
+
+func (l *Lock) addSource(text string) error {
+	last := ""
+	if n := len(l.Sources); n > 0 {
+		last = l.Sources[n-1].URL
+	}
+	s, err := parsePin(text, last, parseSource)
+	l.Sources = append(l.Sources, s)
+	return err
+}
+
+// photos reads the lines behind the head.
+func (p *parser) photos(yield func(Photo, error) bool) error {
+	last := ""
 	for {
 		ok, err := p.next()
+		if err != nil || !ok {
+			return err
+		}
+		word, rest, _ := strings.Cut(p.line, " ")
+		var photo Photo
+		switch word {
+		case "photo":
+			photo, err = parsePin(rest, last, parsePhoto)
+		case "dead":
+			photo, err = parsePin(rest, last, parseDead)
+		case "source":
+			err = errors.New("sources come before photos")
+		case "code":
+			err = errors.New("the code is one line, before sources and photos")
+		default:
+			err = fmt.Errorf("want photo or dead, got %s", quote(p.line))
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if !ok {
-			return l, nil
+		if !yield(photo, nil) {
+			return nil
 		}
-		if err := p.pin(l); err != nil {
-			return nil, err
-		}
+		last = photo.ID
 	}
 }
 
-// pin adds the line to the lock, if it may follow what the lock holds.
-func (p *parser) pin(l *Lock) error {
-	word, rest, _ := strings.Cut(p.line, " ")
-	switch word {
-	case "code":
-		if l.Code != nil || len(l.Sources) > 0 || len(l.Photos) > 0 {
-			return fmt.Errorf("the code is one line, before sources and photos")
-		}
-		c, err := parseCode(rest)
-		l.Code = &c
-		return err
-	case "source":
-		if len(l.Photos) > 0 {
-			return fmt.Errorf("sources come before photos")
-		}
-		return add(&l.Sources, rest, parseSource, Source.key)
-	case "photo":
-		return add(&l.Photos, rest, parsePhoto, Photo.key)
-	case "dead":
-		return add(&l.Photos, rest, parseDead, Photo.key)
-	default:
-		return fmt.Errorf("want code, source, photo or dead, got %s", quote(p.line))
+// parsePin reads a pin that stands behind the one with the key last.
+func parsePin[T pin](text, last string, parse func(string) (T, error)) (T, error) {
+	p, err := parse(text)
+	if err == nil {
+		err = p.check()
 	}
-}
-
-func add[T pin](to *[]T, text string, parse func(string) (T, error), keyOf func(T) string) error {
-	item, err := parse(text)
-	if err != nil {
-		return err
+	if err == nil {
+		err = follows(last, p.key())
 	}
-	if err := item.check(); err != nil {
-		return err
-	}
-	if n := len(*to); n > 0 && keyOf((*to)[n-1]) >= keyOf(item) {
-		return fmt.Errorf("%s does not sort behind %s", quote(keyOf(item)), quote(keyOf((*to)[n-1])))
-	}
-	*to = append(*to, item)
-	return nil
+	return p, err
 }
 
 func parseCode(text string) (Code, error) {

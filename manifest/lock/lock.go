@@ -13,12 +13,14 @@
 //	photo 000002b66c9c498e original sha256:a28f… 86291
 //	dead 0000048549557964 no place has it
 //
-// The package is pure but for Read and WriteFile.
+// Open Images has nine million photos, so that photos are read and written one after
+// the other, in the order of their ids, and never held as a list. The package is pure but
+// for Open and Write.
 package lock
 
 import (
-	"cmp"
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,11 +33,23 @@ import (
 // FileName is the lock's name beside a manifest called manifest.yaml.
 const FileName = "manifest.lock"
 
-// Lock is the content of a lock file. Its order does not matter: Encode sorts.
+// Lock is the content of a lock file.
 type Lock struct {
 	Code    *Code // nil when the manifest records no sources
 	Sources []Source
-	Photos  []Photo
+	Photos  Photos
+}
+
+// Photos are the pins of photos in the order of their ids. The first error ends them. They
+// can be gone through more than once; nil has none.
+type Photos iter.Seq2[Photo, error]
+
+// All goes through the photos.
+func (p Photos) All() iter.Seq2[Photo, error] {
+	if p == nil {
+		return func(func(Photo, error) bool) {}
+	}
+	return iter.Seq2[Photo, error](p)
 }
 
 // Code pins the user's own sources.
@@ -64,49 +78,13 @@ type Photo struct {
 	Dead   string // why it is dead; when set, Place, Digest and Size are not
 }
 
-// Source finds the pin of a metadata file in a decoded lock.
+// Source finds the pin of a metadata file.
 func (l *Lock) Source(url string) (Source, bool) {
-	return find(l.Sources, url, Source.key)
-}
-
-// Photo finds the pin or tombstone of a photo in a decoded lock.
-func (l *Lock) Photo(id string) (Photo, bool) {
-	return find(l.Photos, id, Photo.key)
-}
-
-// find needs the order that Decode and Sort leave.
-func find[T any](items []T, key string, keyOf func(T) string) (T, bool) {
-	i, ok := slices.BinarySearchFunc(items, key, func(item T, key string) int { return cmp.Compare(keyOf(item), key) })
-	if !ok {
-		var zero T
-		return zero, false
+	i := slices.IndexFunc(l.Sources, func(s Source) bool { return s.URL == url })
+	if i < 0 {
+		return Source{}, false
 	}
-	return items[i], true
-}
-
-func (s Source) key() string { return s.URL }
-func (p Photo) key() string  { return p.ID }
-
-// Sort brings the lock into the order of its file, in place. Decode returns a sorted
-// lock; one that was put together by hand must be sorted before Source and Photo
-// find anything in it.
-func (l *Lock) Sort() {
-	slices.SortFunc(l.Sources, byKey(Source.key))
-	slices.SortFunc(l.Photos, byKey(Photo.key))
-}
-
-func byKey[T any](keyOf func(T) string) func(a, b T) int {
-	return func(a, b T) int { return cmp.Compare(keyOf(a), keyOf(b)) }
-}
-
-// sorted is items in order, without changing the caller's slice.
-func sorted[T any](items []T, keyOf func(T) string) []T {
-	if slices.IsSortedFunc(items, byKey(keyOf)) {
-		return items
-	}
-	items = slices.Clone(items)
-	slices.SortFunc(items, byKey(keyOf))
-	return items
+	return l.Sources[i], true
 }
 
 const (
@@ -114,10 +92,8 @@ const (
 	maxText = 4096 // bytes of a URL or a reason
 )
 
-var (
-	commitForm = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`) // SHA-1, or git's SHA-256
-	placeForm  = regexp.MustCompile(`^[a-z]{1,32}$`)
-)
+// commitForm is SHA-1, or git's SHA-256.
+var commitForm = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 // The check methods say what is wrong with a pin. They hold for what is read as for
 // what is written, so that what Encode writes, Decode reads.
@@ -149,7 +125,7 @@ func (p Photo) check() error {
 		}
 		return checkText("reason", p.Dead)
 	}
-	if !placeForm.MatchString(p.Place) {
+	if !isPlace(p.Place) {
 		return fmt.Errorf("want a place such as original, got %q", p.Place)
 	}
 	return checkBlob(p.Digest, p.Size)
@@ -182,6 +158,16 @@ func isHex(s string, length int) bool {
 		}
 	}
 	return true
+}
+
+// isPlace says whether s is one short word, in lower case.
+func isPlace(s string) bool {
+	for i := range len(s) {
+		if s[i] < 'a' || s[i] > 'z' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 32
 }
 
 // isID says whether s is one word that is safe as a file's name.

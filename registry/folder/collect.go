@@ -52,7 +52,7 @@ func (i *install) collect(ctx context.Context, part string, entries []quilt.Entr
 // keep removes from a folder what is none of the entries, and returns the entries that
 // it lacks.
 func (i *install) keep(ctx context.Context, root *os.Root, entries []quilt.Entry) ([]quilt.Entry, error) {
-	found, err := scan(ctx, root)
+	found, err := scan(ctx, root, quilt.Ignore{})
 	if err != nil || len(found.files)+len(found.dirs)+len(found.irregular) == 0 {
 		return entries, err
 	}

@@ -35,8 +35,9 @@ type listing struct {
 	irregular []string // anything else, such as symbolic links, which are not followed
 }
 
-// scan lists a folder, but for the part folder of an unfinished install.
-func scan(ctx context.Context, root *os.Root) (listing, error) {
+// scan lists a folder, but for what the rules leave out and the part folder of an
+// unfinished install.
+func scan(ctx context.Context, root *os.Root, ignore quilt.Ignore) (listing, error) {
 	var l listing
 	// The names of each folder come sorted, which is the order by segments.
 	err := fs.WalkDir(root.FS(), ".", func(key string, d fs.DirEntry, err error) error {
@@ -44,8 +45,13 @@ func scan(ctx context.Context, root *os.Root) (listing, error) {
 			return err
 		}
 		switch {
-		case d.IsDir() && key == partName:
+		case key == ".":
+			l.dirs = append(l.dirs, key)
+			return nil
+		case d.IsDir() && (key == partName || ignore.Match(key, true)):
 			return fs.SkipDir
+		case ignore.Match(key, false):
+			return nil
 		case d.IsDir():
 			l.dirs = append(l.dirs, key)
 			return nil
@@ -126,14 +132,19 @@ type Folder struct {
 	files []file
 }
 
-// Open lists a folder, whose caller closes it. A symbolic link, or another thing that is
-// no file, is an error: leaving it out in silence would lose it.
+// Open lists a folder, whose caller closes it, without what its .quiltignore leaves out. A
+// symbolic link, or another thing that is no file, is an error: leaving it out in silence
+// would lose it.
 func Open(ctx context.Context, path string) (*Folder, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
 	}
-	found, err := scan(ctx, root)
+	var found listing
+	rules, err := root.ReadFile(quilt.IgnoreFile)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		found, err = scan(ctx, root, quilt.ParseIgnore(string(rules)))
+	}
 	if err == nil && len(found.irregular) > 0 {
 		err = fmt.Errorf("%s in %s is neither a file nor a folder", found.irregular[0], path)
 	}

@@ -183,7 +183,7 @@ func (i *install) update(ctx context.Context, dest string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	found, err := scan(ctx, root)
+	found, err := scan(ctx, root, quilt.Ignore{})
 	if err != nil {
 		return err
 	}

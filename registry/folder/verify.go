@@ -47,7 +47,7 @@ func verify(ctx context.Context, p *quilt.Package, path string) (_ Report, err e
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	found, err := scan(ctx, root)
+	found, err := scan(ctx, root, quilt.Ignore{})
 	if err != nil {
 		return Report{}, err
 	}

@@ -20,6 +20,11 @@ type File struct {
 	// it, a file up to 8 MiB that the registry has already is not opened.
 	SHA256 [sha256.Size]byte
 	Open   func(ctx context.Context) (io.ReadCloser, error)
+
+	// Of a file of another registry, whose Open verifies, these are known as well.
+	Hash   quilt.Hash        // in place of SHA256; zero otherwise
+	Meta   quilt.Value       // of its entry
+	Source quilt.PhysicalKey // in a bucket, whose server may copy it; zero otherwise
 }
 
 // Batch is the files of a revision, hashed.
@@ -51,7 +56,7 @@ func Hash(ctx context.Context, files []File, pace *transfer.Pace) (*Batch, error
 		if err != nil {
 			return 0, fmt.Errorf("hash %s: %w", files[i].Key, err)
 		}
-		b.Entries[i] = quilt.NewEntry(files[i].Key, "", files[i].Size, hash, quilt.Value{})
+		b.Entries[i] = quilt.NewEntry(files[i].Key, "", files[i].Size, hash, files[i].Meta)
 		b.sums[i] = sums
 		return files[i].Size, nil
 	})
@@ -61,6 +66,9 @@ func Hash(ctx context.Context, files []File, pace *transfer.Pace) (*Batch, error
 // hash returns the hash of the file, with that of each chunk, and reads the file only
 // where it must.
 func (f File) hash(ctx context.Context) (quilt.Hash, [][sha256.Size]byte, error) {
+	if _, known := f.Hash.Sum(); known {
+		return f.Hash, nil, nil
+	}
 	if f.SHA256 != [sha256.Size]byte{} {
 		if hash, ok := quilt.ChunkedFromSHA256(f.SHA256, f.Size); ok {
 			return hash, [][sha256.Size]byte{f.SHA256}, nil

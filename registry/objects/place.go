@@ -1,11 +1,13 @@
 package objects
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"path"
 	"strings"
 
+	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -66,6 +68,18 @@ func (h Home) inside(physical string) (place, error) {
 		k.Version = ""
 	}
 	return place{key: key, version: k.Version}, nil
+}
+
+// Place returns the physical key of a blob, with its version where the store keeps those.
+func (s *Store) Place(ctx context.Context, key string) (string, error) {
+	at := place{key: key}
+	versions, err := s.versions(ctx)
+	if err == nil && versions != nil {
+		var v blob.Version
+		v, err = versions.StatVersion(ctx, key)
+		at.version = v.ID
+	}
+	return s.Home.physical(at), err
 }
 
 // sumLen is the length of a key's last part: the hash of the bytes, in hexadecimal.

@@ -81,7 +81,7 @@ func (s *Store) sendHashed(ctx context.Context, b *Batch, meter *transfer.Meter)
 		e := b.Entries[first[n]]
 		key, _ := hashed(e.Hash())
 		count := meter.File(e.Size())
-		if err := s.Blobs.Put(ctx, key, b.body(first[n], count)); err != nil {
+		if _, err := s.put(ctx, key, b, first[n], count); err != nil {
 			return 0, damaged(e.Key, err)
 		}
 		count.Done()
@@ -170,7 +170,7 @@ func (s *Store) sendNamed(ctx context.Context, store blob.Versioned, name string
 			meter.Have(e.Size())
 		} else {
 			count := meter.File(e.Size())
-			if at.version, err = store.PutVersion(ctx, at.key, b.body(i, count)); err != nil {
+			if at.version, err = s.put(ctx, at.key, b, i, count); err != nil {
 				return 0, damaged(e.Key, err)
 			}
 			count.Done()

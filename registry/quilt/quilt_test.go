@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -440,4 +441,37 @@ func BenchmarkMillionEntries(b *testing.B) {
 		}
 		b.ReportMetric(float64(file.Len())/float64(len(p.Entries)), "file-B/entry")
 	}
+}
+
+func TestIgnorePatterns(t *testing.T) {
+	for _, tc := range []struct {
+		rule, key string
+		want      bool
+	}{
+		{"a*c", "abc", true}, {"a*c", "a/b/c", true}, {"a*c", "abcd", false}, {"a*b*c", "axbxbxc", true}, {"*", "x", true},
+		{"a?c", "a/c", true}, {"a?c", "ac", false}, {"[ab]", "b", true}, {"[ab]", "c", false}, {"[!ab]", "c", true}, {"[!ab]", "a", false},
+		{"[a-c]x", "bx", true}, {"[c-a]x", "bx", false}, {"[]]", "]", true}, {"[!]]", "x", true}, {"[a", "[a", true}, {"[", "[", true},
+		{"[a-]", "-", true}, {"ü", "ü", true}, {"?", "ü", true}, {"**/x", "x", true}, {"x", "deep/er/x", true}, {"x", "ax", false},
+	} {
+		if got := ParseIgnore(tc.rule+"\n").Match(tc.key, false); got != tc.want {
+			t.Errorf("rule %q, key %q: %v, want %v", tc.rule, tc.key, got, tc.want)
+		}
+	}
+}
+
+// FuzzIgnore looks for rules that stop the program or take for ever, and wants a rule
+// without special characters to fit its own text.
+func FuzzIgnore(f *testing.F) {
+	for _, rule := range []string{"*.txt\n.git/\n", "[!a-z]?*", "[", "a*a*a*a*b", "\r\n"} {
+		f.Add(rule, "a/b.txt")
+	}
+	f.Fuzz(func(t *testing.T, rules, key string) {
+		ignore := ParseIgnore(rules)
+		if ignore.Match(key, false) && !ignore.Match(key, true) {
+			t.Errorf("%q leaves out the file %q but not the folder", rules, key)
+		}
+		if utf8.ValidString(key) && key != "" && !strings.ContainsAny(key, "*?[\r\n") && !ParseIgnore(key).Match("x/"+key, false) {
+			t.Errorf("rule %q does not fit its text", key)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -348,6 +349,37 @@ func TestPhysicalKeyVectors(t *testing.T) {
 	for _, vec := range vectors.Errors {
 		if got, err := ParsePhysicalKey(vec.URL); err == nil {
 			t.Errorf("ParsePhysicalKey(%s) = %#v, want an error", vec.URL, got)
+		}
+	}
+}
+
+// kept returns which files of a folder the rules leave.
+func kept(rules Ignore, files []string) []string {
+	left := []string{}
+files:
+	for _, file := range files {
+		for i, c := range file {
+			if c == '/' && rules.Match(file[:i], true) {
+				continue files
+			}
+		}
+		if !rules.Match(file, false) {
+			left = append(left, file)
+		}
+	}
+	slices.Sort(left)
+	return left
+}
+
+func TestIgnoreVectors(t *testing.T) {
+	var vectors []struct {
+		Rules       string
+		Files, Kept []string
+	}
+	readVector(t, "quiltignore.json", &vectors)
+	for _, vec := range vectors {
+		if diff := cmp.Diff(vec.Kept, kept(ParseIgnore(vec.Rules), append(vec.Files, IgnoreFile))); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", vec.Rules, diff)
 		}
 	}
 }

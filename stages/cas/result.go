@@ -5,14 +5,17 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/protobuf/proto"
 )
 
-// Result is what an action produced.
+// Result is what an action produced. One without a Tree is of an action that has not come
+// to its end, or whose output was lost: Items tells how far it has come.
 type Result struct {
 	Tree     TreeID
+	Items    TreeID           // what the items of the stage came to; zero when it has none
 	Counters map[string]int64 // what the stage counted: images, boxes, dead, …
 	Log      []Line           // what the stage told the person, in order
 }
@@ -30,17 +33,25 @@ type report struct {
 	Log      []Line           `json:"log,omitempty"`
 }
 
-// MarshalBinary returns the result as an ActionResult whose only output directory is
-// the tree.
+// itemsPath is the path of Items among an ActionResult's output directories. The path of
+// Tree is empty.
+const itemsPath = "items"
+
+// MarshalBinary returns the result as an ActionResult, whose output directories are the
+// tree and the items.
 func (r Result) MarshalBinary() ([]byte, error) {
 	out, err := json.Marshal(report{Counters: r.Counters, Log: r.Log})
 	if err != nil {
 		return nil, fmt.Errorf("result: %w", err)
 	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(&repb.ActionResult{
-		OutputDirectories: []*repb.OutputDirectory{{RootDirectoryDigest: r.Tree.root.proto()}},
-		StdoutRaw:         out,
-	})
+	p := &repb.ActionResult{StdoutRaw: out}
+	if !r.Tree.IsZero() {
+		p.OutputDirectories = append(p.OutputDirectories, &repb.OutputDirectory{RootDirectoryDigest: r.Tree.root.proto()})
+	}
+	if !r.Items.IsZero() {
+		p.OutputDirectories = append(p.OutputDirectories, &repb.OutputDirectory{Path: itemsPath, RootDirectoryDigest: r.Items.root.proto()})
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(p)
 }
 
 // UnmarshalBinary reads what MarshalBinary wrote.
@@ -49,18 +60,27 @@ func (r *Result) UnmarshalBinary(data []byte) error {
 	if err := proto.Unmarshal(data, p); err != nil {
 		return fmt.Errorf("result: %w", err)
 	}
-	if len(p.GetOutputDirectories()) != 1 {
-		return fmt.Errorf("result: want one output directory, got %d", len(p.GetOutputDirectories()))
-	}
-	root, err := fromProto(p.GetOutputDirectories()[0].GetRootDirectoryDigest())
-	if err != nil {
-		return fmt.Errorf("result: %w", err)
+	var read Result
+	for _, d := range p.GetOutputDirectories() {
+		root, err := fromProto(d.GetRootDirectoryDigest())
+		if err != nil {
+			return fmt.Errorf("result: %w", err)
+		}
+		switch d.GetPath() {
+		case "":
+			read.Tree = TreeID{root}
+		case itemsPath:
+			read.Items = TreeID{root}
+		default:
+			return fmt.Errorf("result: output directory %q: %w", d.GetPath(), fs.ErrInvalid)
+		}
 	}
 	var rep report
 	if err := json.Unmarshal(p.GetStdoutRaw(), &rep); err != nil {
 		return fmt.Errorf("result: %w", err)
 	}
-	*r = Result{Tree: TreeID{root}, Counters: rep.Counters, Log: rep.Log}
+	read.Counters, read.Log = rep.Counters, rep.Log
+	*r = read
 	return nil
 }
 

@@ -38,10 +38,12 @@ func (id TreeID) IsZero() bool { return id.root.IsZero() }
 type Tree struct {
 	store Store
 	id    TreeID
+	known *directories // that lookups have read
 }
 
-// NewTree returns a handle on a tree; nothing is read until it is used.
-func NewTree(s Store, id TreeID) Tree { return Tree{store: s, id: id} }
+// NewTree returns a handle on a tree; nothing is read until it is used. Copies of the
+// handle remember together which directories they have read.
+func NewTree(s Store, id TreeID) Tree { return Tree{store: s, id: id, known: new(directories)} }
 
 // ID returns the tree's name.
 func (t Tree) ID() TreeID { return t.id }
@@ -68,7 +70,7 @@ func (t Tree) lookup(ctx context.Context, name string) (Digest, error) {
 	dir := t.id.root
 	for {
 		head, rest, nested := strings.Cut(name, "/")
-		d, err := readDirectory(ctx, t.store, dir)
+		d, err := t.known.read(ctx, t.store, dir)
 		if err != nil {
 			return Digest{}, err
 		}
@@ -201,6 +203,39 @@ func (t Tree) Reach(ctx context.Context, visit func(d Digest) bool) error {
 		}
 	}
 	return nil
+}
+
+// maxKnown bounds the directories that a handle remembers, in entries of some 300 bytes.
+const maxKnown = 1 << 18
+
+// directories remembers directories by their digests. A stage that looks up a hundred
+// thousand crops in two folders would else read and check both lists for each.
+type directories struct {
+	mu      sync.Mutex // guards what follows
+	byID    map[Digest]*repb.Directory
+	entries int // of all in byID
+}
+
+// read is readDirectory, once for each directory as long as there is room.
+func (k *directories) read(ctx context.Context, s Store, id Digest) (*repb.Directory, error) {
+	if k == nil { // of the zero Tree
+		return readDirectory(ctx, s, id)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock() // also while reading: who waits wants the same directory
+	if d, ok := k.byID[id]; ok {
+		return d, nil
+	}
+	d, err := readDirectory(ctx, s, id)
+	if err != nil {
+		return nil, err
+	}
+	n := len(d.GetFiles()) + len(d.GetDirectories())
+	if k.byID == nil || k.entries+n > maxKnown {
+		k.byID, k.entries = make(map[Digest]*repb.Directory), 0
+	}
+	k.byID[id], k.entries = d, k.entries+n
+	return d, nil
 }
 
 // entry is a file or a directory of a Directory.

@@ -1,8 +1,10 @@
 package cas_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"slices"
@@ -211,4 +213,46 @@ func FuzzDirectory(f *testing.F) {
 			last = file.Path
 		}
 	})
+}
+
+// opensOf counts how often a store is asked for each blob.
+type opensOf struct {
+	cas.Store
+	opens map[cas.Digest]int
+}
+
+func (o opensOf) Open(ctx context.Context, d cas.Digest) (io.ReadCloser, error) {
+	o.opens[d]++
+	return o.Store.Open(ctx, d)
+}
+
+// TestLookupsReadADirectoryOnce keeps stages that look up each of their files from
+// reading the whole list for each.
+func TestLookupsReadADirectoryOnce(t *testing.T) {
+	memory := cas.NewMemory()
+	b := cas.NewBuilder(memory)
+	for _, name := range []string{"a/1", "a/2", "b/1", "b/2"} {
+		if err := b.PutBytes(t.Context(), name, []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	built, err := b.Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := opensOf{memory, make(map[cas.Digest]int)}
+	tree := cas.NewTree(store, built.ID())
+	for _, name := range []string{"a/1", "b/1", "a/2", "b/2", "a/1"} {
+		if _, err := tree.Lookup(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(store.opens) != 3 {
+		t.Errorf("%d directories were read, want 3", len(store.opens))
+	}
+	for d, n := range store.opens {
+		if n != 1 {
+			t.Errorf("directory %s was read %d times", d, n)
+		}
+	}
 }

@@ -1,7 +1,9 @@
 package crop
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -15,6 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/items"
 )
 
 // result is what became of a photo.
@@ -25,15 +28,59 @@ type result struct {
 	empty       int    // boxes without a pixel
 }
 
+// cutter makes the crops of one run.
+//
+// A manifest's rules are about pixels, and how many a photo has is known only to who has
+// looked into it. So the header is an item, whose key is the photo. From the header
+// follows which pixels are cut and what becomes of them, and each crop is an item whose
+// key is that. So a rule that is changed decodes those photos of which it wants crops that
+// were never made, and no others.
+type cutter struct {
+	*Kind
+	task    *stages.Task
+	plan    *plan
+	budget  *photo.Budget
+	headers *items.Set
+	crops   *items.Set
+	read    int64 // photos whose bytes were read
+}
+
+// pixelParams decide the pixels of crops besides their cuts, and which photos can be cut.
+type pixelParams struct {
+	Filter  string
+	Quality int
+	Limits  photo.Limits
+}
+
+// cropKey decides a crop.
+type cropKey struct {
+	Photo string // its digest
+	Turn  photo.Orientation
+	Cut   cut
+}
+
+// seen is what is kept of a header.
+type seen struct {
+	Header   photo.Header
+	Rejected string // why the photo is quarantined; empty when it is fine
+}
+
 // cutAll makes the crops of all photos. Results are in the order of the plan.
 //
 // This goroutine reads the files and their headers, reserves the memory, and only then
 // starts a goroutine that decodes: so no goroutine waits for memory while it holds
 // some, and all photos together stay within the budget.
 func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, error) {
-	budget := photo.NewBudget(k.limits.Memory)
+	c := &cutter{Kind: k, task: t, plan: p, budget: photo.NewBudget(k.limits.Memory)}
+	var err error
+	if c.headers, err = t.Items(ctx, "headers", k.limits); err != nil {
+		return nil, err
+	}
+	if c.crops, err = t.Items(ctx, "crops", pixelParams{filterName, quality, k.limits}); err != nil {
+		return nil, err
+	}
 	results := make([]result, len(p.photos))
-	total := int64(len(results))
+	total, found := int64(len(results)), int64(0)
 	var done atomic.Int64
 	tick := func() { t.Progress(done.Add(1), total, "photos") }
 
@@ -45,152 +92,252 @@ func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, e
 			tick()
 			continue
 		}
-		job, err := k.open(ctx, t.Store(), budget, planned)
-		var rejection *photo.RejectedError
-		if errors.As(err, &rejection) {
-			results[i].quarantined = rejection.Reason
-			tick()
-			continue
-		}
+		found++
+		j, err := c.prepare(ctx, planned)
 		if err != nil {
 			if cause := g.Wait(); cause != nil {
 				return nil, cause // it ended the context, which is what err says
 			}
 			return nil, fmt.Errorf("photo %s: %w", planned.id, err)
 		}
+		if j.file == nil {
+			results[i] = j.result
+			tick()
+			continue
+		}
 		g.Go(func() error {
-			defer job.release()
-			var err error
-			if results[i], err = k.cut(ctx, t, p, planned, job); err != nil {
+			defer j.release()
+			if err := c.cut(ctx, j); err != nil {
 				return fmt.Errorf("photo %s: %w", planned.id, err)
 			}
+			results[i] = j.result
 			tick()
 			return nil
 		})
 	}
+	t.Did("photos", "read", c.read, found-c.read)
 	return results, g.Wait()
 }
 
-// job is a photo that is ready to be decoded.
+// job is a photo on its way to its result.
 type job struct {
-	file    *photo.File
+	planned *plannedPhoto
 	frame   frame
 	boxes   []region // in the order of the plan
-	release func()   // gives the memory back
-	result  result   // without the crops
+	result  result
+
+	// What there is to decode; file is nil when there is nothing.
+	file    *photo.File
+	release func() // gives the memory back
 }
 
-// region is what a box becomes: pixels of the stored photo.
+// region is what a box becomes.
 type region struct {
-	box  *openimages.SelectedBox
-	rect image.Rectangle
+	box     *openimages.SelectedBox
+	cut     cut
+	item    *items.Item
+	outcome items.Outcome // the crop, or why the photo is quarantined
 }
 
-// open reads a photo and its header, works out what to cut, and reserves the memory
-// for it. The error is a *photo.RejectedError when the photo is to be quarantined.
-func (k *Kind) open(ctx context.Context, store cas.Store, budget *photo.Budget, planned *plannedPhoto) (_ *job, err error) {
-	size := planned.digest.Size()
-	if size > k.limits.Bytes {
-		return nil, &photo.RejectedError{Reason: fmt.Sprintf("too many bytes: %d", size)}
-	}
-	giveBack, err := budget.Reserve(ctx, size)
-	if err != nil {
-		return nil, err
-	}
+// prepare works out what to cut from a photo. Unless that is known already, or nothing,
+// the job has the file, and the memory is reserved.
+func (c *cutter) prepare(ctx context.Context, planned *plannedPhoto) (_ *job, err error) {
+	j := &job{planned: planned, release: func() {}}
+	keep := false
 	defer func() {
-		if err != nil {
-			giveBack()
+		if !keep {
+			j.release()
+			j.file = nil
 		}
 	}()
-	data, err := cas.ReadBlob(ctx, store, planned.digest)
+	h, err := c.header(ctx, j)
+	if err != nil || j.result.quarantined != "" {
+		return j, err
+	}
+	if j.frame, err = newFrame(&h, planned.place, planned.rotation); err != nil {
+		return nil, err
+	}
+	pictures := c.cuts(j, h.Format)
+	if h.Memory+pictures > c.limits.Memory {
+		j.result = result{quarantined: fmt.Sprintf("too much memory to crop: %dx%d", h.Width, h.Height)}
+		return j, nil
+	}
+	known, err := c.known(ctx, j)
 	if err != nil {
 		return nil, err
 	}
-	file, err := photo.Open(data, k.limits)
+	if known {
+		return j, c.finish(j)
+	}
+	if j.file == nil {
+		if err := c.open(ctx, j); err != nil {
+			return nil, err
+		}
+	}
+	rest, err := c.budget.Reserve(ctx, h.Memory+pictures-planned.digest.Size())
 	if err != nil {
 		return nil, err
 	}
-	j := &job{file: file}
-	if j.frame, err = newFrame(&file.Header, planned.place, planned.rotation); err != nil {
-		return nil, err
-	}
-	var pictures int64
-	for b := range planned.boxes {
-		pictures = max(pictures, k.plan(j, &planned.boxes[b]))
-	}
-	if file.Memory+pictures > k.limits.Memory {
-		return nil, &photo.RejectedError{Reason: fmt.Sprintf("too much memory to crop: %dx%d", file.Width, file.Height)}
-	}
-	giveRest, err := budget.Reserve(ctx, file.Memory+pictures-size)
-	if err != nil {
-		return nil, err
-	}
-	j.release = func() { giveRest(); giveBack() }
+	first := j.release
+	j.release, keep = func() { rest(); first() }, true
 	return j, nil
 }
 
-// plan adds the region of a box to the job, or counts why there is none, and returns
-// the memory for its picture.
-func (k *Kind) plan(j *job, box *openimages.SelectedBox) int64 {
-	measured := j.frame.measured()
-	bare := pixels(&box.Box, measured, 0)
-	switch shorter := min(bare.Dx(), bare.Dy()); {
-	case shorter < k.minSide:
-		j.result.small++
-		return 0
-	case shorter <= 0:
-		j.result.empty++
-		return 0
+// known begins the crops of a job, and reports whether all are known.
+func (c *cutter) known(ctx context.Context, j *job) (all bool, err error) {
+	all = true
+	for i := range j.boxes {
+		r := &j.boxes[i]
+		// The separator sorts before whatever an id may have.
+		name := string(j.planned.id) + "\x00" + string(r.box.ID)
+		if r.item, err = c.crops.Begin(ctx, name, cropKey{j.planned.digest.Hex(), j.frame.turn, r.cut}); err != nil {
+			return false, err
+		}
+		var ok bool
+		r.outcome, ok = r.item.Known()
+		all = all && ok
 	}
-	rect := pixels(&box.Box, measured, k.crop.Pad)
-	if k.crop.Shape == shapeSquare {
-		rect = square(rect, measured)
-	}
-	rect = j.frame.onStored(rect)
-	j.boxes = append(j.boxes, region{box, rect})
-	return k.memory(rect.Size(), j.file.Format, j.frame.turn)
+	return all, nil
 }
 
-// cut decodes a photo once and makes all of its crops.
-func (k *Kind) cut(ctx context.Context, t *stages.Task, p *plan, planned *plannedPhoto, j *job) (result, error) {
-	if len(j.boxes) == 0 {
-		return j.result, nil
-	}
-	img, err := j.file.Decode(ctx)
-	var rejection *photo.RejectedError
-	if errors.As(err, &rejection) {
-		return result{quarantined: rejection.Reason}, nil
-	}
+// header returns the header of a job's photo, or says in the result why it is
+// quarantined. It opens the file unless the header is known.
+func (c *cutter) header(ctx context.Context, j *job) (photo.Header, error) {
+	item, err := c.headers.Begin(ctx, string(j.planned.id), j.planned.digest.Hex())
 	if err != nil {
-		return result{}, err
+		return photo.Header{}, err
 	}
-	r := j.result
-	for _, region := range j.boxes {
-		if err := context.Cause(ctx); err != nil {
-			return result{}, err
-		}
-		data, err := encode(k.picture(img, region.rect, j.frame.turn))
-		if err != nil {
-			return result{}, fmt.Errorf("encode box %s: %w", region.box.ID, err)
-		}
-		c := newCrop(p, planned, region, &j.frame)
-		if err := t.Out().PutBytes(ctx, c.Path, data); err != nil {
-			return result{}, err
-		}
-		r.crops = append(r.crops, c)
+	var s seen
+	if o, ok := item.Known(); ok {
+		err := json.Unmarshal(o.Data, &s)
+		j.result.quarantined = s.Rejected
+		return s.Header, err
 	}
-	return r, nil
+	err = c.open(ctx, j)
+	if rejection, ok := errors.AsType[*photo.RejectedError](err); ok {
+		s.Rejected, j.result.quarantined = rejection.Reason, rejection.Reason
+	} else if err != nil {
+		return photo.Header{}, err
+	} else {
+		s.Header = j.file.Header
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return photo.Header{}, err
+	}
+	return s.Header, item.Done(ctx, items.Outcome{Data: data})
 }
 
-func newCrop(p *plan, planned *plannedPhoto, region region, f *frame) cropfile.Crop {
-	at, size := f.onUpright(region.rect), f.upright()
-	name := fmt.Sprintf("%s_%s.jpg", planned.id, region.box.ID)
+// open reads a photo, for which it reserves the memory. The error is a
+// *photo.RejectedError when the photo is to be quarantined.
+func (c *cutter) open(ctx context.Context, j *job) error {
+	size := j.planned.digest.Size()
+	if size > c.limits.Bytes {
+		return &photo.RejectedError{Reason: fmt.Sprintf("too many bytes: %d", size)}
+	}
+	c.read++
+	var err error
+	if j.release, err = c.budget.Reserve(ctx, size); err != nil {
+		j.release = func() {}
+		return err
+	}
+	data, err := cas.ReadBlob(ctx, c.task.Store(), j.planned.digest)
+	if err != nil {
+		return err
+	}
+	j.file, err = photo.Open(data, c.limits)
+	return err
+}
+
+// cuts adds the regions of the boxes to a job, or counts why there are none, and returns
+// the memory for the largest picture of them.
+func (c *cutter) cuts(j *job, format photo.Format) (memory int64) {
+	measured := j.frame.measured()
+	for i := range j.planned.boxes {
+		box := &j.planned.boxes[i]
+		bare := pixels(&box.Box, measured, 0)
+		switch shorter := min(bare.Dx(), bare.Dy()); {
+		case shorter < c.minSide:
+			j.result.small++
+			continue
+		case shorter <= 0:
+			j.result.empty++
+			continue
+		}
+		rect := pixels(&box.Box, measured, c.crop.Pad)
+		if c.crop.Shape == shapeSquare {
+			rect = square(rect, measured)
+		}
+		cut := c.newCut(j.frame.onStored(rect))
+		j.boxes = append(j.boxes, region{box: box, cut: cut})
+		memory = max(memory, cut.memory(format, j.frame.turn))
+	}
+	return memory
+}
+
+// cut decodes a photo once and makes those of its crops that are not known.
+func (c *cutter) cut(ctx context.Context, j *job) error {
+	img, err := j.file.Decode(ctx)
+	rejection, rejected := errors.AsType[*photo.RejectedError](err)
+	if err != nil && !rejected {
+		return err
+	}
+	for i := range j.boxes {
+		r := &j.boxes[i]
+		if _, known := r.item.Known(); known {
+			continue
+		}
+		if rejected {
+			r.outcome.Data = []byte(rejection.Reason)
+		} else if r.outcome.Blobs, err = c.encode(ctx, r, img, j.frame.turn); err != nil {
+			return err
+		}
+		if err := r.item.Done(ctx, r.outcome); err != nil {
+			return err
+		}
+	}
+	return c.finish(j)
+}
+
+// encode stores the picture of a region.
+func (c *cutter) encode(ctx context.Context, r *region, img image.Image, turn photo.Orientation) ([]cas.Digest, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	data, err := encode(r.cut.picture(img, turn))
+	if err != nil {
+		return nil, fmt.Errorf("encode box %s: %w", r.box.ID, err)
+	}
+	d, err := c.task.Store().Put(ctx, bytes.NewReader(data))
+	return []cas.Digest{d}, err
+}
+
+// finish makes the result of what the crops of a photo came to.
+func (c *cutter) finish(j *job) error {
+	for i := range j.boxes {
+		r := &j.boxes[i]
+		if len(r.outcome.Data) > 0 {
+			j.result = result{quarantined: string(r.outcome.Data)}
+			return nil
+		}
+		crop := newCrop(c.plan, j.planned, r, &j.frame)
+		if err := c.task.Out().Add(crop.Path, r.outcome.Blobs[0]); err != nil {
+			return err
+		}
+		j.result.crops = append(j.result.crops, crop)
+	}
+	return nil
+}
+
+func newCrop(p *plan, planned *plannedPhoto, r *region, f *frame) cropfile.Crop {
+	at, size := f.onUpright(r.cut.Region), f.upright()
+	name := fmt.Sprintf("%s_%s.jpg", planned.id, r.box.ID)
 	return cropfile.Crop{
-		Path:    path.Join("crops", p.folders[region.box.Label], name),
-		Label:   region.box.Label,
+		Path:    path.Join("crops", p.folders[r.box.Label], name),
+		Label:   r.box.Label,
 		ImageID: planned.id,
 		Subset:  planned.subset,
-		Box:     region.box.ID,
+		Box:     r.box.ID,
 		Left:    at.Min.X, Top: at.Min.Y, Right: at.Max.X, Bottom: at.Max.Y,
 		PhotoWidth: size.X, PhotoHeight: size.Y,
 	}

@@ -19,16 +19,28 @@ const filterName = "catmull-rom"
 
 var filter = imaging.CatmullRom
 
-// picture makes the crop's picture of a region of a stored photo.
-func (k *Kind) picture(img image.Image, region image.Rectangle, turn photo.Orientation) image.Image {
-	part := subImage(img, region)
-	size := k.scaled(region.Size())
-	if size != region.Size() {
-		part = imaging.Resize(part, size.X, size.Y, filter)
+// cut says how the picture of a crop is made of a stored photo and its turn, which
+// nothing else decides.
+type cut struct {
+	Region image.Rectangle // pixels of the stored photo
+	Size   image.Point     // what they are scaled to, before the turn
+	Canvas int             // the side of the square that is filled up with black; 0 for none
+}
+
+// newCut returns the cut of a region in the shape that the manifest asks for.
+func (k *Kind) newCut(region image.Rectangle) cut {
+	return cut{Region: region, Size: k.scaled(region.Size()), Canvas: k.canvas(region.Size())}
+}
+
+// picture makes the crop's picture of a stored photo.
+func (c cut) picture(img image.Image, turn photo.Orientation) image.Image {
+	part := subImage(img, c.Region)
+	if c.Size != c.Region.Size() {
+		part = imaging.Resize(part, c.Size.X, c.Size.Y, filter)
 	}
 	part = turn.Turn(part)
-	if side := k.canvas(region.Size()); side > 0 && part.Bounds().Size() != (image.Point{X: side, Y: side}) {
-		return imaging.PasteCenter(imaging.New(side, side, color.Black), part)
+	if c.Canvas > 0 && part.Bounds().Size() != (image.Point{X: c.Canvas, Y: c.Canvas}) {
+		return imaging.PasteCenter(imaging.New(c.Canvas, c.Canvas, color.Black), part)
 	}
 	return part
 }
@@ -65,11 +77,11 @@ func fit(size image.Point, side int) image.Point {
 	return image.Point{X: scale(size.X, longer), Y: scale(size.Y, longer)}
 }
 
-// memory is an upper estimate of the bytes that picture and encode hold for a region of
-// a photo in that format: four a pixel in each picture made on the way.
-func (k *Kind) memory(region image.Point, format photo.Format, turn photo.Orientation) int64 {
+// memory is an upper estimate of the bytes that picture and encode hold for a cut of a
+// photo in that format: four a pixel in each picture made on the way.
+func (c cut) memory(format photo.Format, turn photo.Orientation) int64 {
 	area := func(width, height int) int64 { return 4 * int64(width) * int64(height) }
-	size, side := k.scaled(region), k.canvas(region)
+	region, size, side := c.Region.Size(), c.Size, c.Canvas
 	var total int64
 	switch {
 	case size != region:

@@ -1,7 +1,9 @@
 package crop
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
@@ -10,7 +12,7 @@ import (
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
-// plan is what is to be cut, photo by photo in the order of boxes.csv.
+// plan is what is to be cut, photo by photo and box by box, in the order of their ids.
 type plan struct {
 	photos  []plannedPhoto
 	folders map[string]string // label -> its folder
@@ -69,6 +71,10 @@ func readPlan(ctx context.Context, t *stages.Task) (*plan, error) {
 		if i, ok := at[photo.ImageID]; ok {
 			p.photos[i].found, p.photos[i].place, p.photos[i].digest = true, photo.Place, photo.Digest
 		}
+	}
+	slices.SortFunc(p.photos, func(a, b plannedPhoto) int { return cmp.Compare(a.id, b.id) })
+	for i := range p.photos {
+		slices.SortFunc(p.photos[i].boxes, func(a, b openimages.SelectedBox) int { return cmp.Compare(a.ID, b.ID) })
 	}
 	var err error
 	p.folders, err = folders(labels)

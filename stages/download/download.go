@@ -28,6 +28,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/items"
 )
 
 // Fetcher brings a blob into the store.
@@ -105,14 +106,14 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err := k.fetch(ctx, t, photos); err != nil {
 		return err
 	}
+	extensions, err := extensionsOf(ctx, t, photos)
+	if err != nil {
+		return fmt.Errorf("download: %w", err)
+	}
 	var size int64
-	for _, p := range photos {
+	for i, p := range photos {
 		size += p.Digest.Size()
-		extension, err := extensionOf(ctx, t.Store(), p.Digest)
-		if err != nil {
-			return fmt.Errorf("download: %w", err)
-		}
-		if err := t.Out().Add("photos/"+string(p.ImageID)+extension, p.Digest); err != nil {
+		if err := t.Out().Add("photos/"+string(p.ImageID)+extensions[i], p.Digest); err != nil {
 			return fmt.Errorf("download: %w", err)
 		}
 	}
@@ -133,9 +134,42 @@ var extensions = map[string]string{
 // sniffed is how many bytes http.DetectContentType looks at.
 const sniffed = 512
 
-// extensionOf returns the extension by which the bytes of a photo go, whatever its URL
-// called them; nothing for bytes that are no photo. Only people need it: a photo is
-// found by its digest.
+// extensionsOf returns the extension by which the bytes of each photo go, whatever its
+// URL called them; nothing for bytes that are no photo. Only people need it: a photo is
+// found by its digest. A photo is an item, so that it is looked into once.
+func extensionsOf(ctx context.Context, t *stages.Task, photos []pinfile.Photo) ([]string, error) {
+	formats, err := t.Items(ctx, "formats", nil)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]string, len(photos))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(t.Workers())
+	for i, p := range photos {
+		item, err := formats.Begin(ctx, string(p.ImageID), p.Digest.Hex())
+		if err != nil {
+			if cause := group.Wait(); cause != nil {
+				return nil, cause // it ended the context, which is what err says
+			}
+			return nil, err
+		}
+		if o, ok := item.Known(); ok {
+			found[i] = string(o.Data)
+			continue
+		}
+		group.Go(func() error {
+			var err error
+			if found[i], err = extensionOf(ctx, t.Store(), p.Digest); err != nil {
+				return err
+			}
+			return item.Done(ctx, items.Outcome{Data: []byte(found[i])})
+		})
+	}
+	return found, group.Wait()
+}
+
+// extensionOf looks at the first bytes of a photo, but reads them all: only then is it
+// known that they are not damaged.
 func extensionOf(ctx context.Context, store cas.Store, d cas.Digest) (_ string, err error) {
 	r, err := store.Open(ctx, d)
 	if err != nil {
@@ -146,7 +180,10 @@ func extensionOf(ctx context.Context, store cas.Store, d cas.Digest) (_ string, 
 	if _, err := io.ReadFull(r, head); err != nil {
 		return "", err
 	}
-	return extensions[http.DetectContentType(head)], nil
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return "", err
+	}
+	return extensions[http.DetectContentType(head)], context.Cause(ctx)
 }
 
 // tables makes the output's tables, which are those of the pins.
@@ -176,6 +213,7 @@ func (k Kind) fetch(ctx context.Context, t *stages.Task, photos []pinfile.Photo)
 	if err != nil {
 		return err
 	}
+	t.Did("photos", "fetched", int64(len(missing)), int64(len(photos)-len(missing)))
 	var (
 		mu          sync.Mutex // guards the rest
 		done        int64

@@ -37,7 +37,10 @@ type Golden struct {
 //   - whenever the context ends, the kind ends within a second, with that as the error,
 //     and nothing of it works on;
 //   - it reads nothing of the store but its inputs, and writes nothing to the store, to
-//     the working directory, to the home or to the temporary folder but its output.
+//     the working directory, to the home or to the temporary folder but its output and
+//     what its items came to;
+//   - with the items of an earlier run it does nothing again, and the result is the same,
+//     also after the store has lost some of it. See Items for what decides an item.
 //
 // That every setting of a manifest reaches the key of a stage is tested where the two
 // meet, in internal/pipeline.
@@ -53,6 +56,7 @@ func Suite(t *testing.T, store cas.Store, kind stages.Kind, inputs map[string]ca
 		{"parameters", s.parameters},
 		{"cancel", s.cancel},
 		{"only its output", s.onlyItsOutput},
+		{"items", s.items},
 	} {
 		t.Run(check.name, func(t *testing.T) {
 			folder := t.TempDir()
@@ -224,6 +228,13 @@ func (s suite) onlyItsOutput(ctx context.Context) (problems []string, _ error) {
 	known, err := blobs(ctx, cas.NewTree(s.store, result.Tree))
 	if err != nil {
 		return nil, err
+	}
+	if !result.Items.IsZero() {
+		kept, err := blobs(ctx, cas.NewTree(s.store, result.Items))
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(known, kept)
 	}
 	for d := range w.put {
 		if !known[d] {

@@ -39,6 +39,44 @@ func copies(ctx context.Context, t *stages.Task) error {
 	return nil
 }
 
+// itemwise is what a good kind with items does: it copies its input, and each file is an
+// item. key returns what decides a file.
+func itemwise(key func(f cas.File) any) func(ctx context.Context, t *stages.Task) error {
+	return func(ctx context.Context, t *stages.Task) error {
+		set, err := t.Items(ctx, "files", nil)
+		if err != nil {
+			return err
+		}
+		var done, reused int64
+		for f, err := range t.Input("in").Files(ctx) {
+			if err != nil {
+				return err
+			}
+			item, err := set.Begin(ctx, f.Path, key(f))
+			if err != nil {
+				return err
+			}
+			o, known := item.Known()
+			if known {
+				reused++
+			} else {
+				done++
+				o.Blobs = []cas.Digest{f.Digest}
+				if err := item.Done(ctx, o); err != nil {
+					return err
+				}
+			}
+			if err := t.Out().Add(f.Path, o.Blobs[0]); err != nil {
+				return err
+			}
+		}
+		t.Did("files", "copied", done, reused)
+		return nil
+	}
+}
+
+func byDigest(f cas.File) any { return f.Digest.Hex() }
+
 func newSuite(t *testing.T, params any, run func(ctx context.Context, t *stages.Task) error) suite {
 	t.Helper()
 	store := cas.NewMemory()
@@ -50,8 +88,32 @@ func newSuite(t *testing.T, params any, run func(ctx context.Context, t *stages.
 }
 
 func TestSuitePassesAGoodKind(t *testing.T) {
-	s := newSuite(t, struct{}{}, copies)
-	Suite(t, s.store, s.kind, s.inputs, Golden{1, s.inputs["in"].ID().String()})
+	for _, run := range []func(context.Context, *stages.Task) error{copies, itemwise(byDigest)} {
+		s := newSuite(t, struct{}{}, run)
+		Suite(t, s.store, s.kind, s.inputs, Golden{1, s.inputs["in"].ID().String()})
+	}
+}
+
+// TestItemsSeesAForgottenKey has two inputs that differ in the content of a file.
+func TestItemsSeesAForgottenKey(t *testing.T) {
+	for _, test := range []struct {
+		key      func(cas.File) any
+		problems int
+	}{
+		{byDigest, 0},
+		{func(f cas.File) any { return f.Path }, 2}, // either is misled by the other
+	} {
+		store := cas.NewMemory()
+		var cases []Case
+		for _, content := range []string{"x", "y"} {
+			in := map[string]cas.Tree{"in": Tree(t, store, map[string]string{"f": content, "g": "z"})}
+			cases = append(cases, Case{content, fake{struct{}{}, itemwise(test.key)}, in})
+		}
+		problems, err := misled(t.Context(), store, cases)
+		if err != nil || len(problems) != test.problems {
+			t.Errorf("problems are %q, %v", problems, err)
+		}
+	}
 }
 
 // TestSuiteSeesEachMistake runs kinds that each make one mistake.
@@ -110,6 +172,12 @@ func TestSuiteSeesEachMistake(t *testing.T) {
 			_, err := cas.PutBytes(ctx, t.Store(), []byte("scratch"))
 			return err
 		}, suite.onlyItsOutput, "it stores"},
+		{"does its items once more", nil, itemwise(func(cas.File) any { return runs.Add(1) }), suite.items, "files are copied once more"},
+		{"counts what it does", nil, func(ctx context.Context, t *stages.Task) error {
+			err := itemwise(byDigest)(ctx, t)
+			t.Count("runs", runs.Add(1))
+			return err
+		}, suite.items, "the result differs"},
 		{"reads what is not of its inputs", nil, func(ctx context.Context, t *stages.Task) error {
 			_, err := cas.ReadBlob(ctx, t.Store(), cas.Sum([]byte("secret")))
 			return err

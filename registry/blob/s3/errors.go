@@ -99,6 +99,30 @@ func plain(err error) error {
 	return err
 }
 
+// located is a transport of answers that lead to a URL, if to anything: of what is none, the
+// error of net/http would tell all.
+type located struct{ http.RoundTripper }
+
+func (l located) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if err == nil {
+		if _, err := resp.Location(); err != nil {
+			resp.Header.Del("Location")
+		}
+	}
+	return resp, err
+}
+
+// checkRedirect follows those redirects, as the SDK does, that keep the method.
+func checkRedirect(next *http.Request, before []*http.Request) error {
+	const most = 10
+	keeps := next.Response.StatusCode == http.StatusTemporaryRedirect || next.Response.StatusCode == http.StatusPermanentRedirect
+	if keeps && len(before) < most {
+		return nil
+	}
+	return http.ErrUseLastResponse
+}
+
 // absent are the words for an object that is not there; the answer to HEAD has none.
 var absent = []string{"", "NotFound", "NoSuchKey", "NoSuchVersion"}
 

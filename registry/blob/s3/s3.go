@@ -120,8 +120,8 @@ func New(ctx context.Context, bucket string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	if opts.Endpoint != "" {
-		if u, err := url.Parse(opts.Endpoint); err != nil || u.Host == "" || u.User != nil {
-			return nil, errors.New("s3 endpoint: want a URL such as https://s3.example.com, without a user")
+		if u, err := url.Parse(opts.Endpoint); err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" {
+			return nil, errors.New("s3 endpoint: want a URL such as https://s3.example.com, without user and query")
 		}
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, func(o *config.LoadOptions) error {
@@ -139,6 +139,9 @@ func New(ctx context.Context, bucket string, opts Options) (*Store, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	if client, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok { // with the certificates of AWS_CA_BUNDLE
+		cfg.HTTPClient = &http.Client{Transport: located{client.GetTransport()}, CheckRedirect: checkRedirect}
 	}
 	s := &Store{
 		bucket: bucket, opts: opts, encrypt: types.ServerSideEncryption(opts.Encryption),

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -63,6 +64,58 @@ func (p *packs) find(d cas.Digest, fresh bool) (found, bool, error) {
 		return findIn(now, d)
 	}
 	return found{}, false, nil
+}
+
+// lacking returns those of the digests that no pack has, in order. When there are some, it
+// looks once for packs that another process has begun.
+func (p *packs) lacking(ctx context.Context, ds []cas.Digest) ([]cas.Digest, error) {
+	ask := func(list []numbered, small []cas.Digest) (_ []cas.Digest, err error) {
+		for _, one := range slices.Backward(list) {
+			if len(small) == 0 {
+				break
+			}
+			if small, err = one.Lacking(small); err != nil {
+				return nil, err
+			}
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return small, nil
+	}
+	var small []cas.Digest
+	for _, d := range ds {
+		if d.Size() <= pack.MaxBlob {
+			small = append(small, d)
+		}
+	}
+	known := p.known()
+	absent, err := ask(known, small)
+	if err == nil && len(absent) > 0 {
+		if err = p.refresh(); err == nil {
+			absent, err = ask(p.added(known), absent)
+		}
+	}
+	if err != nil || len(absent) == len(ds) {
+		return absent, err
+	}
+	// The large ones and the absent ones, in the order of ds.
+	is := make(map[cas.Digest]bool, len(absent))
+	for _, d := range absent {
+		is[d] = true
+	}
+	return slices.DeleteFunc(slices.Clone(ds), func(d cas.Digest) bool { return d.Size() <= pack.MaxBlob && !is[d] }), nil
+}
+
+// added returns the packs that are known now and were not then.
+func (p *packs) added(then []numbered) []numbered {
+	var list []numbered
+	for _, now := range p.known() {
+		if !slices.ContainsFunc(then, func(was numbered) bool { return was.id == now.id }) {
+			list = append(list, now)
+		}
+	}
+	return list
 }
 
 // findIn asks the newest pack first: what was stored again because it was damaged is

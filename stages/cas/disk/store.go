@@ -33,6 +33,7 @@ import (
 //	damaged/…           blobs that did not match their name, kept for a look
 //	tmp/…               writes under way
 //	folders/ab/cdef…    what a folder of the user's held when it was last read
+//	roots/ab/cdef…      locks and installed packages that need something here
 //	in-use.lock         shared by all who have the store open; alone for gc
 //
 // Several processes may use one folder at the same time.
@@ -155,40 +156,27 @@ func (s *Store) takeOut(at found, data []byte) {
 }
 
 // Missing implements Store. A blob of another size than its digest says counts as
-// missing; its bytes are checked when they are read.
+// missing, as does one behind the end of a pack that was cut; its bytes are checked when
+// they are read.
 func (s *Store) Missing(ctx context.Context, ds []cas.Digest) ([]cas.Digest, error) {
+	unpacked, err := s.packs.lacking(ctx, ds)
+	if err != nil {
+		return nil, fmt.Errorf("look for blob: %w", err)
+	}
 	var missing []cas.Digest
-	fresh := true // the packs of others are looked for once, not once a digest
-	for _, d := range ds {
+	for _, d := range unpacked {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		ok, err := s.has(d, fresh)
-		if err != nil {
+		info, err := os.Stat(s.path(blobsDir, d))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("look for blob: %w", err)
 		}
-		if !ok {
+		if err != nil || info.Size() != d.Size() {
 			missing = append(missing, d)
-			fresh = fresh && d.Size() > pack.MaxBlob
 		}
 	}
 	return missing, nil
-}
-
-func (s *Store) has(d cas.Digest, fresh bool) (bool, error) {
-	at, ok, err := s.packs.find(d, fresh)
-	if err != nil {
-		return false, err
-	}
-	if ok {
-		size, err := at.pack.Size() // a pack that was cut lacks what was behind the cut
-		return err == nil && at.place.Offset+d.Size() <= size, err
-	}
-	info, err := os.Stat(s.path(blobsDir, d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && info.Size() == d.Size(), err
 }
 
 // Put implements Store. A blob of up to pack.MaxBlob bytes goes into a pack, a larger one

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -24,7 +25,10 @@ import (
 //
 // A slot carries a checksum. One that does not match it is a slot of nothing: damage
 // hides a blob, which is a miss, and cannot show a wrong one.
-type index struct{ f *os.File }
+type index struct {
+	f *os.File
+	r io.ReaderAt // f, or what was read of it
+}
 
 const (
 	slotSize     = sha256.Size + 8 + 4 + 4 // sum, offset, size, checksum
@@ -94,6 +98,7 @@ var bucketBuffers = sync.Pool{New: func() any { return new([bucketSize]byte) }}
 // find returns the place of a digest. When there is none, its slot is where it would go.
 func (x index) find(d cas.Digest) (p Place, ok bool, err error) {
 	sum := d.SHA256()
+	first := binary.LittleEndian.Uint64(sum[:]) // tells nearly all slots apart; decode has the rest
 	buf := bucketBuffers.Get().(*[bucketSize]byte)
 	defer bucketBuffers.Put(buf)
 	for table := range maxTables {
@@ -104,7 +109,7 @@ func (x index) find(d cas.Digest) (p Place, ok bool, err error) {
 		}
 		for i := range bucketSlots {
 			raw := buf[i*slotSize : (i+1)*slotSize]
-			if [sha256.Size]byte(raw[:sha256.Size]) != sum {
+			if binary.LittleEndian.Uint64(raw) != first {
 				continue
 			}
 			if p, ok := decode(raw, at+int64(i*slotSize)); ok && p.Digest == d {
@@ -122,17 +127,32 @@ func (x index) find(d cas.Digest) (p Place, ok bool, err error) {
 // file, and returns its first free slot, or -1. The whole bucket is of interest also
 // behind a free slot: a power cut may have lost some slots and kept later ones.
 func (x index) read(at int64, buf *[bucketSize]byte) (free int, err error) {
-	n, err := x.f.ReadAt(buf[:], at)
+	n, err := x.r.ReadAt(buf[:], at)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, fmt.Errorf("read index: %w", err)
 	}
 	clear(buf[n:])
 	for i := range bucketSlots {
-		if [slotSize]byte(buf[i*slotSize:(i+1)*slotSize]) == emptySlot {
+		slot := buf[i*slotSize : (i+1)*slotSize]
+		if binary.LittleEndian.Uint64(slot) == 0 && [slotSize]byte(slot) == emptySlot {
 			return i, nil
 		}
 	}
 	return -1, nil
+}
+
+// ahead returns an index of what the file says now, all of which is in memory.
+func (x index) ahead() (index, error) {
+	info, err := x.f.Stat()
+	if err != nil {
+		return index{}, fmt.Errorf("read index: %w", err)
+	}
+	data := make([]byte, info.Size())
+	n, err := x.f.ReadAt(data, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return index{}, fmt.Errorf("read index: %w", err)
+	}
+	return index{r: bytes.NewReader(data[:n])}, nil
 }
 
 // add writes a place into the slot that find has named.

@@ -57,7 +57,7 @@ func Append(base string, limit int64) (_ *Writer, err error) {
 	if err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
-	p := &Pack{base: base, data: data, index: index{idx}}
+	p := &Pack{base: base, data: data, index: index{idx, idx}}
 	return &Writer{pack: p, lock: l, limit: limit, end: roundUp(end)}, nil
 }
 

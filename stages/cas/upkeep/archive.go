@@ -108,9 +108,16 @@ func resultsOf(ctx context.Context, s *disk.Store, actions []cas.Digest) ([]disk
 		if err != nil {
 			return nil, err
 		}
-		if whole {
-			results = append(results, r)
+		if !whole {
+			continue
 		}
+		if whole, err = complete(ctx, s, r.Result.Items); err != nil {
+			return nil, err
+		}
+		if !whole {
+			r.Result.Items = cas.TreeID{}
+		}
+		results = append(results, r)
 	}
 	if len(results) == 0 {
 		return nil, ErrNothing

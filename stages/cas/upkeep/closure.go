@@ -24,20 +24,25 @@ type closure struct {
 
 func newClosure(s cas.Store) *closure { return &closure{store: s, seen: map[cas.Digest]bool{}} }
 
-// add collects what a result needs: its tree, and its action with the names of what the
-// action read, which explain why a later build differs. The trees that it read are
+// add collects what a result needs: its tree, its items, and its action with the names of
+// what the action read, which explain why a later build differs. The trees that it read are
 // needed by the stages that made them. What the store has lost is left out: the rest
 // still saves work.
 func (c *closure) add(ctx context.Context, r disk.CachedResult) error {
 	c.added = c.added[:0]
-	err := cas.NewTree(c.store, r.Result.Tree).Reach(ctx, c.visit)
+	for _, id := range []cas.TreeID{r.Result.Tree, r.Result.Items} {
+		if id.IsZero() {
+			continue
+		}
+		err := cas.NewTree(c.store, id).Reach(ctx, c.visit)
+		if _, lost := errors.AsType[*cas.BlobError](err); err != nil && !lost {
+			return err
+		}
+	}
 	for _, d := range c.action(ctx, r.Action) {
 		c.visit(d)
 	}
-	if _, lost := errors.AsType[*cas.BlobError](err); lost {
-		return nil
-	}
-	return err
+	return nil
 }
 
 func (c *closure) visit(d cas.Digest) bool {
@@ -56,6 +61,29 @@ func (c *closure) undo() {
 		delete(c.seen, d)
 		c.bytes -= d.Size()
 	}
+}
+
+// root collects what a root needs and the store has, besides its results.
+func (c *closure) root(ctx context.Context, r Root) error {
+	missing, err := c.store.Missing(ctx, r.Blobs)
+	if err != nil {
+		return err
+	}
+	absent := make(map[cas.Digest]bool, len(missing))
+	for _, d := range missing {
+		absent[d] = true
+	}
+	for _, d := range r.Blobs {
+		if !absent[d] {
+			c.visit(d)
+		}
+	}
+	for _, id := range r.Actions {
+		for _, d := range c.action(ctx, id) {
+			c.visit(d)
+		}
+	}
+	return nil
 }
 
 // action returns the blobs that describe an action. One that cannot be read explains

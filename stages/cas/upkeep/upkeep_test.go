@@ -130,10 +130,10 @@ func TestCollect(t *testing.T) {
 				t.Errorf("a dry run has changed the store:\n%s", diff)
 			}
 			done, err := upkeep.Collect(t.Context(), s, test.policy, false)
-			if err != nil || done != forecast {
+			if err != nil || !cmp.Equal(done, forecast) {
 				t.Errorf("Collect = %+v, %v; the dry run said %+v", done, err, forecast)
 			}
-			if done.Kept != len(test.kept) || done.Results != 3-len(test.kept) {
+			if done.Total().Results != len(test.kept) || done.Results != 3-len(test.kept) {
 				t.Errorf("Collect = %+v", done)
 			}
 			for name := range ages {
@@ -153,6 +153,48 @@ func TestCollect(t *testing.T) {
 				t.Error("a store that was cleaned up does not store")
 			}
 		})
+	}
+}
+
+// TestCollectKeepsRoots collects with no room and no age, but with roots. What they name
+// stays, and is told under the first reason; what they name and the store lacks is no fault.
+func TestCollectKeepsRoots(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, name := range []string{"built", "other", "old"} {
+		record(t, s, name, 50*24*time.Hour)
+	}
+	photo := []byte(strings.Repeat("the last copy of a photo", 10_000))
+	d, err := s.Put(t.Context(), bytes.NewReader(photo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := upkeep.Policy{MaxBytes: 1, Unused: time.Now(), Roots: []upkeep.Root{
+		{Reason: upkeep.ReasonInstalled, Name: "/lunch", Results: []cas.Digest{actionOf("built"), actionOf("never")}},
+		{Reason: upkeep.ReasonLock, Name: "/b/manifest.lock", Blobs: []cas.Digest{cas.Sum([]byte("never stored")), d}},
+		{Reason: upkeep.ReasonLock, Name: "/a/manifest.lock", Blobs: []cas.Digest{d}},
+		{Reason: upkeep.ReasonHistory, Name: "a/b", Actions: []cas.Digest{actionOf("never")}},
+	}}
+	upkeep.SortRoots(policy.Roots)
+	forecast, err := upkeep.Collect(t.Context(), s, policy, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := upkeep.Collect(t.Context(), s, policy, false)
+	if err != nil || !cmp.Equal(done, forecast) {
+		t.Errorf("Collect = %+v, %v; the dry run said %+v", done, err, forecast)
+	}
+	if len(done.Kept) != 2 || done.Kept[0] != (upkeep.Kept{Reason: upkeep.ReasonLock, Name: "/a/manifest.lock", Blobs: 1, Bytes: int64(len(photo))}) ||
+		done.Kept[1].Reason != upkeep.ReasonInstalled || done.Kept[1].Results != 1 {
+		t.Errorf("kept %+v", done.Kept)
+	}
+	if got, err := cas.ReadBlob(t.Context(), s, d); err != nil || !bytes.Equal(got, photo) {
+		t.Errorf("the photo that a lock pins: %d bytes, %v", len(got), err)
+	}
+	if !whole(t, s, "built") || whole(t, s, "other") || whole(t, s, "old") {
+		t.Error("not what the roots name is there")
+	}
+	if done, err = upkeep.Collect(t.Context(), s, upkeep.Policy{MaxBytes: 1}, false); err != nil || done.Total() != (upkeep.Kept{}) {
+		t.Errorf("without roots: %+v, %v", done, err)
 	}
 }
 
@@ -431,4 +473,72 @@ func FuzzImport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestItems holds that what the items of a result came to is kept, moved and dropped with
+// it, and that a result which loses its output keeps its items.
+func TestItems(t *testing.T) {
+	s := open(t, t.TempDir())
+	tree := func(content string) cas.TreeID {
+		b := cas.NewBuilder(s)
+		err := b.PutBytes(t.Context(), "file", []byte(content))
+		built, commitErr := b.Commit(t.Context())
+		if err := errors.Join(err, commitErr); err != nil {
+			t.Fatal(err)
+		}
+		return built.ID()
+	}
+	kept := func(s *disk.Store, content string) bool {
+		missing, err := s.Missing(t.Context(), []cas.Digest{cas.Sum([]byte(content))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(missing) == 0
+	}
+	collect := func(p upkeep.Policy) {
+		if _, err := upkeep.Collect(t.Context(), s, p, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := cas.Result{Tree: tree("output"), Items: tree("item")}
+	err := errors.Join(
+		s.Record(t.Context(), actionOf("full"), full),
+		s.Record(t.Context(), actionOf("interrupted"), cas.Result{Items: tree("half")}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if collect(upkeep.Policy{}); !kept(s, "item") || !kept(s, "half") {
+		t.Error("gc takes items of results that it keeps")
+	}
+
+	var archive bytes.Buffer
+	if _, err := upkeep.Export(t.Context(), s, &archive, nil); err != nil {
+		t.Fatal(err)
+	}
+	other := open(t, t.TempDir())
+	if _, err := upkeep.Import(t.Context(), other, &archive); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := other.Result(t.Context(), actionOf("full")); err != nil || r.Items != full.Items || !kept(other, "item") {
+		t.Errorf("imported: %v, %v", r, err)
+	}
+	if _, err := other.Result(t.Context(), actionOf("interrupted")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an interrupted run is exported: %v", err)
+	}
+
+	gone := cas.Result{Tree: cas.NewTreeID(cas.Sum([]byte("gone"))), Items: full.Items}
+	if err := s.Record(t.Context(), actionOf("full"), gone); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := upkeep.Verify(t.Context(), s, func(int64, int64) {}); err != nil || r.Forgotten != 1 {
+		t.Errorf("verified: %+v, %v", r, err)
+	}
+	if r, err := s.Result(t.Context(), actionOf("full")); err != nil || r.Items != full.Items || !r.Tree.IsZero() {
+		t.Errorf("after its output was lost, the result is %v, %v", r, err)
+	}
+
+	if collect(upkeep.Policy{Unused: time.Now().Add(time.Hour)}); kept(s, "item") || kept(s, "half") {
+		t.Error("gc keeps items of results that it drops")
+	}
 }

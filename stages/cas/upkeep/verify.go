@@ -88,18 +88,30 @@ func (r *Report) results(ctx context.Context, s *disk.Store) error {
 				return err
 			}
 		}
-		if !whole {
-			r.Forgotten++
-			if err := s.ForgetEntry(c); err != nil {
-				return err
-			}
+		if whole || unfinished(c) {
+			continue
+		}
+		r.Forgotten++
+		if c.Damaged || c.Result.Items.IsZero() {
+			err = s.ForgetEntry(c)
+		} else { // its stage runs again, and does what was lost only
+			err = s.Record(ctx, c.Action, cas.Result{Items: c.Result.Items})
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// complete tells whether the store has all of a tree.
+// unfinished tells whether a result promises no output.
+func unfinished(c disk.CachedResult) bool { return !c.Damaged && c.Result.Tree.IsZero() }
+
+// complete tells whether the store has all of a tree. It never has the zero tree.
 func complete(ctx context.Context, s cas.Store, id cas.TreeID) (bool, error) {
+	if id.IsZero() {
+		return false, nil
+	}
 	needed := newClosure(s)
 	err := cas.NewTree(s, id).Reach(ctx, needed.visit)
 	if _, lost := errors.AsType[*cas.BlobError](err); lost {

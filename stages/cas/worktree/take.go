@@ -78,27 +78,34 @@ type finished struct {
 }
 
 // check makes those sums zero whose blobs the store does not have.
-func (t *taking) check(ctx context.Context, d dirindex.Dir, sums []dirindex.Sum) error {
-	known := make([]cas.Digest, 0, len(sums))
-	for i, sum := range sums {
-		if sum != (dirindex.Sum{}) {
-			known = append(known, cas.DigestOf(sum, d.Files[i].Stamp.Size))
-		}
-	}
-	missing, err := t.store.Missing(ctx, known)
+func (t *taking) check(ctx context.Context, known []dirindex.Known) error {
+	var ds []cas.Digest
+	t.each(known, func(d cas.Digest, _ *dirindex.Sum) { ds = append(ds, d) })
+	missing, err := t.store.Missing(ctx, ds)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	lost := make(map[dirindex.Sum]bool, len(missing))
-	for _, m := range missing {
-		lost[m.SHA256()] = true
+	lost := make(map[cas.Digest]bool, len(missing))
+	for _, d := range missing {
+		lost[d] = true
 	}
-	for i, sum := range sums {
-		if lost[sum] {
-			sums[i] = dirindex.Sum{}
+	t.each(known, func(d cas.Digest, sum *dirindex.Sum) {
+		if lost[d] {
+			*sum = dirindex.Sum{}
+		}
+	})
+	return nil
+}
+
+// each calls visit for each file whose sum is known.
+func (t *taking) each(known []dirindex.Known, visit func(d cas.Digest, sum *dirindex.Sum)) {
+	for i, d := range t.dirs {
+		for j, f := range d.Files {
+			if sum := &known[i].Sums[j]; *sum != (dirindex.Sum{}) {
+				visit(cas.DigestOf(*sum, f.Stamp.Size), sum)
+			}
 		}
 	}
-	return nil
 }
 
 func (t *taking) read(ctx context.Context, f *os.File) (dirindex.Sum, int64, error) {

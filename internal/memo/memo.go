@@ -1,0 +1,115 @@
+// Package memo remembers what was worked out before, so that a build of nothing need not
+// look at every photo, nor read gigabytes, to find that nothing is to be done.
+//
+// A fact is found by all that it depends on. So there is no such thing as an old one, and
+// what cannot be read is worked out again: a lost memory costs time, and never a wrong
+// result.
+package memo
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/sandwich-build/sandwich/stages/cas"
+)
+
+// Notes keeps digests by name, as a cache does.
+type Notes interface {
+	Latest(ctx context.Context, name string) (cas.Digest, error)
+	Note(ctx context.Context, name string, d cas.Digest) error
+}
+
+// Memory remembers facts.
+type Memory struct {
+	Notes Notes
+	Now   func() time.Time // nil is time.Now; decides only what is worth remembering
+}
+
+// Fact names something that was worked out: what it is, and all that it depends on.
+type Fact []string
+
+func (f Fact) name() string { return "fact\x00" + strings.Join(f, "\x00") }
+
+// Recall returns what is remembered of a fact.
+func (m Memory) Recall(ctx context.Context, f Fact) (cas.Digest, bool) {
+	d, err := m.Notes.Latest(ctx, f.name())
+	return d, err == nil
+}
+
+// Keep remembers a fact. What cannot be kept will be worked out again.
+func (m Memory) Keep(ctx context.Context, f Fact, d cas.Digest) {
+	_ = m.Notes.Note(ctx, f.name(), d)
+}
+
+// settling is how long ago a file must have changed for its times to tell it from one that
+// changes later: more than the granularity of any file system's clock, which is two
+// seconds in the worst case.
+const settling = 2 * time.Second
+
+// Sum returns the digest of a file's bytes. It calls read for it unless it did so before,
+// and the file's size, times and inode, which stat tells, are as they were then. The name
+// must be absolute.
+//
+// As in git's index, a file is not to be trusted whose times are so near to those of the
+// reading that another change could have the same: its digest is not remembered. Nor is
+// that of a file that changed meanwhile.
+func (m Memory) Sum(ctx context.Context, name string, stat func() (fs.FileInfo, error), read func() (cas.Digest, error)) (cas.Digest, error) {
+	now := m.Now
+	if now == nil {
+		now = time.Now
+	}
+	start := now()
+	before, err := stat()
+	if err != nil {
+		return cas.Digest{}, err
+	}
+	state, changed := identify(before)
+	f := append(Fact{"file", name}, state...)
+	if state != nil {
+		if d, ok := m.Recall(ctx, f); ok {
+			return d, nil
+		}
+	}
+	d, err := read()
+	if err != nil || state == nil || !changed.Before(start.Add(-settling)) {
+		return d, err
+	}
+	after, err := stat()
+	if err != nil {
+		return cas.Digest{}, err
+	}
+	if same, _ := identify(after); strings.Join(same, " ") == strings.Join(state, " ") {
+		m.Keep(ctx, f, d)
+	}
+	return d, nil
+}
+
+// File is Sum of the file at an absolute path.
+func (m Memory) File(ctx context.Context, path string) (cas.Digest, error) {
+	stat := func() (fs.FileInfo, error) { return os.Stat(path) }
+	return m.Sum(ctx, path, stat, func() (_ cas.Digest, err error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return cas.Digest{}, err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		return Digest(f)
+	})
+}
+
+// Digest returns the digest of what r has.
+func Digest(r io.Reader) (cas.Digest, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	if err != nil {
+		return cas.Digest{}, err
+	}
+	return cas.NewDigest(hex.EncodeToString(h.Sum(nil)), n)
+}
