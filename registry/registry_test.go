@@ -850,3 +850,29 @@ func TestQuiltObjects(t *testing.T) {
 		t.Errorf("unknown hash: %v", err)
 	}
 }
+
+// FuzzPointer reads pointers that hold anything: they name a revision, or are damaged.
+func FuzzPointer(f *testing.F) {
+	for _, seed := range []string{"", " ", strings.Repeat("0", 64), strings.Repeat("ab", 32) + "\n", strings.Repeat("AB", 32), strings.Repeat("a", 4096), "../" + strings.Repeat("a", 61)} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		store := &mem.Store{}
+		if err := store.Put(t.Context(), ".quilt/named_packages/"+name+"/latest", blob.Bytes(data)); err != nil {
+			t.Fatal(err)
+		}
+		r := open(t, store)
+		top, err := r.Resolve(t.Context(), registry.Ref{Name: name})
+		var damage *registry.DamageError
+		switch {
+		case err == nil && (top.IsZero() || strings.TrimSpace(string(data)) != top.String()):
+			t.Errorf("%q is %s", data, top)
+		case err != nil && !errors.As(err, &damage):
+			t.Errorf("%q: %v, want a *DamageError", data, err)
+		}
+		// A push over it says so, or replaces it; it never takes it for a revision.
+		if _, _, err := r.Push(t.Context(), name, revision("m", map[string]string{"a": "x"}), registry.PushOptions{}); err != nil && !errors.As(err, &damage) {
+			t.Errorf("push over %q: %v", data, err)
+		}
+	})
+}

@@ -193,6 +193,10 @@ func (p diffPrinter) metrics(all []packagediff.Metric) {
 		return
 	}
 	p.section("metrics")
+	if p.markdown {
+		p.metricsTable(all)
+		return
+	}
 	for _, m := range all {
 		switch {
 		case m.From == nil:
@@ -202,6 +206,21 @@ func (p diffPrinter) metrics(all []packagediff.Metric) {
 		default:
 			p.line("~", "%s: %.4g → %.4g (%+.4g)", m.Name, *m.From, *m.To, *m.Change)
 		}
+	}
+}
+
+// metricsTable is how a pull request shows numbers best.
+func (p diffPrinter) metricsTable(all []packagediff.Metric) {
+	cell := func(format string, x *float64) string {
+		if x == nil {
+			return ""
+		}
+		return fmt.Sprintf(format, *x)
+	}
+	fmt.Fprint(p.w, "| | before | after | change |\n|---|---:|---:|---:|\n")
+	for _, m := range all {
+		name := strings.NewReplacer("`", "'", "|", "¦").Replace(ui.Printable(m.Name))
+		fmt.Fprintf(p.w, "| `%s` | %s | %s | %s |\n", name, cell("%.4g", m.From), cell("%.4g", m.To), cell("%+.4g", m.Change))
 	}
 }
 
