@@ -75,6 +75,9 @@ func structural(t testing.TB, src []byte) []Fault {
 // TestSchemaAgreesWithDecoder damages a manifest that has every key, at each of its
 // positions in turn and in many ways, and asks decoder and schema about it.
 func TestSchemaAgreesWithDecoder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of manifests, in one goroutine: half a minute under the race detector")
+	}
 	t.Parallel()
 	schema := compileSchema(t)
 	accepted, refused := 0, 0
