@@ -164,27 +164,7 @@ func (s *Store) OpenVersion(ctx context.Context, key, id string, offset, length 
 		}
 		return resp.Body, nil
 	})
-	return &reader{ReadCloser: body, fail: func(err error) error { return s.explain(ctx, "get", key, err) },
-		cause: func() error { return context.Cause(ctx) }}, nil
-}
-
-// reader gives the errors of reading the form that those of the store have, and ends with
-// its context.
-type reader struct {
-	io.ReadCloser
-	fail  func(error) error
-	cause func() error // why the context of the reading ended
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if err := r.cause(); err != nil {
-		return 0, r.fail(err)
-	}
-	n, err := r.ReadCloser.Read(p)
-	if err == nil || errors.Is(err, io.EOF) {
-		return n, err
-	}
-	return n, r.fail(err)
+	return retry.Explain(ctx, body, func(err error) error { return s.explain(ctx, "get", key, err) }), nil
 }
 
 // ReadTagged implements blob.Conditional.

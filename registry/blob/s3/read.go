@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/sandwich-build/sandwich/registry/blob"
+	"github.com/sandwich-build/sandwich/registry/blob/retry"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
@@ -118,9 +119,9 @@ func (s *Store) OpenVersion(ctx context.Context, key, id string, offset, length 
 	case err != nil:
 		return nil, s.explain(ctx, "get", key, err)
 	}
-	return &reader{ReadCloser: s.policy().Reader(ctx, body, open), explain: func(err error) error {
+	return retry.Explain(ctx, s.policy().Reader(ctx, body, open), func(err error) error {
 		return s.explain(ctx, "get", key, err)
-	}, cause: func() error { return context.Cause(ctx) }}, nil
+	}), nil
 }
 
 // get asks for the bytes from offset on; up to end, where that is not negative. With an
@@ -138,25 +139,6 @@ func (s *Store) get(ctx context.Context, key, id, etag string, offset, end int64
 		return err
 	})
 	return out, err
-}
-
-// reader gives the errors of reading the form that those of the store have, and ends with
-// its context.
-type reader struct {
-	io.ReadCloser
-	explain func(error) error
-	cause   func() error // why the context of the reading ended
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if err := r.cause(); err != nil {
-		return 0, r.explain(err)
-	}
-	n, err := r.ReadCloser.Read(p)
-	if err == nil || errors.Is(err, io.EOF) {
-		return n, err
-	}
-	return n, r.explain(err)
 }
 
 // ListVersions implements blob.Versioned.
