@@ -6,4 +6,4 @@
 //	go generate ./examples/...
 package examples
 
-//go:generate go run ../internal/synthetic/writemirror quickstart/mirror
+//go:generate go run ../internal/synthetic/mirror write quickstart/mirror

@@ -23,7 +23,7 @@ var layers = []struct{ name, imports string }{
 	{"internal/cli", "internal/dirindex internal/fetch internal/gitcode internal/history internal/model internal/nearby internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/sharedcache internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"bench/accuracy", "manifest stages stages/cas stages/evaluate stages/train"},
 	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/history internal/machine internal/memo internal/neural internal/openimages internal/pin internal/pinfile manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
-	{"internal/synthetic/writemirror", "internal/synthetic"},
+	{"internal/synthetic/mirror", "internal/mirrortest internal/synthetic"},
 	{"stages/evaluate", "internal/cropfile internal/model internal/neural internal/photo internal/table stages"},
 	{"stages/train", "internal/cropfile internal/model internal/neural internal/photo internal/random internal/table manifest stages stages/cas"},
 	{"bench/train", "internal/random stages/train/exact"},

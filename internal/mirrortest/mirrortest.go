@@ -1,5 +1,5 @@
-// Package mirrortest is the world in a test: a loopback server that stands for many
-// hosts, serves real files under their URLs, and fails as planned.
+// Package mirrortest is the world in a test, a benchmark or a trial by hand: a server that
+// stands for many hosts, serves files under their URLs, and fails as planned.
 //
 // A URL https://host/path is served at <server>/host/path; Mirrors says so to a client.
 // The server counts requests, and a test that plans a fault can assert that it was hit:
@@ -9,23 +9,28 @@ package mirrortest
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// Server serves files as if it were many hosts.
+// Server serves files as if it were many hosts. It is an http.Handler.
 type Server struct {
-	http *httptest.Server
-	done chan struct{} // closed when the test ends, so that no handler hangs
+	root string        // of its URLs, without a slash at the end
+	done chan struct{} // closed when the server ends, so that no handler hangs
 
 	mu       sync.Mutex // guards what follows
 	files    map[string][]byte
@@ -37,12 +42,27 @@ type Server struct {
 	open     int
 	maxOpen  int
 	observe  func(rawURL string)
+	behind   func(place string) (io.ReadSeekCloser, bool)
+	often    []*sprinkling
 }
 
 // Start starts a server that ends with the test.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{
+	s := New("")
+	server := httptest.NewServer(s)
+	s.root = server.URL
+	tb.Cleanup(func() {
+		s.Close()
+		server.Close()
+	})
+	return s
+}
+
+// New returns a server for whoever listens at root, a URL such as http://127.0.0.1:8080.
+func New(root string) *Server {
+	return &Server{
+		root:     root,
 		done:     make(chan struct{}),
 		files:    make(map[string][]byte),
 		hosts:    make(map[string]bool),
@@ -51,13 +71,10 @@ func Start(tb testing.TB) *Server {
 		hit:      make(map[string]bool),
 		requests: make(map[string]int),
 	}
-	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
-	tb.Cleanup(func() {
-		close(s.done)
-		s.http.Close()
-	})
-	return s
 }
+
+// Close ends the requests that hang.
+func (s *Server) Close() { close(s.done) }
 
 // Put serves data at rawURL.
 func (s *Server) Put(rawURL string, data []byte) {
@@ -82,6 +99,49 @@ func (s *Server) PutFS(tb testing.TB, rawURL string, fsys fs.FS) {
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// Behind makes the server ask find for what was not Put. A place is the host and path of a
+// URL; what find opens is closed when it is served.
+func (s *Server) Behind(find func(place string) (io.ReadSeekCloser, bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = find
+}
+
+// Stand makes the server stand for hosts of which nothing was Put.
+func (s *Server) Stand(hosts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, host := range hosts {
+		s.hosts[host] = true
+	}
+}
+
+// Sprinkle makes a share of all URLs of photos, from 0 to 1, fail: the first requests, so many
+// times, or each of them if times is 0. Which URLs they are depends on the URLs alone.
+func (s *Server) Sprinkle(share float64, times int, f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.often = append(s.often, &sprinkling{share: share, times: times, fault: f})
+}
+
+// sprinkling is a fault of a share of all photos.
+type sprinkling struct {
+	share float64
+	times int
+	fault Fault
+	hit   bool
+}
+
+// meets reports whether the request for a place, which is the n-th, has the fault; i is the
+// number of the sprinkling, so that two do not meet the same photos.
+func (f *sprinkling) meets(place string, n, i int) bool {
+	if path.Ext(place) != ".jpg" || (f.times > 0 && n > f.times) {
+		return false
+	}
+	sum := sha256.Sum256(strconv.AppendInt([]byte(place), int64(i), 10))
+	return float64(binary.BigEndian.Uint64(sum[:]))/(1<<64) < f.share
 }
 
 // Plan makes the next requests for rawURL fail, one fault a request, in order. After
@@ -123,8 +183,8 @@ func (s *Server) Mirrors() map[string]string {
 	defer s.mu.Unlock()
 	mirrors := make(map[string]string, 2*len(s.hosts))
 	for host := range s.hosts {
-		mirrors["http://"+host] = s.http.URL + "/" + host
-		mirrors["https://"+host] = s.http.URL + "/" + host
+		mirrors["http://"+host] = s.root + "/" + host
+		mirrors["https://"+host] = s.root + "/" + host
 	}
 	return mirrors
 }
@@ -133,7 +193,7 @@ func (s *Server) Mirrors() map[string]string {
 func (s *Server) URL(rawURL string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.http.URL + "/" + s.key(rawURL)
+	return s.root + "/" + s.key(rawURL)
 }
 
 // Requests returns how often rawURL was asked for.
@@ -185,6 +245,11 @@ func (s *Server) AssertFaultsHit(tb testing.TB) {
 			missed = append(missed, key+": "+f.name)
 		}
 	}
+	for _, f := range s.often {
+		if !f.hit {
+			missed = append(missed, fmt.Sprintf("a share of %g: %s", f.share, f.fault.name))
+		}
+	}
 	slices.Sort(missed)
 	for _, m := range missed {
 		tb.Errorf("planned fault never met: %s", m)
@@ -201,19 +266,22 @@ func (s *Server) key(rawURL string) string {
 	return path.Join(u.Host, u.Path)
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := strings.TrimPrefix(r.URL.Path, "/")
-	data, found, fault, observe := s.begin(key)
+	open, fault, observe := s.begin(key)
 	defer s.finish()
 	if observe != nil {
 		observe(key)
 	}
 	healthy := func(w http.ResponseWriter) {
+		file, found := open(key)
 		if !found {
 			http.NotFound(w, r)
 			return
 		}
-		serveFile(w, r, key, data)
+		defer file.Close() //nolint:errcheck // it was only read
+		serveFile(w, r, key, file)
 	}
 	if fault.serve == nil {
 		healthy(w)
@@ -222,19 +290,27 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	fault.serve(exchange{w: w, r: r, done: s.done, healthy: healthy})
 }
 
-func (s *Server) begin(key string) (data []byte, found bool, f Fault, observe func(string)) {
+func (s *Server) begin(key string) (open func(string) (io.ReadSeekCloser, bool), f Fault, observe func(string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests[key]++
 	s.open++
 	s.maxOpen = max(s.maxOpen, s.open)
-	data, found = s.files[key]
+	open = s.behind
+	if data, found := s.files[key]; found || open == nil {
+		open = func(string) (io.ReadSeekCloser, bool) { return Bytes(data), found }
+	}
 	if plan := s.plans[key]; len(plan) > 0 {
 		f, s.plans[key] = plan[0], plan[1:]
 	} else if b, ok := s.broken[key]; ok {
 		f, s.hit[key] = b, true
 	}
-	return data, found, f, s.observe
+	for i, often := range s.often {
+		if f.serve == nil && often.meets(key, s.requests[key], i) {
+			f, often.hit = often.fault, true
+		}
+	}
+	return open, f, s.observe
 }
 
 func (s *Server) finish() {
@@ -243,9 +319,24 @@ func (s *Server) finish() {
 	s.open--
 }
 
-// serveFile serves data as a static file server does: with a strong tag and ranges.
-func serveFile(w http.ResponseWriter, r *http.Request, name string, data []byte) {
-	sum := sha256.Sum256(data)
-	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
-	http.ServeContent(w, r, path.Base(name), time.Time{}, bytes.NewReader(data))
+// Bytes is a file in memory.
+func Bytes(data []byte) io.ReadSeekCloser { return inMemory{bytes.NewReader(data)} }
+
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }
+
+// serveFile serves a file as a static file server does: with a strong tag and ranges.
+func serveFile(w http.ResponseWriter, r *http.Request, name string, file io.ReadSeeker) {
+	tag := sha256.New()
+	if f, ok := file.(*os.File); ok { // which may be large
+		if info, err := f.Stat(); err == nil {
+			fmt.Fprint(tag, info.Size(), info.ModTime().UnixNano())
+		}
+	} else {
+		_, _ = io.Copy(tag, file) // memory
+		_, _ = file.Seek(0, io.SeekStart)
+	}
+	w.Header().Set("ETag", `"`+hex.EncodeToString(tag.Sum(nil)[:8])+`"`)
+	http.ServeContent(w, r, path.Base(name), time.Time{}, file)
 }

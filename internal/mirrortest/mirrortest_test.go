@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image/png"
 	"io"
 	"net/http"
@@ -273,5 +274,41 @@ func TestMaxOpen(t *testing.T) {
 	group.Wait()
 	if got := s.MaxOpen(); got != 3 {
 		t.Errorf("at most %d requests were open, want 3", got)
+	}
+}
+
+func TestBehindAndSprinkle(t *testing.T) {
+	s := mirrortest.Start(t)
+	s.Behind(func(place string) (io.ReadSeekCloser, bool) {
+		return mirrortest.Bytes([]byte(place)), strings.HasPrefix(place, "far.example/")
+	})
+	s.Put("https://near.example/a.jpg", []byte("a"))
+	s.Stand("far.example")
+	s.Sprinkle(0.25, 1, mirrortest.Status(http.StatusTeapot))
+	first, second := map[int]int{}, map[int]int{}
+	for i := range 200 {
+		url := fmt.Sprintf("https://far.example/%d.jpg", i)
+		first[get(t.Context(), t, s, url, "").status]++
+		again := get(t.Context(), t, s, url, "")
+		second[again.status]++
+		if want := fmt.Sprintf("far.example/%d.jpg", i); string(again.body) != want {
+			t.Fatalf("got %q at %s", again.body, want)
+		}
+	}
+	if n := first[http.StatusTeapot]; n < 30 || n > 70 || first[http.StatusOK] != 200-n || second[http.StatusOK] != 200 {
+		t.Errorf("answers: %v, then %v", first, second)
+	}
+	if got := get(t.Context(), t, s, "https://far.example/12.jpg", "bytes=4-6"); string(got.body) != "exa" {
+		t.Errorf("a range of what is behind: %q", got.body)
+	}
+	if get(t.Context(), t, s, "https://near.example/b.jpg", "").status != http.StatusNotFound {
+		t.Error("there is something that nobody has put there")
+	}
+	s.AssertFaultsHit(t)
+	s.Sprinkle(0.5, 0, mirrortest.Status(http.StatusGone))
+	var missed failures
+	s.AssertFaultsHit(&missed)
+	if missed.count != 1 {
+		t.Errorf("%d faults were never met, want 1", missed.count)
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"github.com/sandwich-build/sandwich/internal/drawing"
 )
 
-// classes are the labels of the data set with their names, in the order of the
-// official list. Ids and names are the official ones.
-var classes = []struct{ id, name string }{
+// class is a label with its name.
+type class struct{ id, name string }
+
+// classes are the labels of a drawn data set, in the order of the official list. Ids and
+// names are the official ones.
+var classes = []class{
 	{"/m/01_bhs", "Fast food"},
 	{"/m/0271t", "Drink"},
 	{"/m/02wbm", "Food"},
@@ -42,10 +45,10 @@ var labelOf = map[drawing.Kind]string{
 	drawing.Bowl:      "/m/04kkgm",
 }
 
-// classList is the class list: id and name, no header.
-func classList() []byte {
+// classList is a class list: id and name, no header.
+func classList(list []class) []byte {
 	var b strings.Builder
-	for _, c := range classes {
+	for _, c := range list {
 		fmt.Fprintf(&b, "%s,%s\n", c.id, c.name)
 	}
 	return []byte(b.String())
@@ -55,24 +58,33 @@ func classList() []byte {
 type node struct {
 	LabelName   string
 	Subcategory []node `json:",omitempty"`
+	Part        []node `json:",omitempty"`
 }
 
-// hierarchy is the part of the official hierarchy that holds the classes. As there,
+func leaf(id string) node { return node{LabelName: id} }
+
+// drawnHierarchy is the part of the official hierarchy that holds the classes. As there,
 // the root is not in the class list, Fork has two parents, and Hamburger is below Sandwich.
-func hierarchy() ([]byte, error) {
-	leaf := func(id string) node { return node{LabelName: id} }
-	root := node{"/m/0bl9f", []node{
-		{"/m/03_wxk", []node{
-			{"/m/03hlz0c", []node{leaf("/m/04ctx"), leaf("/m/0dt3t")}},
-			{"/m/04brg2", []node{leaf("/m/04kkgm"), leaf("/m/050gv4"), leaf("/m/0dt3t")}},
-		}},
-		{"/m/02wbm", []node{
-			{"/m/01_bhs", []node{leaf("/m/02y6n")}},
-			{"/m/0f4s2w", []node{leaf("/m/07j87")}},
-			{"/m/0l515", []node{leaf("/m/0cdn1"), leaf("/m/06pcq")}},
-		}},
+func drawnHierarchy() node {
+	kinds := func(id string, below ...node) node { return node{LabelName: id, Subcategory: below} }
+	return kinds(rootLabel,
+		kinds("/m/03_wxk",
+			kinds("/m/03hlz0c", leaf("/m/04ctx"), leaf("/m/0dt3t")),
+			kinds("/m/04brg2", leaf("/m/04kkgm"), leaf("/m/050gv4"), leaf("/m/0dt3t")),
+		),
+		kinds("/m/02wbm",
+			kinds("/m/01_bhs", leaf("/m/02y6n")),
+			kinds("/m/0f4s2w", leaf("/m/07j87")),
+			kinds("/m/0l515", leaf("/m/0cdn1"), leaf("/m/06pcq")),
+		),
 		leaf("/m/0271t"),
-	}}
+	)
+}
+
+// rootLabel stands above all others and is in no class list.
+const rootLabel = "/m/0bl9f"
+
+func hierarchyText(root node) ([]byte, error) {
 	data, err := json.MarshalIndent(root, "", "    ")
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", hierarchyFile, err)

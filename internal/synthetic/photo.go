@@ -48,6 +48,9 @@ func (d Dataset) Photo(number int) (Photo, error) {
 		fault = d.Fault(number)
 	}
 	roll := dice.New(d.Seed).Fork("photo", number)
+	if d.Shape == Official {
+		return d.official(number, roll, fault), nil
+	}
 	picture := drawing.Draw(roll.Fork("drawing", 0))
 	p := Photo{ID: d.id(number, roll), Rotation: "0.0"}
 	switch fault {
@@ -107,11 +110,15 @@ func (p *Photo) describe(roll *dice.Dice) {
 	by := dice.Pick(roll, authors)
 	p.Author, p.Title = by.name, dice.Pick(roll, titles)
 	farm, server := roll.Int(1, 3), dice.Pick(roll, []int{65, 1402, 2127, 3815})
-	photo := fmt.Sprintf("%d", 2_000_000_000+roll.Below(7_000_000_000))
-	p.OriginalURL = fmt.Sprintf("https://farm%d.staticflickr.com/%d/%s_%010x_o.jpg", farm, server, photo, roll.Uint64()>>24)
-	p.ThumbnailURL = fmt.Sprintf("https://c1.staticflickr.com/%d/%d/%s_%010x_z.jpg", farm, server, photo, roll.Uint64()>>24)
-	p.LandingURL = fmt.Sprintf("https://www.flickr.com/photos/%s/%s", by.account, photo)
-	p.ProfileURL = fmt.Sprintf("https://www.flickr.com/people/%s/", by.account)
+	p.place(farm, server, 2_000_000_000+roll.Below(7_000_000_000), by.account, roll)
+}
+
+// place gives the photo its URLs.
+func (p *Photo) place(farm, server, photo int, account string, roll *dice.Dice) {
+	p.OriginalURL = fmt.Sprintf("https://farm%d.staticflickr.com/%d/%d_%010x_o.jpg", farm, server, photo, roll.Uint64()>>24)
+	p.ThumbnailURL = fmt.Sprintf("https://c1.staticflickr.com/%d/%d/%d_%010x_z.jpg", farm, server, photo, roll.Uint64()>>24)
+	p.LandingURL = fmt.Sprintf("https://www.flickr.com/photos/%s/%d", account, photo)
+	p.ProfileURL = fmt.Sprintf("https://www.flickr.com/people/%s/", account)
 }
 
 // mirrored is the place of a photo's URL in the mirror: a folder for each host.
@@ -157,8 +164,9 @@ func flag(set bool) int {
 var boxColumns = []string{"ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax",
 	"IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside"}
 
-func (b Box) record(image string) []string {
-	row := []string{image, b.Source, b.Label, "1"}
+// appendRecord appends the fields of the box's row.
+func (b Box) appendRecord(row []string, image string) []string {
+	row = append(row, image, b.Source, b.Label, "1")
 	for _, x := range []float64{b.XMin, b.XMax, b.YMin, b.YMax} {
 		row = append(row, strconv.FormatFloat(x, 'f', 6, 64))
 	}
@@ -171,9 +179,10 @@ func (b Box) record(image string) []string {
 var imageColumns = []string{"ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL",
 	"Author", "Title", "OriginalSize", "OriginalMD5", "Thumbnail300KURL", "Rotation"}
 
-func (p Photo) record() []string {
-	return []string{p.ID, "train", p.OriginalURL, p.LandingURL, "https://creativecommons.org/licenses/by/2.0/", p.ProfileURL,
-		p.Author, p.Title, strconv.Itoa(p.Size), p.MD5, p.ThumbnailURL, p.Rotation}
+// appendRecord appends the fields of the photo's row.
+func (p Photo) appendRecord(row []string, subset string) []string {
+	return append(row, p.ID, subset, p.OriginalURL, p.LandingURL, "https://creativecommons.org/licenses/by/2.0/", p.ProfileURL,
+		p.Author, p.Title, strconv.Itoa(p.Size), p.MD5, p.ThumbnailURL, p.Rotation)
 }
 
 // authors and their accounts do not exist; their names are of the kinds that tables

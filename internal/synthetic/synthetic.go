@@ -1,6 +1,11 @@
 // Package synthetic writes data sets of Open Images' shape that do not exist: class
-// list, hierarchy, boxes and photo rows in the official forms, and photos that
-// package drawing draws, each where its URL says.
+// list, hierarchy, boxes and photo rows in the official forms, and photos, each where its
+// URL says.
+//
+// A data set is Drawn or Official. Drawn ones are to learn from: package drawing draws each
+// photo, and the boxes are around what is in it. Official ones are for size: their rows have
+// the labels, counts and lengths of Open Images V4's, so that what is measured on them holds
+// there, and their photos are a few drawings that differ in a comment.
 //
 // Every photo is a pure function of the seed, the number of photos and its own
 // number, so a data set of any size is written in one pass and in bounded memory,
@@ -9,11 +14,15 @@
 package synthetic
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -23,7 +32,18 @@ type Dataset struct {
 	Seed   uint64
 	Photos int
 	Fault  func(photo int) Fault // what is wrong with a photo; nil: nothing with any
+	Shape  Shape
+	Subset string // which subset the photos are; empty is train
 }
+
+// Shape is the sort of a data set.
+type Shape int
+
+// The shapes.
+const (
+	Drawn    Shape = iota // sixteen labels, and photos that show what the boxes say
+	Official              // the statistics of Open Images V4; boxes have nothing to do with what photos show
+)
 
 // Fault is what is wrong with a photo.
 type Fault int
@@ -70,49 +90,87 @@ const (
 	folder        = "openimages/2018_04/"
 	classesFile   = folder + "class-descriptions-boxable.csv"
 	hierarchyFile = folder + "bbox_labels_600_hierarchy.json"
-	boxesFile     = folder + "train/train-annotations-bbox.csv"
-	imagesFile    = folder + "train/train-images-boxable-with-rotation.csv"
 )
+
+func (d Dataset) subset() string { return cmp.Or(d.Subset, "train") }
+
+func (d Dataset) boxesFile() string {
+	return folder + d.subset() + "/" + d.subset() + "-annotations-bbox.csv"
+}
+
+// imagesFile is named as upstream does: the train rows without "boxable" are those of all
+// nine million photos.
+func (d Dataset) imagesFile() string {
+	rows := "-images-with-rotation.csv"
+	if d.subset() == "train" {
+		rows = "-images-boxable-with-rotation.csv"
+	}
+	return folder + d.subset() + "/" + d.subset() + rows
+}
 
 // Write writes the data set: the metadata below openimages/, as in
 // https://storage.googleapis.com/openimages, and every photo below the host of its
 // URL.
 func (d Dataset) Write(ctx context.Context, create Create) error {
-	if err := writeFile(create, classesFile, classList()); err != nil {
+	return d.write(ctx, create, true)
+}
+
+// WriteMetadata writes the data set without its photos.
+func (d Dataset) WriteMetadata(ctx context.Context, create Create) error {
+	return d.write(ctx, create, false)
+}
+
+func (d Dataset) write(ctx context.Context, create Create, photos bool) error {
+	list, root := classes, drawnHierarchy()
+	if d.Shape == Official {
+		list, root = officialClasses(), officialHierarchy()
+	}
+	if err := writeFile(create, classesFile, classList(list)); err != nil {
 		return err
 	}
-	tree, err := hierarchy()
+	tree, err := hierarchyText(root)
 	if err != nil {
 		return err
 	}
 	if err := writeFile(create, hierarchyFile, tree); err != nil {
 		return err
 	}
-	return d.writeRows(ctx, create)
+	return d.writeRows(ctx, create, photos)
 }
 
 // writeRows writes the two large tables, photo by photo in the order of the ids, and
-// the photos.
-func (d Dataset) writeRows(ctx context.Context, create Create) (err error) {
-	boxes, err := newTable(create, boxesFile, boxColumns)
+// the photos if they are wanted.
+func (d Dataset) writeRows(ctx context.Context, create Create, photos bool) (err error) {
+	boxes, err := createTable(create, d.boxesFile(), boxColumns)
 	if err != nil {
 		return err
 	}
 	defer boxes.close(&err)
-	images, err := newTable(create, imagesFile, imageColumns)
+	images, err := createTable(create, d.imagesFile(), imageColumns)
 	if err != nil {
 		return err
 	}
 	defer images.close(&err)
 
-	batch := 4 * runtime.GOMAXPROCS(0) // a few for each core, so that none waits for a slow one for long
+	size := 1 // photos in a piece: what takes a core some milliseconds
+	if d.Shape == Official {
+		size = 512
+	}
+	batch := 4 * size * runtime.GOMAXPROCS(0) // a few pieces for each core, so that none waits for a slow one for long
 	for from := 0; from < d.Photos; from += batch {
-		photos, err := d.draw(ctx, from, min(batch, d.Photos-from))
+		pieces, err := d.pieces(ctx, from, min(from+batch, d.Photos), size, photos)
 		if err != nil {
 			return err
 		}
-		for _, p := range photos {
-			if err := p.write(create, boxes, images); err != nil {
+		for _, p := range pieces {
+			boxes.append(p.boxes.Bytes(), &err)
+			images.append(p.images.Bytes(), &err)
+			for _, photo := range p.photos {
+				if err == nil {
+					err = photo.write(create)
+				}
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -120,32 +178,56 @@ func (d Dataset) writeRows(ctx context.Context, create Create) (err error) {
 	return nil
 }
 
-// draw makes n photos from a number on, in parallel.
-func (d Dataset) draw(ctx context.Context, from, n int) ([]Photo, error) {
-	photos := make([]Photo, n)
+// piece is what some photos in a row come to.
+type piece struct {
+	boxes, images bytes.Buffer // rows
+	photos        []Photo      // those to be written
+}
+
+// pieces makes the photos from one number to before another, in parallel.
+func (d Dataset) pieces(ctx context.Context, from, to, size int, photos bool) ([]piece, error) {
+	pieces := make([]piece, (to-from+size-1)/size)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range photos {
-		group.Go(func() (err error) {
+	for i := range pieces {
+		group.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			photos[i], err = d.Photo(from + i)
-			return err
+			return d.fill(&pieces[i], from+i*size, min(from+(i+1)*size, to), photos)
 		})
 	}
-	return photos, group.Wait()
+	return pieces, group.Wait()
 }
 
-func (p Photo) write(create Create, boxes, images *table) error {
-	for _, box := range p.Boxes {
-		if err := boxes.rows.Write(box.record(p.ID)); err != nil {
-			return fmt.Errorf("write %s: %w", boxesFile, err)
+func (d Dataset) fill(p *piece, from, to int, photos bool) error {
+	boxes, images := csv.NewWriter(&p.boxes), csv.NewWriter(&p.images)
+	var row []string
+	for number := from; number < to; number++ {
+		photo, err := d.Photo(number)
+		if err != nil {
+			return err
+		}
+		for _, box := range photo.Boxes {
+			row = box.appendRecord(row[:0], photo.ID)
+			if err := boxes.Write(row); err != nil {
+				return fmt.Errorf("write %s: %w", d.boxesFile(), err)
+			}
+		}
+		row = photo.appendRecord(row[:0], d.subset())
+		if err := images.Write(row); err != nil {
+			return fmt.Errorf("write %s: %w", d.imagesFile(), err)
+		}
+		if photos {
+			p.photos = append(p.photos, photo)
 		}
 	}
-	if err := images.rows.Write(p.record()); err != nil {
-		return fmt.Errorf("write %s: %w", imagesFile, err)
-	}
+	boxes.Flush()
+	images.Flush()
+	return nil // a bytes.Buffer never fails
+}
+
+func (p Photo) write(create Create) error {
 	for _, place := range []struct {
 		url  string
 		data []byte
@@ -164,28 +246,34 @@ func (p Photo) write(create Create, boxes, images *table) error {
 type table struct {
 	name string
 	file io.WriteCloser
-	rows *csv.Writer
 }
 
-func newTable(create Create, name string, columns []string) (*table, error) {
+func createTable(create Create, name string, columns []string) (*table, error) {
 	file, err := create(name)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", name, err)
 	}
-	t := &table{name: name, file: file, rows: csv.NewWriter(file)}
-	if err := t.rows.Write(columns); err != nil {
-		return nil, fmt.Errorf("write %s: %w", name, err)
+	t := &table{name: name, file: file}
+	if t.append([]byte(strings.Join(columns, ",")+"\n"), &err); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return t, nil
 }
 
-// close flushes and closes the table, and reports a fault unless there was one before.
+// append adds rows to the table, unless there is a fault already.
+func (t *table) append(rows []byte, err *error) {
+	if *err != nil {
+		return
+	}
+	if _, fault := t.file.Write(rows); fault != nil {
+		*err = fmt.Errorf("write %s: %w", t.name, fault)
+	}
+}
+
+// close closes the table, and reports a fault unless there was one before.
 func (t *table) close(err *error) {
-	t.rows.Flush()
-	for _, fault := range []error{t.rows.Error(), t.file.Close()} {
-		if fault != nil && *err == nil {
-			*err = fmt.Errorf("write %s: %w", t.name, fault)
-		}
+	if fault := t.file.Close(); fault != nil && *err == nil {
+		*err = fmt.Errorf("write %s: %w", t.name, fault)
 	}
 }
 

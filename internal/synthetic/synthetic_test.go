@@ -59,7 +59,7 @@ func write(t *testing.T, d Dataset) memory {
 
 func TestRowsAgreeWithPhotos(t *testing.T) {
 	files := write(t, small())
-	rows := files.table(t, imagesFile)
+	rows := files.table(t, Dataset{}.imagesFile())
 	if diff := cmp.Diff(imageColumns, rows[0]); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
@@ -99,7 +99,7 @@ func TestRowsAgreeWithPhotos(t *testing.T) {
 
 func TestBoxesAreOfficial(t *testing.T) {
 	files := write(t, small())
-	boxes, images := files.table(t, boxesFile), files.table(t, imagesFile)
+	boxes, images := files.table(t, Dataset{}.boxesFile()), files.table(t, Dataset{}.imagesFile())
 	if diff := cmp.Diff(boxColumns, boxes[0]); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
