@@ -242,3 +242,14 @@ func within(inner, outer string) bool {
 	rest, ok := strings.CutPrefix(inner, outer)
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
+
+// Says tells whether the text of a manifest, which decodes, has a key at its top, and does
+// not leave it to its default.
+func Says(src []byte, key string) bool {
+	var top map[string]yaml.Node
+	if err := yaml.Unmarshal(src, &top); err != nil {
+		return false
+	}
+	_, ok := top[key]
+	return ok
+}

@@ -14,8 +14,8 @@ const maxFaults = 100
 // Fault is one thing wrong with a manifest, and where.
 type Fault struct {
 	File    string
-	Line    int    // from 1
-	Column  int    // from 1, in characters
+	Line    int    // from 1; 0 where File is a setting, which has no lines
+	Column  int    // from 1, in characters; 0 in a setting
 	Path    string // the position in the language, such as dataset.labels[1].name; empty for the file itself
 	Message string
 	Hint    string // what would be right, when that can be guessed
@@ -24,7 +24,11 @@ type Fault struct {
 // String is the fault in one line: file:line:column: path: message (hint).
 func (f Fault) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d:%d: ", f.File, f.Line, f.Column)
+	b.WriteString(f.File)
+	if f.Line > 0 {
+		fmt.Fprintf(&b, ":%d:%d", f.Line, f.Column)
+	}
+	b.WriteString(": ")
 	if f.Path != "" {
 		fmt.Fprintf(&b, "%s: ", f.Path)
 	}

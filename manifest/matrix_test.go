@@ -131,10 +131,10 @@ func TestMatrixFaultElsewhere(t *testing.T) {
 func TestSettingsBesideMatrix(t *testing.T) {
 	src := []byte(minimal + "matrix: {model.batch: [8, 16]}\n")
 	for setting, want := range map[string]string{
-		"model.batch=4":            "-S model.batch=4:1:1: model.batch: the matrix varies model.batch (-S 'matrix={}' builds without",
-		"model={batch: 4}":         "-S model={batch: 4}:1:1: model: the matrix varies model.batch",
-		"matrix={seed: [a]}":       `-S matrix={seed: [a]}:1:16: seed: want an integer, got "a"`,
-		"matrix={model.bach: [1]}": "-S matrix={model.bach: [1]}:1:9: model.bach: unknown key",
+		"model.batch=4":            "-S model.batch=4: model.batch: the matrix varies model.batch (-S 'matrix={}' builds without",
+		"model={batch: 4}":         "-S model={batch: 4}: model: the matrix varies model.batch",
+		"matrix={seed: [a]}":       `-S matrix={seed: [a]}: seed: want an integer, got "a"`,
+		"matrix={model.bach: [1]}": "-S matrix={model.bach: [1]}: model.bach: unknown key",
 	} {
 		_, err := Variants("m.yaml", src, []Setting{Setting(setting)})
 		var faults *Faults

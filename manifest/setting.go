@@ -98,7 +98,7 @@ func decodeDocument(filename string, src []byte, settings []Setting) (*document,
 	faults := inOrder(d.faults)
 	for i := range *faults {
 		if f := &(*faults)[i]; f.Line >= settingLine {
-			f.File, f.Line = "-S "+string(settings[f.Line-settingLine]), 1
+			f.File, f.Line, f.Column = "-S "+string(settings[f.Line-settingLine]), 0, 0
 		}
 	}
 	return nil, faults

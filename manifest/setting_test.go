@@ -62,16 +62,16 @@ func TestOverrideWithoutSettingsIsDecode(t *testing.T) {
 func TestOverrideFaults(t *testing.T) {
 	src := everythingText(t)
 	tests := []struct{ setting, want string }{
-		{"model.epochs=ten", `-S model.epochs=ten:1:14: model.epochs: want a positive integer, got "ten"`},
-		{"epochs=2", "-S epochs=2:1:1: epochs: unknown key (did you mean `model.epochs`?)"},
-		{"model.learning-rate=1", "-S model.learning-rate=1:1:1: model.learning-rate: unknown key (did you mean `model.optimizer.learning_rate`?)"},
-		{"model.epoch=2", "-S model.epoch=2:1:1: model.epoch: unknown key (did you mean `epochs`?)"},
-		{"modle.epochs=2", "-S modle.epochs=2:1:1: modle: unknown key (did you mean `model`?)"},
-		{"model.epochs=[", "-S model.epochs=[:1:1: model.epochs: not YAML: "},
+		{"model.epochs=ten", `-S model.epochs=ten: model.epochs: want a positive integer, got "ten"`},
+		{"epochs=2", "-S epochs=2: epochs: unknown key (did you mean `model.epochs`?)"},
+		{"model.learning-rate=1", "-S model.learning-rate=1: model.learning-rate: unknown key (did you mean `model.optimizer.learning_rate`?)"},
+		{"model.epoch=2", "-S model.epoch=2: model.epoch: unknown key (did you mean `epochs`?)"},
+		{"modle.epochs=2", "-S modle.epochs=2: modle: unknown key (did you mean `model`?)"},
+		{"model.epochs=[", "-S model.epochs=[: model.epochs: not YAML: "},
 		{"split.train=0.5", "m.yaml:20:1: split: train 0.5 + validation"},
-		{"dataset.labels[99]=Egg", "-S dataset.labels[99]=Egg:1:1: dataset.labels[99]: there is no labels[99] to replace"},
+		{"dataset.labels[99]=Egg", "-S dataset.labels[99]=Egg: dataset.labels[99]: there is no labels[99] to replace"},
 		{"dataset.labels[0].name=", "dataset.labels[0].name: want a label's name or id, got nothing"},
-		{"version=2", "-S version=2:1:9: version: "},
+		{"version=2", "-S version=2: version: "},
 	}
 	for _, test := range tests {
 		_, _, err := Override("m.yaml", src, []Setting{Setting(test.setting)})
@@ -108,4 +108,16 @@ func FuzzOverride(f *testing.F) {
 			t.Fatalf("%q: the text means something else\n%s", setting, diff)
 		}
 	})
+}
+
+func TestSays(t *testing.T) {
+	src := []byte("version: 1\nregistry: registry\n")
+	for key, want := range map[string]bool{"registry": true, "version": true, "cache": false, "": false} {
+		if got := Says(src, key); got != want {
+			t.Errorf("%q: %v", key, got)
+		}
+	}
+	if Says([]byte("- registry"), "registry") {
+		t.Error("a list says a key")
+	}
 }

@@ -161,7 +161,7 @@ func (a *app) pushTo(project *pipeline.Project, o *pipeline.Options, flag string
 	registry := flag
 	if registry == "" {
 		o.Registry.S3 = store.configured(c)
-		if project.Manifest.Registry == manifest.DefaultRegistry {
+		if !manifest.Says(project.Source, "registry") {
 			registry = cmp.Or(a.Getenv("SANDWICH_REGISTRY"), c.Registry)
 		}
 	}

@@ -69,7 +69,7 @@ func addFolder(ctx context.Context, s *disk.Store, dir string) (ui.Answer, error
 		return nil, err
 	}
 	// Only now: what the index knows is not looked at again, so it must be durable.
-	return newAddAnswer(dir, tree, taken), index.Save()
+	return newAddAnswer(dir, tree, taken), index.Save(taken.Mark())
 }
 
 // knowSums fills in the sums of small files of a folder, as a push wants them, from what
@@ -105,7 +105,7 @@ func (a *app) knowSums(ctx context.Context, dir string, files []objects.File) er
 	for i, f := range files {
 		files[i].SHA256 = sums[f.Key]
 	}
-	_ = index.Save() // what cannot be kept is read again
+	_ = index.Save("") // what cannot be kept is read again
 	return nil
 }
 

@@ -93,7 +93,7 @@ func (p project) learnWith(t *testing.T, meanwhile func(*os.File)) (sums map[str
 		x.KeepSame(d)
 		same = append(same, d.Path)
 	}
-	if err := x.Save(); err != nil {
+	if err := x.Save(""); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(read)
@@ -285,12 +285,12 @@ func TestList(t *testing.T) {
 // FuzzIndex reads an index of any bytes. It may know what is wrong, as its author likes,
 // but not panic, and not know what its checksum does not cover.
 func FuzzIndex(f *testing.F) {
-	f.Add([]byte("sandwich folder 1\n/x\n"))
+	f.Add([]byte("sandwich folder 2\n/x\n"))
 	f.Add([]byte("/x\n" + strings.Repeat("\x01", 80)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file := filepath.Join(t.TempDir(), "index")
 		dir := t.TempDir()
-		if err := os.WriteFile(file, append([]byte("sandwich folder 1\n"+dir+"\n"), data...), 0o666); err != nil {
+		if err := os.WriteFile(file, append([]byte("sandwich folder 2\n"+dir+"\n"), data...), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		x, err := dirindex.Open(file, dir)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/internal/stamp"
 )
 
 // Sum is the SHA-256 of a file. The zero Sum is one that is not known.
@@ -25,20 +27,19 @@ type Sum = [sha256.Size]byte
 
 // Index knows the sums that the files of a folder had. It is a file:
 //
-//	magic, the folder's path, and for each directory a block:
+//	magic, the folder's path, a mark, and for each directory a block:
 //	SHA-256 of the block 32 · length 4 · the block
 //
 // A block has the path of the directory, the names of the directories in it, a note of
 // who uses the index, and the name, stamp and sum of each file. A block that is damaged
 // knows nothing, and the file appears whole or not at all.
 //
-// A file may be written twice within one tick of the file system's clock, and look the
-// same after the second time. So a file that was written when it was read, or shortly
-// before, is not remembered (git calls such an entry racily clean); it is read again the
-// next time.
+// A file that was written when it was read, or so shortly before that its stamp may not
+// show the next change, is not remembered; it is read again the next time.
 type Index struct {
 	file   string
 	folder string
+	mark   string
 	began  time.Time
 
 	old   map[string][]byte // blocks by path
@@ -46,15 +47,7 @@ type Index struct {
 	dirty bool              // whether a block of now is not in old
 }
 
-const magic = "sandwich folder 1\n"
-
-// Ticks of file systems: the times of most have nanoseconds, but come from a clock that
-// the kernel moves on every 10 ms at most. Where all times are whole seconds, a tick is
-// up to two of them (FAT).
-const (
-	fineTick   = 100 * time.Millisecond
-	coarseTick = 2 * time.Second
-)
+const magic = "sandwich folder 2\n"
 
 // Open reads the index of a folder from a file. One that is not there, or not of this
 // folder, knows nothing.
@@ -72,6 +65,11 @@ func Open(file, folder string) (*Index, error) {
 		return nil, fmt.Errorf("read index of %s: %w", folder, err)
 	}
 	rest, ok := bytes.CutPrefix(data, x.header())
+	if ok {
+		var mark []byte
+		mark, rest, _ = bytes.Cut(rest, []byte("\n"))
+		x.mark = string(mark)
+	}
 	for ok && len(rest) > 0 {
 		var block []byte
 		if block, rest, ok = cutBlock(rest); !ok {
@@ -84,6 +82,9 @@ func Open(file, folder string) (*Index, error) {
 	}
 	return x, nil
 }
+
+// Mark returns what Save was told when the index became what it is.
+func (x *Index) Mark() string { return x.mark }
 
 func (x *Index) header() []byte { return fmt.Appendf(nil, "%s%s\n", magic, x.folder) }
 
@@ -124,11 +125,11 @@ func (x *Index) recall(d Dir) Known {
 	i, known := 0, 0
 	for n = r.number(); n > 0 && r.ok(); n-- {
 		name := r.text()
-		stamp, sum := r.stamp(), r.sum()
+		was, sum := r.stamp(), r.sum()
 		for i < len(d.Files) && d.Files[i].Name < string(name) {
 			i++
 		}
-		if i == len(d.Files) || d.Files[i].Name != string(name) || d.Files[i].Stamp != stamp || !r.ok() {
+		if i == len(d.Files) || d.Files[i].Name != string(name) || d.Files[i].Stamp != was || !r.ok() {
 			same = false
 			continue
 		}
@@ -190,7 +191,7 @@ func (x *Index) Learn(ctx context.Context, dirs []Dir,
 // unsettled is the time of a file that changed while it was read.
 const unsettled = math.MaxInt64
 
-func readFile(ctx context.Context, name string, stamp *Stamp, read func(context.Context, *os.File) (Sum, int64, error)) (_ Sum, err error) {
+func readFile(ctx context.Context, name string, listed *stamp.Stamp, read func(context.Context, *os.File) (Sum, int64, error)) (_ Sum, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return Sum{}, err
@@ -200,12 +201,12 @@ func readFile(ctx context.Context, name string, stamp *Stamp, read func(context.
 	if err != nil {
 		return Sum{}, err
 	}
-	after, err := StampOf(f)
+	after, err := stamp.Of(f)
 	if err != nil {
 		return Sum{}, err
 	}
-	if after != *stamp || size != stamp.Size {
-		*stamp = Stamp{Size: size, Mtime: unsettled}
+	if after != *listed || size != listed.Size {
+		*listed = stamp.Stamp{Size: size, Mtime: unsettled}
 	}
 	return sum, nil
 }
@@ -237,21 +238,19 @@ func (x *Index) KeepSame(d Dir) { x.now[d.Path] = x.old[d.Path] }
 
 // settled returns a stamp, or one that no file has when the file may change without
 // getting another.
-func (x *Index) settled(s Stamp) Stamp {
-	tick := fineTick
-	if s.Mtime%int64(time.Second) == 0 && s.Ctime%int64(time.Second) == 0 {
-		tick = coarseTick
-	}
-	if max(s.Mtime, s.Ctime) > x.began.Add(-tick).UnixNano() {
-		return Stamp{Size: -1}
+func (x *Index) settled(s stamp.Stamp) stamp.Stamp {
+	if !s.Settled(x.began) {
+		return stamp.Stamp{Size: -1}
 	}
 	return s
 }
 
-// Save writes what was kept, and forgets the rest. It does nothing when that is what the
-// file says. Without a file, it forgets all.
-func (x *Index) Save() (err error) {
-	if x.file == "" || !x.dirty && len(x.now) == len(x.old) {
+// Save writes what was kept, and forgets the rest. The mark is a line of who uses the index
+// that is about all of it. Save does nothing when the file says the same and has that mark, or no
+// other is given. Without a file, it forgets all.
+func (x *Index) Save(mark string) (err error) {
+	same := !x.dirty && len(x.now) == len(x.old)
+	if x.file == "" || same && (mark == "" || mark == x.mark) {
 		return nil
 	}
 	defer func() {
@@ -273,7 +272,7 @@ func (x *Index) Save() (err error) {
 		}
 	}()
 	out := bufio.NewWriterSize(tmp, 1<<20)
-	_, err = out.Write(x.header())
+	_, err = fmt.Fprintf(out, "%s%s\n", x.header(), mark)
 	for _, name := range slices.Sorted(maps.Keys(x.now)) {
 		if err == nil {
 			_, err = out.Write(x.now[name])
@@ -295,7 +294,7 @@ func (e *encoder) text(s string) {
 	e.out = append(e.out, s...)
 }
 
-func (e *encoder) stamp(s Stamp) {
+func (e *encoder) stamp(s stamp.Stamp) {
 	for _, n := range []uint64{uint64(s.Size), uint64(s.Mtime), uint64(s.Ctime), s.Inode} {
 		e.out = binary.LittleEndian.AppendUint64(e.out, n)
 	}
@@ -331,10 +330,10 @@ func (d *decoder) number() uint64 {
 
 func (d *decoder) text() []byte { return d.take(d.number()) }
 
-func (d *decoder) stamp() (s Stamp) {
+func (d *decoder) stamp() (s stamp.Stamp) {
 	if b := d.take(4 * 8); b != nil {
 		at := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-		s = Stamp{Size: int64(at(0)), Mtime: int64(at(1)), Ctime: int64(at(2)), Inode: at(3)}
+		s = stamp.Stamp{Size: int64(at(0)), Mtime: int64(at(1)), Ctime: int64(at(2)), Inode: at(3)}
 	}
 	return s
 }

@@ -13,23 +13,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
-)
 
-// Stamp is what the file system says of a file. One that was written has another one,
-// unless that was within the same tick of the file system's clock (see Index).
-type Stamp struct {
-	Size         int64
-	Mtime, Ctime int64 // nanoseconds since 1970
-	Inode        uint64
-}
+	"github.com/sandwich-build/sandwich/internal/stamp"
+)
 
 // File is a regular file.
 type File struct {
 	Name  string
-	Stamp Stamp
+	Stamp stamp.Stamp
 }
 
 // Dir is one of the directories of a folder, without those below it.
@@ -40,7 +33,7 @@ type Dir struct {
 	Other []string // names of what is neither, such as symbolic links, sorted
 }
 
-// batch is how many files are asked for their stamps at a time.
+// batch is how many names are asked for their stamps at a time.
 const batch = 256
 
 // List returns the directories of a folder, by path, with the stamps of all files. It
@@ -48,94 +41,122 @@ const batch = 256
 // nil, returns true.
 func List(ctx context.Context, root string, skip func(path string) bool) ([]Dir, error) {
 	l := lister{root: root, skip: skip}
-	if err := l.names(ctx); err != nil {
-		return nil, err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range l.dirs {
-		for files := range slices.Chunk(l.dirs[i].Files, batch) {
-			group.Go(func() error {
-				if err := context.Cause(ctx); err != nil {
-					return err
-				}
-				return stampAll(filepath.Join(root, filepath.FromSlash(l.dirs[i].Path)), files)
-			})
+	for level := []string{"."}; len(level) > 0; {
+		var err error
+		if level, err = l.list(ctx, level); err != nil {
+			return nil, fmt.Errorf("list %s: %w", root, err)
 		}
 	}
-	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("list %s: %w", root, err)
-	}
+	slices.SortFunc(l.dirs, func(a, b Dir) int { return cmp.Compare(a.Path, b.Path) })
 	return l.dirs, nil
 }
 
-// lister reads the names, directory by directory and level by level.
+// lister lists the directories level by level: their names first, and then the stamps,
+// which tell what is a directory.
 type lister struct {
 	root string
 	skip func(string) bool
 	dirs []Dir
 }
 
-func (l *lister) names(ctx context.Context) error {
-	for level := []string{"."}; len(level) > 0; {
-		var mu sync.Mutex // guards l.dirs and below
-		var below []string
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(runtime.GOMAXPROCS(0))
-		for _, name := range level {
+// entry is a name in a directory.
+type entry struct {
+	name  string
+	mode  fs.FileMode // its type
+	stamp stamp.Stamp
+}
+
+// list adds the directories of one level, and returns those of the next.
+func (l *lister) list(ctx context.Context, level []string) (below []string, err error) {
+	entries := make([][]entry, len(level))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range level {
+		group.Go(func() (err error) {
+			if err = context.Cause(groupCtx); err == nil {
+				entries[i], err = readNames(l.abs(name))
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	group, groupCtx = errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range level {
+		for some := range slices.Chunk(entries[i], batch) {
 			group.Go(func() error {
-				if err := context.Cause(ctx); err != nil {
+				if err := context.Cause(groupCtx); err != nil {
 					return err
 				}
-				d, err := l.read(name)
-				mu.Lock()
-				defer mu.Unlock()
-				l.dirs = append(l.dirs, d)
-				for _, sub := range d.Dirs {
-					below = append(below, path.Join(name, sub))
-				}
-				return err
+				return stampAll(l.abs(name), some)
 			})
 		}
-		if err := group.Wait(); err != nil {
-			return fmt.Errorf("list %s: %w", l.root, err)
-		}
-		level = below
 	}
-	slices.SortFunc(l.dirs, func(a, b Dir) int { return cmp.Compare(a.Path, b.Path) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, name := range level {
+		d := l.sort(name, entries[i])
+		entries[i] = nil // half of the memory of a large folder
+		l.dirs = append(l.dirs, d)
+		for _, sub := range d.Dirs {
+			below = append(below, path.Join(name, sub))
+		}
+	}
+	return below, nil
+}
+
+func (l *lister) abs(name string) string { return filepath.Join(l.root, filepath.FromSlash(name)) }
+
+// readNames returns the names in a directory, sorted.
+func readNames(dir string) ([]entry, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	entries := make([]entry, len(names))
+	for i, name := range names {
+		entries[i].name = name
+	}
+	return entries, nil
+}
+
+// stampAll fills in what the file system says of names in a directory.
+func stampAll(dir string, entries []entry) error {
+	d, err := stamp.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }() // it was only asked
+	for i := range entries {
+		e := &entries[i]
+		if e.stamp, e.mode, err = d.Lstat(e.name); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-func (l *lister) read(name string) (Dir, error) {
-	d := Dir{Path: name}
-	entries, err := os.ReadDir(filepath.Join(l.root, filepath.FromSlash(name)))
-	if err != nil {
-		return d, err
-	}
-	d.Files = make([]File, 0, len(entries))
+// sort tells apart what is in a directory.
+func (l *lister) sort(name string, entries []entry) Dir {
+	d := Dir{Path: name, Files: make([]File, 0, len(entries))}
 	for _, e := range entries {
 		switch {
-		case e.Type().IsRegular():
-			d.Files = append(d.Files, File{Name: e.Name()})
-		case !e.IsDir():
-			d.Other = append(d.Other, e.Name())
-		case l.skip == nil || !l.skip(path.Join(name, e.Name())):
-			d.Dirs = append(d.Dirs, e.Name())
+		case e.mode.IsRegular():
+			d.Files = append(d.Files, File{Name: e.name, Stamp: e.stamp})
+		case !e.mode.IsDir():
+			d.Other = append(d.Other, e.name)
+		case l.skip == nil || !l.skip(path.Join(name, e.name)):
+			d.Dirs = append(d.Dirs, e.name)
 		}
 	}
-	return d, nil
-}
-
-// StampOf returns the stamp of an open file.
-func StampOf(f *os.File) (Stamp, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return Stamp{}, err
-	}
-	return stampOf(info), nil
-}
-
-// errChanged says that a file became something else while the folder was listed.
-func errChanged(name string) error {
-	return &fs.PathError{Op: "list", Path: name, Err: fmt.Errorf("is no file any more: %w", fs.ErrInvalid)}
+	return d
 }

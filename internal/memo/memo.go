@@ -11,12 +11,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/sandwich-build/sandwich/internal/stamp"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
@@ -48,18 +50,10 @@ func (m Memory) Keep(ctx context.Context, f Fact, d cas.Digest) {
 	_ = m.Notes.Note(ctx, f.name(), d)
 }
 
-// settling is how long ago a file must have changed for its times to tell it from one that
-// changes later: more than the granularity of any file system's clock, which is two
-// seconds in the worst case.
-const settling = 2 * time.Second
-
 // Sum returns the digest of a file's bytes. It calls read for it unless it did so before,
-// and the file's size, times and inode, which stat tells, are as they were then. The name
-// must be absolute.
-//
-// As in git's index, a file is not to be trusted whose times are so near to those of the
-// reading that another change could have the same: its digest is not remembered. Nor is
-// that of a file that changed meanwhile.
+// and the file's stamp, of which stat tells, is as it was then. The name must be absolute.
+// The digest of a file that changed meanwhile, or whose next change its stamp may not show,
+// is not remembered.
 func (m Memory) Sum(ctx context.Context, name string, stat func() (fs.FileInfo, error), read func() (cas.Digest, error)) (cas.Digest, error) {
 	now := m.Now
 	if now == nil {
@@ -70,22 +64,20 @@ func (m Memory) Sum(ctx context.Context, name string, stat func() (fs.FileInfo, 
 	if err != nil {
 		return cas.Digest{}, err
 	}
-	state, changed := identify(before)
-	f := append(Fact{"file", name}, state...)
-	if state != nil {
-		if d, ok := m.Recall(ctx, f); ok {
-			return d, nil
-		}
+	was := stamp.From(before)
+	f := Fact{"file", name, fmt.Sprintf("%+v", was)}
+	if d, ok := m.Recall(ctx, f); ok {
+		return d, nil
 	}
 	d, err := read()
-	if err != nil || state == nil || !changed.Before(start.Add(-settling)) {
+	if err != nil || !was.Settled(start) {
 		return d, err
 	}
 	after, err := stat()
 	if err != nil {
 		return cas.Digest{}, err
 	}
-	if same, _ := identify(after); strings.Join(same, " ") == strings.Join(state, " ") {
+	if stamp.From(after) == was {
 		m.Keep(ctx, f, d)
 	}
 	return d, nil

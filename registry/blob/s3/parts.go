@@ -69,7 +69,7 @@ func (s *Store) putParts(ctx context.Context, key string, body blob.Body) (strin
 			return id, err
 		}
 	}
-	if u, err = s.createUpload(ctx, key, body.Size, true); err != nil {
+	if u, err = s.createUpload(ctx, key, body.Size); err != nil {
 		return "", err
 	}
 	return u.send(ctx, body)
@@ -94,14 +94,13 @@ func (u *upload) gone(ctx context.Context, err error) bool {
 	return isCode(err, "NoSuchUpload")
 }
 
-// createUpload begins an upload, whose parts have checksums or not.
-func (s *Store) createUpload(ctx context.Context, key string, size int64, sums bool) (*upload, error) {
+func (s *Store) createUpload(ctx context.Context, key string, size int64) (*upload, error) {
 	var out *awss3.CreateMultipartUploadOutput
 	input := &awss3.CreateMultipartUploadInput{
 		Bucket: &s.bucket, Key: &key, ServerSideEncryption: s.encrypt, SSEKMSKeyId: optional(s.opts.KMSKey), RequestPayer: s.payer,
 	}
 	err := s.withChecksums(func(with bool) error {
-		if input.ChecksumAlgorithm = ""; with && sums {
+		if input.ChecksumAlgorithm = ""; with {
 			input.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
 		}
 		return s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {

@@ -21,6 +21,7 @@ import (
 type packs struct {
 	dir   string
 	limit int64 // the size at which a pack is full
+	gone  removals
 
 	mu   sync.RWMutex // guards what follows
 	list []numbered   // by id
@@ -187,7 +188,7 @@ func (p *packs) put(d cas.Digest, record []byte) error {
 		if err == nil && bytes.Equal(data, record[pack.HeaderSize:]) {
 			return nil
 		}
-		if err := at.pack.TakeOut(at.place); err != nil {
+		if err := p.gone.note(func() error { return at.pack.TakeOut(at.place) }); err != nil {
 			return err
 		}
 	}

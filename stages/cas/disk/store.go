@@ -34,6 +34,7 @@ import (
 //	tmp/…               writes under way
 //	folders/ab/cdef…    what a folder of the user's held when it was last read
 //	roots/ab/cdef…      locks and installed packages that need something here
+//	removals            another random text whenever blobs are removed
 //	in-use.lock         shared by all who have the store open; alone for gc
 //
 // Several processes may use one folder at the same time.
@@ -41,6 +42,7 @@ type Store struct {
 	root  string
 	packs packs
 	use   *useLock
+	gone  removals
 
 	mu       sync.Mutex // guards unsynced
 	unsynced []string   // files of large blobs that the next Record makes durable
@@ -79,7 +81,8 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{root: abs, packs: packs{dir: filepath.Join(abs, packsDir), limit: packLimit}, use: use}
+	gone := removals{filepath.Join(abs, removalsFile)}
+	s := &Store{root: abs, packs: packs{dir: filepath.Join(abs, packsDir), limit: packLimit, gone: gone}, use: use, gone: gone}
 	if err := s.packs.refresh(); err != nil {
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, use.release()))
 	}
@@ -144,14 +147,18 @@ func (s *Store) Open(_ context.Context, d cas.Digest) (io.ReadCloser, error) {
 // setAside moves a damaged file out of the way. An error changes nothing for the
 // reader, who is told about the damage itself.
 func (s *Store) setAside(d cas.Digest) {
-	if err := os.Rename(s.path(blobsDir, d), filepath.Join(s.root, damagedDir, d.Hex())); err != nil {
-		_ = os.Remove(s.path(blobsDir, d))
-	}
+	_ = s.gone.note(func() error {
+		err := os.Rename(s.path(blobsDir, d), filepath.Join(s.root, damagedDir, d.Hex()))
+		if err != nil {
+			err = os.Remove(s.path(blobsDir, d))
+		}
+		return err
+	})
 }
 
 // takeOut does for a packed blob what setAside does for a file.
 func (s *Store) takeOut(at found, data []byte) {
-	_ = at.pack.TakeOut(at.place)
+	_ = s.gone.note(func() error { return at.pack.TakeOut(at.place) })
 	_ = os.WriteFile(filepath.Join(s.root, damagedDir, at.place.Digest.Hex()), data, 0o444)
 }
 

@@ -32,6 +32,12 @@ const wasteShare = 10
 // it leaves the old one.
 func (s *Store) Sweep(ctx context.Context, keep func(cas.Digest) bool, dry bool) (Swept, error) {
 	var total Swept
+	if !dry {
+		// Nobody else has the store, so nobody can look for a blob between this and its removal.
+		if err := s.gone.note(func() error { return nil }); err != nil {
+			return total, fmt.Errorf("sweep: %w", err)
+		}
+	}
 	if err := s.sweepPacks(ctx, keep, dry, &total); err != nil {
 		return total, fmt.Errorf("sweep packs: %w", err)
 	}

@@ -183,6 +183,48 @@ func (p *Pack) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// Extent says how far a pack went at a moment, and which pack it was.
+type Extent struct {
+	Data, Index int64  // bytes of the files
+	First       uint32 // checksum of the first record's header; zero in an empty pack
+}
+
+// Extent returns how far the pack goes now.
+func (p *Pack) Extent() (e Extent, err error) {
+	if e.Data, err = p.Size(); err != nil {
+		return Extent{}, err
+	}
+	info, err := p.index.f.Stat()
+	if err != nil {
+		return Extent{}, err
+	}
+	e.Index = info.Size()
+	header := make([]byte, HeaderSize)
+	if _, err := p.data.ReadAt(header, 0); err == nil {
+		e.First = binary.LittleEndian.Uint32(header[40:])
+	} else if !errors.Is(err, io.EOF) {
+		return Extent{}, fmt.Errorf("read pack: %w", err)
+	}
+	return e, nil
+}
+
+// Covers tells whether a pack that goes so far can be what it was then, or has grown from
+// it. Packs only ever grow.
+func (e Extent) Covers(then Extent) bool {
+	return e.Data >= then.Data && e.Index >= then.Index && (e.First == then.First || then.Data == 0)
+}
+
+// String returns the text that ParseExtent reads.
+func (e Extent) String() string { return fmt.Sprintf("%d:%d:%08x", e.Data, e.Index, e.First) }
+
+// ParseExtent reads what String has written.
+func ParseExtent(text string) (e Extent, err error) {
+	if _, err = fmt.Sscanf(text, "%d:%d:%x", &e.Data, &e.Index, &e.First); err != nil {
+		return Extent{}, fmt.Errorf("extent %q: %w", text, err)
+	}
+	return e, nil
+}
+
 // Find returns where a blob is, as the index says; ok is false when it says nothing.
 func (p *Pack) Find(d cas.Digest) (at Place, ok bool, err error) {
 	at, ok, err = p.index.find(d)

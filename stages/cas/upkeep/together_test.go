@@ -16,6 +16,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/cas/disk/disktest"
 	"github.com/sandwich-build/sandwich/stages/cas/upkeep"
 )
 
@@ -102,7 +103,7 @@ func TestKilledTogether(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		s := open(t, dir)
+		s := disktest.Open(t, dir)
 		for _, name := range recorded {
 			if !whole(t, s, name) {
 				t.Fatalf("after %d kills: the result %s is lost", killed, name)
@@ -119,7 +120,7 @@ func TestKilledTogether(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := open(t, dir)
+	s := disktest.Open(t, dir)
 	report, err := upkeep.Verify(t.Context(), s, func(int64, int64) {})
 	if err != nil || !report.OK() {
 		t.Errorf("after all kills: %+v, %v", report, err)

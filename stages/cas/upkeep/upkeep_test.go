@@ -18,23 +18,10 @@ import (
 
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/cas/disk/disktest"
 	"github.com/sandwich-build/sandwich/stages/cas/pack"
 	"github.com/sandwich-build/sandwich/stages/cas/upkeep"
 )
-
-func open(t *testing.T, dir string) *disk.Store {
-	t.Helper()
-	s, err := disk.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func actionOf(name string) cas.Digest { return cas.Sum([]byte("action " + name)) }
 
@@ -109,7 +96,7 @@ func TestCollect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := open(t, dir)
+			s := disktest.Open(t, dir)
 			ages := map[string]time.Duration{"new": 0, "old": 5 * day, "older": 50 * day}
 			for _, name := range []string{"older", "new", "old"} {
 				record(t, s, name, ages[name])
@@ -149,7 +136,7 @@ func TestCollect(t *testing.T) {
 				t.Errorf("Collect again = %+v, %v", again, err)
 			}
 			record(t, s, "after", 0) // the store is as good as before
-			if !whole(t, open(t, dir), "after") {
+			if !whole(t, disktest.Open(t, dir), "after") {
 				t.Error("a store that was cleaned up does not store")
 			}
 		})
@@ -159,7 +146,7 @@ func TestCollect(t *testing.T) {
 // TestCollectKeepsRoots collects with no room and no age, but with roots. What they name
 // stays, and is told under the first reason; what they name and the store lacks is no fault.
 func TestCollectKeepsRoots(t *testing.T) {
-	s := open(t, t.TempDir())
+	s := disktest.Open(t, t.TempDir())
 	for _, name := range []string{"built", "other", "old"} {
 		record(t, s, name, 50*24*time.Hour)
 	}
@@ -256,7 +243,7 @@ func collectForever(ctx context.Context, dir string) error {
 // What is needed must be there afterwards, and the next gc must go on.
 func TestKilledCollect(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
+	s := disktest.Open(t, dir)
 	record(t, s, "kept", 0)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -281,7 +268,7 @@ func TestKilledCollect(t *testing.T) {
 			}
 		}
 		_ = cmd.Wait() // it was killed, and says so
-		s := open(t, dir)
+		s := disktest.Open(t, dir)
 		if !whole(t, s, "kept") {
 			t.Fatalf("kill %d: what was needed is lost", kill)
 		}
@@ -289,7 +276,7 @@ func TestKilledCollect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s = open(t, dir)
+	s = disktest.Open(t, dir)
 	if _, err := upkeep.Collect(t.Context(), s, upkeep.Policy{}, false); err != nil || !whole(t, s, "kept") {
 		t.Errorf("after all kills: %v", err)
 	}
@@ -302,7 +289,7 @@ func TestKilledCollect(t *testing.T) {
 // lock of an action.
 func TestCollectKeepsOutOfTheWay(t *testing.T) {
 	dir := t.TempDir()
-	mine, theirs := open(t, dir), open(t, dir)
+	mine, theirs := disktest.Open(t, dir), disktest.Open(t, dir)
 	record(t, theirs, "theirs", 0)
 	unlock, err := theirs.Lock(t.Context(), actionOf("next"), func(cas.Holder) {})
 	if err != nil {
@@ -325,7 +312,7 @@ func TestCollectKeepsOutOfTheWay(t *testing.T) {
 // TestOpenWaitsForCollect opens a store that is being cleaned up.
 func TestOpenWaitsForCollect(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
+	s := disktest.Open(t, dir)
 	release, err := s.Alone()
 	if err != nil {
 		t.Fatal(err)
@@ -353,7 +340,7 @@ func TestOpenWaitsForCollect(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
+	s := disktest.Open(t, dir)
 	record(t, s, "good", 0)
 	record(t, s, "bad", 0)
 	record(t, s, "worse", 0)
@@ -401,7 +388,7 @@ func flip(t *testing.T, name string, at int64) {
 }
 
 func TestExportAndImport(t *testing.T) {
-	from, to := open(t, t.TempDir()), open(t, t.TempDir())
+	from, to := disktest.Open(t, t.TempDir()), disktest.Open(t, t.TempDir())
 	record(t, from, "one", 0)
 	record(t, from, "two", 0)
 	var archive, again bytes.Buffer
@@ -427,7 +414,7 @@ func TestExportAndImport(t *testing.T) {
 // TestImportRefuses damages an archive in many places, and cuts it. What arrives is
 // whole, or there is an error; padding is the only part that may change.
 func TestImportRefuses(t *testing.T) {
-	from := open(t, t.TempDir())
+	from := disktest.Open(t, t.TempDir())
 	record(t, from, "one", 0)
 	var archive bytes.Buffer
 	if _, err := upkeep.Export(t.Context(), from, &archive, nil); err != nil {
@@ -438,7 +425,7 @@ func TestImportRefuses(t *testing.T) {
 		bad := bytes.Clone(good)
 		bad[at] ^= 1
 		for what, data := range map[string][]byte{"flipped": bad, "cut": good[:at]} {
-			to := open(t, t.TempDir())
+			to := disktest.Open(t, t.TempDir())
 			_, err := upkeep.Import(t.Context(), to, bytes.NewReader(data))
 			if _, refused := errors.AsType[*upkeep.ArchiveError](err); !refused && !whole(t, to, "one") {
 				t.Errorf("%s at %d: %v", what, at, err)
@@ -466,7 +453,7 @@ func FuzzImport(f *testing.F) {
 	f.Add(archive.Bytes())
 	f.Add([]byte("not a tar file"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		to := open(t, t.TempDir())
+		to := disktest.Open(t, t.TempDir())
 		_, err := upkeep.Import(t.Context(), to, bytes.NewReader(data))
 		if _, refused := errors.AsType[*upkeep.ArchiveError](err); err != nil && !refused {
 			t.Error(err)
@@ -482,7 +469,7 @@ func FuzzImport(f *testing.F) {
 // TestItems holds that what the items of a result came to is kept, moved and dropped with
 // it, and that a result which loses its output keeps its items.
 func TestItems(t *testing.T) {
-	s := open(t, t.TempDir())
+	s := disktest.Open(t, t.TempDir())
 	tree := func(content string) cas.TreeID {
 		b := cas.NewBuilder(s)
 		err := b.PutBytes(t.Context(), "file", []byte(content))
@@ -520,7 +507,7 @@ func TestItems(t *testing.T) {
 	if _, err := upkeep.Export(t.Context(), s, &archive, nil); err != nil {
 		t.Fatal(err)
 	}
-	other := open(t, t.TempDir())
+	other := disktest.Open(t, t.TempDir())
 	if _, err := upkeep.Import(t.Context(), other, &archive); err != nil {
 		t.Fatal(err)
 	}

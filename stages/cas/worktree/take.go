@@ -25,6 +25,18 @@ type Taken struct {
 	Files int
 	Bytes int64 // of the files
 	Read  int   // of the files, those that were read
+
+	mark func() string
+}
+
+// Mark is the mark with which to save the index, once the store has made the blobs durable.
+func (t Taken) Mark() string { return t.mark() }
+
+// watcher is the ability of a store to tell whether it has lost blobs since it gave a mark.
+type watcher interface {
+	// Watch returns up to which size no blob was lost that the store had at the mark, and
+	// what gives a mark for the next time.
+	Watch(mark string) (kept int64, renew func() string)
 }
 
 // ErrIrregular says that something in a folder is neither a file nor a folder.
@@ -45,6 +57,10 @@ func Take(ctx context.Context, s cas.Store, dir string, x *dirindex.Index) (cas.
 		}
 	}
 	t := taking{store: s, index: x, dirs: dirs, done: make(map[string]finished, len(dirs))}
+	renew := func() string { return "" }
+	if w, ok := s.(watcher); ok {
+		t.kept, renew = w.Watch(x.Mark())
+	}
 	known, err := x.Learn(ctx, dirs, t.check, t.read)
 	if err == nil {
 		err = t.directories(ctx, known)
@@ -52,7 +68,10 @@ func Take(ctx context.Context, s cas.Store, dir string, x *dirindex.Index) (cas.
 	if err != nil {
 		return cas.Tree{}, Taken{}, fmt.Errorf("take in %s: %w", dir, err)
 	}
-	taken := Taken{Read: int(t.reads.Load())}
+	taken := Taken{Read: int(t.reads.Load()), mark: renew}
+	if t.kept > 0 && taken.Read == 0 {
+		taken.mark = x.Mark // it holds, and spares writing the index
+	}
 	for _, d := range dirs {
 		taken.Files += len(d.Files)
 		for _, f := range d.Files {
@@ -67,6 +86,7 @@ type taking struct {
 	store cas.Store
 	index *dirindex.Index
 	dirs  []dirindex.Dir
+	kept  int64 // what the index knows is in the store up to this size
 	reads atomic.Int64
 	done  map[string]finished
 }
@@ -97,11 +117,11 @@ func (t *taking) check(ctx context.Context, known []dirindex.Known) error {
 	return nil
 }
 
-// each calls visit for each file whose sum is known.
+// each calls visit for each file whose sum is known, and whose blob may be lost.
 func (t *taking) each(known []dirindex.Known, visit func(d cas.Digest, sum *dirindex.Sum)) {
 	for i, d := range t.dirs {
 		for j, f := range d.Files {
-			if sum := &known[i].Sums[j]; *sum != (dirindex.Sum{}) {
+			if sum := &known[i].Sums[j]; *sum != (dirindex.Sum{}) && !(t.kept > 0 && f.Stamp.Size <= t.kept) {
 				visit(cas.DigestOf(*sum, f.Stamp.Size), sum)
 			}
 		}

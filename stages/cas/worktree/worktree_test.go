@@ -18,23 +18,10 @@ import (
 	"github.com/sandwich-build/sandwich/internal/dirindex"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/cas/disk/disktest"
 	"github.com/sandwich-build/sandwich/stages/cas/pack"
 	"github.com/sandwich-build/sandwich/stages/cas/worktree"
 )
-
-func openStore(t *testing.T, dir string) *disk.Store {
-	t.Helper()
-	s, err := disk.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 // fill makes a folder of small files and a large one.
 func fill(t *testing.T, dir string) map[string]string {
@@ -66,7 +53,7 @@ func take(t *testing.T, s cas.Store, dir, file string) (cas.Tree, worktree.Taken
 	}
 	tree, taken, err := worktree.Take(t.Context(), s, dir, x)
 	if err == nil {
-		err = x.Save()
+		err = x.Save(taken.Mark())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +83,7 @@ func TestTake(t *testing.T) {
 	dir, index := t.TempDir(), filepath.Join(t.TempDir(), "index")
 	files := fill(t, dir)
 	time.Sleep(150 * time.Millisecond) // what was written just now would be read again
-	s := openStore(t, t.TempDir())
+	s := disktest.Open(t, t.TempDir())
 	check := func(read int) cas.Tree {
 		t.Helper()
 		tree, taken := take(t, s, dir, index)
@@ -130,7 +117,7 @@ func TestTake(t *testing.T) {
 	check(1)
 
 	// The store loses a file, and then everything.
-	s = openStore(t, t.TempDir())
+	s = disktest.Open(t, t.TempDir())
 	check(len(files))
 	if first.ID() == check(0).ID() {
 		t.Error("the tree did not change")
@@ -143,6 +130,110 @@ func TestTake(t *testing.T) {
 	dry, taken := take(t, cas.Nowhere{}, dir, "")
 	if tree, _ := take(t, s, dir, index); dry.ID() != tree.ID() || taken.Read != len(files) {
 		t.Errorf("dry: %s, %+v", dry.ID(), taken)
+	}
+}
+
+// TestTakeAfterLoss takes a folder in again after the store has lost blobs in one way after
+// the other. What the index knows of the store does not hide that.
+func TestTakeAfterLoss(t *testing.T) {
+	const file, text = "one", "the file that is lost" // small, so that it lies in a pack
+	pack := func(s *disk.Store) string { return filepath.Join(s.Root(), "packs", "000001.pack") }
+	for name, c := range map[string]struct {
+		lose func(t *testing.T, s *disk.Store, d cas.Digest) error
+		all  bool // files have to be read again, and not just the one
+	}{
+		"a damaged blob that was read": {func(t *testing.T, s *disk.Store, d cas.Digest) error {
+			damage(t, pack(s), text)
+			if _, err := s.Open(t.Context(), d); !errors.Is(err, cas.ErrDamaged) {
+				t.Errorf("Open of a damaged blob = %v", err)
+			}
+			return nil
+		}, false},
+		"gc of one blob": {func(t *testing.T, s *disk.Store, d cas.Digest) error {
+			// What is left of a pack moves to another only when enough of it goes.
+			gone := 0
+			keep := func(other cas.Digest) bool {
+				if other != d && gone < 10 {
+					gone++
+					return false
+				}
+				return other != d
+			}
+			release, err := s.Alone()
+			if err != nil {
+				return err
+			}
+			_, err = s.Sweep(t.Context(), keep, false)
+			return errors.Join(err, release())
+		}, true},
+		"a pack that was cut":     {func(_ *testing.T, s *disk.Store, _ cas.Digest) error { return os.Truncate(pack(s), 1000) }, true},
+		"a pack that was removed": {func(_ *testing.T, s *disk.Store, _ cas.Digest) error { return os.Remove(pack(s)) }, true},
+		"the index of a pack was removed": {func(_ *testing.T, s *disk.Store, _ cas.Digest) error {
+			return os.Remove(strings.TrimSuffix(pack(s), ".pack") + ".index")
+		}, true},
+		"another pack in its place": {func(t *testing.T, s *disk.Store, _ cas.Digest) error {
+			other := disktest.Open(t, t.TempDir())
+			for i := range 9 {
+				if _, err := other.Put(t.Context(), strings.NewReader(strings.Repeat(fmt.Sprint(i), 100_000))); err != nil {
+					return err
+				}
+			}
+			return errors.Join(os.Rename(pack(other), pack(s)),
+				os.Rename(filepath.Join(other.Root(), "packs", "000001.index"), filepath.Join(s.Root(), "packs", "000001.index")))
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, index, root := t.TempDir(), filepath.Join(t.TempDir(), "index"), t.TempDir()
+			files := map[string]string{file: text}
+			for i := range 20 {
+				files[fmt.Sprintf("a/%d", i)] = strings.Repeat(fmt.Sprint(i), 100)
+			}
+			for name, data := range files {
+				write(t, filepath.Join(dir, name), data)
+			}
+			time.Sleep(150 * time.Millisecond)
+			s := disktest.Open(t, root)
+			tree, _ := take(t, s, dir, index)
+			if _, taken := take(t, s, dir, index); taken.Read != 0 {
+				t.Fatalf("with nothing lost: %+v", taken)
+			}
+			d, err := tree.Lookup(t.Context(), file)
+			if err == nil {
+				err = c.lose(t, s, d)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = disktest.Open(t, root)
+			tree, taken := take(t, s, dir, index)
+			if all := taken.Read > 1; taken.Read == 0 || all != c.all {
+				t.Errorf("took %+v", taken)
+			}
+			if diff := cmp.Diff(files, content(t, tree)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if _, taken := take(t, s, dir, index); taken.Read != 0 {
+				t.Errorf("then: %+v", taken)
+			}
+		})
+	}
+}
+
+// damage flips a bit of a text in a file.
+func damage(t *testing.T, name, text string) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte(text))
+	if at < 0 {
+		t.Fatalf("%s does not have %q", name, text)
+	}
+	data[at] ^= 1
+	if err := os.WriteFile(name, data, 0o666); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -167,7 +258,7 @@ func TestWrite(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "nothing in it"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	s := openStore(t, t.TempDir())
+	s := disktest.Open(t, t.TempDir())
 	tree, _ := take(t, s, dir, "")
 	dest := filepath.Join(t.TempDir(), "parent", "dest")
 	written, err := worktree.Write(t.Context(), s, tree.ID(), dest)
@@ -199,7 +290,7 @@ func TestWriteIsWholeOrAbsent(t *testing.T) {
 			return errors.Join(err, os.Chmod(name, 0o644), os.WriteFile(name, append(data[:len(data)-1], '!'), 0o444))
 		},
 	} {
-		s := openStore(t, t.TempDir())
+		s := disktest.Open(t, t.TempDir())
 		tree, _ := take(t, s, dir, "")
 		d, err := tree.Lookup(t.Context(), "large")
 		if err == nil {
@@ -219,7 +310,7 @@ func TestWriteIsWholeOrAbsent(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s := openStore(t, t.TempDir())
+	s := disktest.Open(t, t.TempDir())
 	tree, _ := take(t, s, dir, "")
 	if _, err := worktree.Write(ctx, s, tree.ID(), filepath.Join(t.TempDir(), "dest")); !errors.Is(err, context.Canceled) {
 		t.Errorf("after cancel: %v", err)
@@ -234,7 +325,7 @@ func TestReflink(t *testing.T) {
 			root := mount(t, kind)
 			src := filepath.Join(root, "src")
 			files := fill(t, src)
-			s := openStore(t, filepath.Join(root, "store"))
+			s := disktest.Open(t, filepath.Join(root, "store"))
 			tree, _ := take(t, s, src, "")
 			large := filepath.Join(src, "large")
 			d := cas.Sum([]byte(files["large"]))
