@@ -49,6 +49,9 @@ func child(ctx context.Context, root string) error {
 	fmt.Fprintln(os.Stdout, "started")
 	if dest := os.Getenv("SANDWICH_TEST_DEST"); dest != "" {
 		p, err := r.Load(ctx, registry.Ref{Name: name})
+		if part := os.Getenv("SANDWICH_TEST_PART"); err == nil && part != "" {
+			p, err = p.Part(part)
+		}
 		if err != nil {
 			return err
 		}

@@ -179,6 +179,9 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if _, foreign := errors.AsType[*folder.ForeignError](err); foreign {
 		p.Hint, ok = "move them away, or install into another folder", true
 	}
+	if _, twins := errors.AsType[*folder.TwinsError](err); twins {
+		p.Hint, ok = "install it on a file system that tells them apart, or a part of it with --path", true
+	}
 	if _, damaged := errors.AsType[*registry.DamageError](err); damaged {
 		p.Hint, ok = "push the package again from where it was built, which repairs it", true
 	}

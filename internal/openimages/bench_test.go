@@ -2,8 +2,12 @@ package openimages
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -81,4 +85,42 @@ func BenchmarkImages(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrows/s")
+}
+
+// BenchmarkScanBoxes is BenchmarkBoxes with all cores, on a file that is given.
+func BenchmarkScanBoxes(b *testing.B) {
+	name := os.Getenv("SANDWICH_BOXES")
+	if name == "" {
+		b.Skip("SANDWICH_BOXES names no box file")
+	}
+	for b.Loop() {
+		f, err := os.Open(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(info.Size())
+		found := 0
+		err = ScanBoxes(b.Context(), f, name, runtime.GOMAXPROCS(0), func(rows iter.Seq2[*BoxRow, error]) (int, error) {
+			n := 0
+			for row, err := range rows {
+				if err != nil {
+					return n, err
+				}
+				if string(row.LabelID()) == "/m/0cdn1" {
+					n++
+				}
+			}
+			return n, nil
+		}, func(n int) error {
+			found += n
+			return nil
+		})
+		if err := errors.Join(err, f.Close()); err != nil || found == 0 {
+			b.Fatalf("%d rows, %v", found, err)
+		}
+	}
 }

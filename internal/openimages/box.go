@@ -99,24 +99,38 @@ type BoxRow struct {
 // that what is wrong with a file does not depend on the labels asked for. The
 // first fault ends the sequence; it is a *RowError, or the error of src.
 func Boxes(src io.Reader, file string) iter.Seq2[*BoxRow, error] {
-	return rows(src, file, func(t *table) (*BoxRow, error) {
-		columns, err := t.readHeader(boxRequired, boxOptional)
-		if err != nil {
-			return nil, err
-		}
-		return newBoxRow(t, columns), nil
-	})
+	return rows(src, file, openBoxes)
+}
+
+func openBoxes(t *table) (*BoxRow, error) {
+	columns, err := t.readHeader(boxRequired, boxOptional)
+	if err != nil {
+		return nil, err
+	}
+	return newBoxRow(t, columns), nil
 }
 
 func newBoxRow(t *table, columns []int) *BoxRow {
+	t.mayPlain = t.mayBePlain()
 	return &BoxRow{t: t, columns: [numBoxColumns]int(columns), intern: map[string]string{}}
 }
+
+func (r *BoxRow) on(t *table) *BoxRow { return newBoxRow(t, r.columns[:]) }
 
 // LabelID returns the row's label id.
 func (r *BoxRow) LabelID() []byte { return r.t.field(r.columns[colLabel]) }
 
 // ImageID returns the row's image id.
 func (r *BoxRow) ImageID() []byte { return r.t.field(r.columns[colImageID]) }
+
+// Source returns who drew the box; nil when the file does not say.
+func (r *BoxRow) Source() []byte { return r.optional(colSource) }
+
+// Confidence returns the row's confidence; nil when the file does not say.
+func (r *BoxRow) Confidence() []byte { return r.optional(colConfidence) }
+
+// Coordinate returns one of XMin, XMax, YMin and YMax, by its number from 0.
+func (r *BoxRow) Coordinate(i int) []byte { return r.t.field(r.columns[colXMin+i]) }
 
 // Flag returns the row's answer to a.
 func (r *BoxRow) Flag(a Attribute) Flag {

@@ -3,7 +3,10 @@ package openimages
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -134,6 +137,59 @@ func FuzzReadHierarchy(f *testing.F) {
 		}
 		if slices.Contains(h.Descendants(h.Root()), h.Root()) {
 			t.Error("the root is below itself")
+		}
+	})
+}
+
+// transcript is what a reader of box files yields, as text.
+func transcript(rows iter.Seq2[*BoxRow, error]) (string, error) {
+	var b strings.Builder
+	for row, err := range rows {
+		if err != nil {
+			return b.String(), err
+		}
+		fmt.Fprintf(&b, "%d: %q\n", row.t.at, fmt.Sprint(row.Box()))
+	}
+	return b.String(), nil
+}
+
+// FuzzScan reads anything in parallel, in chunks of a few bytes, in one go, and without
+// knowing plain rows: the rows and the fault must be the same.
+func FuzzScan(f *testing.F) {
+	const plain = "000002b66c9c498e,xclick,/m/01g317,1,0.012500,0.195312,0.148438,0.587500,0,1,0,0,0\n"
+	f.Add([]byte(boxLine+plain+plain+plain), 7)
+	f.Add([]byte(boxLine+plain+strings.Replace(plain, "xclick", "a\nb", 1)+strings.Replace(plain, "xclick", "", 1)+plain+plain), 150)
+	f.Add([]byte(boxLine+plain+strings.Replace(plain, "0.148438", "0.14843 ", 1)+plain+plain), 150)
+	f.Add([]byte(boxLine+"1a,\"x\n\"\"\",/m/a,1,0.1,0.25,0.5,1,1,0,-1,,1.0\r\n\n"+plain), 1)
+	f.Add([]byte(boxLine+"1a,\"x,/m/a,1,0.1,0.25,0.5,1,1,0,-1,,1.0\n"+plain), 50)
+	f.Add([]byte(boxLine+"1a,x\"y,/m/a,1,0.1,0.25,0.5,1,1,0,-1,,1.0\n"+plain), 90)
+	f.Fuzz(func(t *testing.T, text []byte, size int) {
+		want, wantErr := transcript(Boxes(bytes.NewReader(text), "f"))
+		general, generalErr := transcript(rows(bytes.NewReader(text), "f", func(t *table) (*BoxRow, error) {
+			view, err := openBoxes(t)
+			t.mayPlain = false
+			return view, err
+		}))
+		var parallel strings.Builder
+		parallelErr := scan(t.Context(), scanner{bytes.NewReader(text), "f", 3, 1 + int(uint(size)%200)}, openBoxes,
+			func(rows iter.Seq2[*BoxRow, error]) (string, error) {
+				text, err := transcript(rows)
+				return text, err
+			},
+			func(part string) error {
+				parallel.WriteString(part)
+				return nil
+			})
+		for _, other := range []struct {
+			name, text string
+			err        error
+		}{{"without plain rows", general, generalErr}, {"in parallel", parallel.String(), parallelErr}} {
+			if fmt.Sprint(other.err) != fmt.Sprint(wantErr) {
+				t.Errorf("%s: got error %v, want %v", other.name, other.err, wantErr)
+			}
+			if other.err == nil && other.text != want || !strings.HasPrefix(want, other.text) {
+				t.Errorf("%s: got %s, want %s", other.name, other.text, want)
+			}
 		}
 	})
 }

@@ -83,10 +83,10 @@ type ImageRow struct {
 // only the number of columns and the ImageID are checked. The first fault ends the
 // sequence; it is a *RowError, or the error of src.
 func Images(src io.Reader, file string) iter.Seq2[*ImageRow, error] {
-	return rows(src, file, newImageRow)
+	return rows(src, file, openImages)
 }
 
-func newImageRow(t *table) (*ImageRow, error) {
+func openImages(t *table) (*ImageRow, error) {
 	columns, err := t.readHeader(imageColumns[:1], imageColumns[1:])
 	if err != nil {
 		return nil, err
@@ -94,7 +94,11 @@ func newImageRow(t *table) (*ImageRow, error) {
 	if columns[colOriginalURL] < 0 && columns[colThumbnail] < 0 {
 		return nil, t.fault("", "the header has neither OriginalURL nor Thumbnail300KURL; it has %s", excerpt(t.row))
 	}
-	return &ImageRow{t: t, columns: [numImageColumns]int(columns), intern: map[string]string{}}, nil
+	return (&ImageRow{columns: [numImageColumns]int(columns)}).on(t), nil
+}
+
+func (r *ImageRow) on(t *table) *ImageRow {
+	return &ImageRow{t: t, columns: r.columns, intern: map[string]string{}}
 }
 
 func (r *ImageRow) check() error {

@@ -64,6 +64,11 @@ func nameEdits(asked, name string) int {
 	return least
 }
 
+// Edits returns how many insertions, deletions, replacements and exchanges of
+// neighbours turn what was asked for into a name. For a name of several words, it may be one of
+// them that is meant, for one more.
+func Edits(asked, name string) int { return nameEdits(asked, name) }
+
 // edits returns how many insertions, deletions, replacements and exchanges of
 // neighbours turn a into b.
 func edits(a, b []rune) int {

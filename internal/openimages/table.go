@@ -68,6 +68,12 @@ type table struct {
 	at     int    // the line where the current row starts
 	line   int    // the line where the next row starts
 	fields []span // of the current row
+
+	unquoted bool // there is no quote in what is left: set by who has looked
+
+	mayPlain    bool  // rows may be plain
+	plain       bool  // the current row is: it has no fields, and is right
+	label, tail int32 // of a plain row: where the label starts and ends
 }
 
 // span is a field: row[from:to].
@@ -173,6 +179,9 @@ func (t *table) fill() error {
 // end of the file. Once a header is set, a row with another number of columns is
 // a fault.
 func (t *table) next() error {
+	if t.plain = t.mayPlain && t.nextPlain(); t.plain {
+		return nil
+	}
 	for {
 		t.pos += t.taken
 		t.taken, t.at = 0, t.line
@@ -181,7 +190,7 @@ func (t *table) next() error {
 			return err
 		}
 		t.take(n)
-		if bytes.IndexByte(t.row, '"') >= 0 {
+		if !t.unquoted && bytes.IndexByte(t.row, '"') >= 0 {
 			err = t.splitQuoted()
 		} else if t.trimCR(); len(t.row) > 0 {
 			t.split()
@@ -232,10 +241,6 @@ func (t *table) lineLength(from int) (int, error) {
 // split cuts the row, which holds no quotes, into fields. It looks at eight bytes at
 // a time: fields are so short that a call of bytes.IndexByte for each costs more.
 func (t *table) split() {
-	const (
-		ones = 0x0101010101010101
-		low7 = 0x7f * ones
-	)
 	row, comma := t.row, uint64(t.comma)*ones
 	fields, from, i := t.fields[:0], 0, 0
 	for ; i+8 <= len(row); i += 8 {
@@ -332,6 +337,10 @@ func unquote(text []byte) int {
 
 // field returns field i of the current row: a view that the next row overwrites.
 func (t *table) field(i int) []byte {
+	if t.plain {
+		f := t.plainField(i)
+		return t.row[f.from:f.to:f.to]
+	}
 	f := t.fields[i]
 	return t.row[f.from:f.to:f.to]
 }
@@ -400,11 +409,14 @@ func excerpt(text []byte) string {
 }
 
 // row is a view of a table's current row that knows how to check it.
-type row interface{ check() error }
+type row[R any] interface {
+	check() error
+	on(t *table) R // the view of another table with the same columns
+}
 
 // rows reads src row by row: open reads the header and makes the view that is
 // yielded for every row. The first error is yielded last.
-func rows[R row](src io.Reader, file string, open func(*table) (R, error)) iter.Seq2[R, error] {
+func rows[R row[R]](src io.Reader, file string, open func(*table) (R, error)) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
 		var none R
 		t, err := openTable(src, file)
@@ -417,9 +429,17 @@ func rows[R row](src io.Reader, file string, open func(*table) (R, error)) iter.
 			yield(none, err)
 			return
 		}
+		each(t, view)(yield)
+	}
+}
+
+// each passes over the rows of t that are left. The first error is yielded last.
+func each[R row[R]](t *table, view R) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		var none R
 		for {
 			err := t.next()
-			if err == nil {
+			if err == nil && !t.plain {
 				err = view.check()
 			}
 			if err != nil {

@@ -84,6 +84,7 @@ type session struct {
 	client      *fetch.Client
 	resolver    pin.Resolver
 	memory      memo.Memory
+	scratch     string        // a folder for temporary files
 	lock        *lockfile     // the project's
 	code        cas.Tree      // the user's sources; the zero Tree when lock.Code is nil
 	classes     []string      // what the labels become, sorted
@@ -92,7 +93,7 @@ type session struct {
 
 // withSession prepares a session, lets run use it and cleans up after it.
 func withSession(p *Project, o Options, run func(*session) error) (err error) {
-	s := &session{Project: p, options: o, store: o.Store, memory: memo.Memory{Notes: o.Store}}
+	s := &session{Project: p, options: o, store: o.Store, memory: memo.Memory{Notes: o.Store}, scratch: o.Store.Root()}
 	cache := stages.Cache(o.Store)
 	if o.Shared != nil {
 		s.store, cache = o.Shared, o.Shared

@@ -40,13 +40,17 @@ func (i *install) collect(ctx context.Context, part string, entries []quilt.Entr
 	if err := makeDirs(files, missing); err != nil {
 		return err
 	}
-	return i.pace.Each(ctx, len(missing), func(ctx context.Context, n int) (int64, error) {
+	err = i.pace.Each(ctx, len(missing), func(ctx context.Context, n int) (int64, error) {
 		e := missing[n]
 		if err := i.fetch(ctx, root, files, e); err != nil {
 			return 0, fmt.Errorf("fetch %s: %w", e.Key, err)
 		}
 		return e.Size(), nil
 	})
+	if err != nil {
+		return err
+	}
+	return i.flush(ctx, files, entries)
 }
 
 // keep removes from a folder what is none of the entries, and returns the entries that
@@ -118,18 +122,14 @@ func (i *install) fetch(ctx context.Context, root, files *os.Root, e quilt.Entry
 	return nil
 }
 
-// create creates the file of an entry. Where upper and lower case are one, two keys can
-// be one file.
+// create creates the file of an entry. One that is there is a *TwinsError: of names that only
+// this file system takes for one.
 func create(files *os.Root, e quilt.Entry) (*os.File, error) {
 	f, err := files.OpenFile(e.Key, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, sameFile(e.Key)
+		return nil, &TwinsError{Key: e.Key}
 	}
 	return f, err
-}
-
-func sameFile(key string) error {
-	return &quilt.KeyError{Key: key, Reason: "is the same file as another key on this file system"}
 }
 
 // fetchWhole reads and verifies a file in one stream.

@@ -14,20 +14,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/gofrs/flock"
-
 	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/registry/transfer"
 )
-
-// partName is the folder that an install collects its files in: inside of the
-// destination where that exists, which is surely on the same file system and writable,
-// and else beside it with the destination's name in front. It is found again when the
-// install was cut off.
-const partName = ".sandwich-part"
-
-// ErrBusy says that another install is at work in the same folder.
-var ErrBusy = errors.New("another install is at work there")
 
 // ForeignError says that a folder holds files that neither the package to install nor
 // another revision of it in the registry has, so that replacing them could lose them.
@@ -85,9 +74,11 @@ type Installed struct {
 // another revision are replaced or removed. Any other file in it is a *ForeignError, and
 // a symbolic link as well; then nothing is changed. An install that was cut off is
 // resumed by installing again.
+//
+// Files are on the disk before they get their names, so a power cut is like any other one.
 func Install(ctx context.Context, p *quilt.Package, source Source, dest string, opts Options) (Installed, error) {
 	i := &install{
-		pkg: p, source: source, opts: opts, pace: opts.Pace,
+		pkg: p, source: source, opts: opts, pace: opts.Pace, same: sameName,
 		meter: transfer.NewMeter(opts.Progress, len(p.Entries), p.Size()),
 	}
 	if err := i.run(ctx, dest); err != nil {
@@ -105,6 +96,7 @@ type install struct {
 	meter  *transfer.Meter
 
 	staging string // the path of the folder that files are collected in
+	same    func(dir *os.Root, names [2]string) (bool, error)
 
 	mu   sync.Mutex // guards done
 	done Installed
@@ -133,47 +125,20 @@ func (i *install) run(ctx context.Context, dest string) error {
 }
 
 // create installs in a folder that does not exist.
-func (i *install) create(ctx context.Context, dest string) (err error) {
-	part := filepath.Join(filepath.Dir(dest), "."+filepath.Base(dest)+partName)
-	if err := os.MkdirAll(filepath.Dir(dest), 0o777); err != nil {
+func (i *install) create(ctx context.Context, dest string) error {
+	parent := filepath.Dir(dest)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
 		return err
 	}
-	unlock, err := lockPart(part)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	if err := i.collect(ctx, part, i.pkg.Entries); err != nil {
-		return err
-	}
-	if err := os.Rename(filepath.Join(part, "files"), dest); err != nil {
-		return err
-	}
-	return os.RemoveAll(part)
-}
-
-// lockPart makes a part folder and takes its lock. The lock's file is removed together
-// with the folder, so an install that comes right then makes new ones.
-func lockPart(part string) (unlock func() error, err error) {
-	if info, err := os.Lstat(part); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a folder", part)
-	}
-	if err := os.MkdirAll(part, 0o777); err != nil {
-		return nil, err
-	}
-	name := filepath.Join(part, "lock")
-	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", name)
-	}
-	lock := flock.New(name)
-	locked, err := lock.TryLock()
-	if err == nil && !locked {
-		err = ErrBusy
-	}
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	return lock.Close, nil
+	return i.withPart(filepath.Join(parent, "."+filepath.Base(dest)+partName), func(part string) error {
+		if err := i.collect(ctx, part, i.pkg.Entries); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(part, "files"), dest); err != nil {
+			return err
+		}
+		return flushFolder(parent)
+	})
 }
 
 // update installs in a folder that exists.
@@ -199,21 +164,18 @@ func (i *install) update(ctx context.Context, dest string) (err error) {
 	if err := i.checkForeign(ctx, root, dest, found); err != nil {
 		return err
 	}
-	if len(wanted) > 0 {
-		part := filepath.Join(dest, partName)
-		unlock, lockErr := lockPart(part)
-		if lockErr != nil {
-			return lockErr
-		}
-		defer func() { err = errors.Join(err, unlock()) }()
+	if len(wanted) == 0 {
+		return errors.Join(i.replace(root, found, nil), root.RemoveAll(partName))
+	}
+	return i.withPart(filepath.Join(dest, partName), func(part string) error {
 		if err := i.collect(ctx, part, wanted); err != nil {
 			return err
 		}
-	}
-	if err := i.replace(root, found, wanted); err != nil {
-		return err
-	}
-	return root.RemoveAll(partName)
+		if err := i.replace(root, found, wanted); err != nil {
+			return err
+		}
+		return flushFolder(dest)
+	})
 }
 
 // missing returns the entries that are not right, and counts the others.

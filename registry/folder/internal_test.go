@@ -34,9 +34,9 @@ func TestTwoKeysOfOneFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var fault *quilt.KeyError
+	var fault *TwinsError
 	if _, err := create(root, e); !errors.As(err, &fault) || fault.Key != "A" {
-		t.Errorf("create = %v, want a *quilt.KeyError", err)
+		t.Errorf("create = %v, want a *TwinsError", err)
 	}
 }
 

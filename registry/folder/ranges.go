@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sandwich-build/sandwich/internal/flush"
 	"github.com/sandwich-build/sandwich/registry/objects"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/registry/transfer"
@@ -50,7 +51,7 @@ func (i *install) fetchLarge(ctx context.Context, root *os.Root, e quilt.Entry) 
 		return err
 	}
 	if _, err := root.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(sameFile(e.Key), err)
+		return errors.Join(&TwinsError{Key: e.Key}, err)
 	}
 	return root.Rename(temp, target)
 }
@@ -149,6 +150,7 @@ func (i *install) fetchChunk(ctx context.Context, l *largeFetch, n int) (err err
 	if read != l.size(n) {
 		return &objects.DamageError{Object: l.entry.Key, Err: fmt.Errorf("%d bytes are missing", l.size(n)-read)}
 	}
+	flush.Begin(l.file, offset, read)
 	l.count.Add(read)
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,22 +2,31 @@
 // data set into a build, as the tree that the stage "select" reads:
 //
 //	classes.csv
-//	hierarchy.json          if there is one
-//	boxes/<subset>.csv
+//	hierarchy.json                   if there is one
 //	images/<subset>.csv
+//	boxes/<subset>/<label>.parquet   the index of the box file, see package boxindex
+//	labels.json                      what there is of each label
 //
-// The bytes are upstream's. Only the paths and digests of the files decide the output;
-// where they are fetched from does not.
+// The bytes are upstream's but for the boxes: their file is passed over once, checked, and
+// sorted by label, so that no other build has to read it, nor fetch it if it gets this stage's
+// result from elsewhere. Only the paths and digests of the files decide the output; where they
+// are fetched from does not.
 package metadata
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"path"
 	"slices"
+	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sandwich-build/sandwich/internal/boxindex"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -40,13 +49,14 @@ type Fetcher interface {
 type Kind struct {
 	Files   []File
 	Fetcher Fetcher // how to get what the store does not have
+	Scratch string  // a folder for what does not fit into memory; empty is the system's
 }
 
 // Name returns "metadata".
 func (Kind) Name() string { return "metadata" }
 
 // Version returns the behaviour version.
-func (Kind) Version() int { return 1 }
+func (Kind) Version() int { return 2 }
 
 // Params returns the path and the digest of every file, sorted by path.
 func (k Kind) Params() any {
@@ -65,17 +75,109 @@ func (k Kind) Params() any {
 	}{files}
 }
 
-// Run puts every file into the output, fetching first what the store does not have.
+// Reads returns the blobs that the kind reads, which its parameters name: it has no inputs.
+func (k Kind) Reads() []cas.Digest {
+	var read []cas.Digest
+	for _, f := range k.Files {
+		if _, ok := f.boxes(); ok {
+			read = append(read, f.Digest)
+		}
+	}
+	return read
+}
+
+// boxes returns the subset that the file has the boxes of.
+func (f File) boxes() (subset string, ok bool) {
+	subset, ok = strings.CutSuffix(strings.TrimPrefix(f.Path, "boxes/"), ".csv")
+	return subset, ok && f.Path == "boxes/"+subset+".csv"
+}
+
+// Run puts every file into the output, or its index, fetching first what the store does not
+// have. The error wraps a *openimages.RowError when a box file has a fault.
 func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err := k.fetch(ctx, t); err != nil {
 		return err
 	}
+	var all []boxindex.Counts
+	built := map[cas.Digest]*index{}
 	for _, f := range k.Files {
-		if err := t.Out().Add(f.Path, f.Digest); err != nil {
-			return fmt.Errorf("metadata %s: %w", f.Path, err)
+		subset, boxes := f.boxes()
+		if !boxes {
+			if err := t.Out().Add(f.Path, f.Digest); err != nil {
+				return fmt.Errorf("metadata %s: %w", f.Path, err)
+			}
+			continue
 		}
+		// Two subsets may be one file.
+		x := built[f.Digest]
+		if x == nil {
+			x = &index{kind: k, task: t, file: f}
+			if err := x.build(ctx); err != nil {
+				return err
+			}
+			built[f.Digest] = x
+			t.Count("boxes", x.counts.Boxes)
+		}
+		for name, d := range x.files {
+			if err := t.Out().Add(path.Join(boxindex.Folder(subset), name), d); err != nil {
+				return fmt.Errorf("metadata %s: %w", f.Path, err)
+			}
+		}
+		counts := x.counts
+		counts.Subset = subset
+		all = append(all, counts)
 	}
-	return nil
+	var text strings.Builder
+	if err := boxindex.WriteCounts(&text, all); err != nil {
+		return err
+	}
+	return t.Out().PutBytes(ctx, boxindex.LabelsFile, []byte(text.String()))
+}
+
+// index is a box file's at work.
+type index struct {
+	kind   Kind
+	task   *stages.Task
+	file   File
+	counts boxindex.Counts
+
+	mu    sync.Mutex // guards files
+	files map[string]cas.Digest
+}
+
+// build makes the index. A file that turns out to be damaged is fetched once more.
+func (x *index) build(ctx context.Context) error {
+	err := x.pass(ctx)
+	if _, damaged := errors.AsType[*cas.BlobError](err); damaged && ctx.Err() == nil {
+		if err := x.kind.Fetcher.FetchBlob(ctx, x.file.URL, x.file.Digest); err != nil {
+			return err
+		}
+		err = x.pass(ctx)
+	}
+	return err
+}
+
+func (x *index) pass(ctx context.Context) (err error) {
+	text, err := x.task.Store().Open(ctx, x.file.Digest)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, text.Close()) }()
+	x.files = map[string]cas.Digest{}
+	x.counts, err = boxindex.Build(ctx, boxindex.Source{Text: text, Name: x.file.Path}, boxindex.Options{
+		Workers: x.task.Workers(), Folder: x.kind.Scratch,
+		Progress: func(rows int64) { x.task.Progress(rows, 0, "boxes") },
+	}, func(ctx context.Context, name string, r io.Reader) error {
+		d, err := x.task.Store().Put(ctx, r)
+		if err != nil {
+			return fmt.Errorf("index of %s: %w", x.file.Path, err)
+		}
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.files[name] = d
+		return nil
+	})
+	return err
 }
 
 // fetchers bounds the files that are fetched at once. There are few files and each is

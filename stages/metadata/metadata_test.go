@@ -3,17 +3,22 @@ package metadata_test
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sandwich-build/sandwich/internal/boxindex"
+	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/metadata"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
 )
+
+const boxHeader = "ImageID,LabelName,XMin,XMax,YMin,YMax\n"
 
 // web is a Fetcher that has some pages.
 type web struct {
@@ -40,7 +45,7 @@ func (w *web) FetchBlob(ctx context.Context, url string, _ cas.Digest) error {
 
 func TestRunFetchesOnlyWhatIsMissing(t *testing.T) {
 	store := cas.NewMemory()
-	const boxes = "ImageID,LabelName\n"
+	const boxes = boxHeader + "1a,/m/1,0.25,0.5,0.25,0.75\n"
 	w := &web{store: store, pages: map[string]string{"https://x/classes": "/m/1,One\n", "https://x/boxes": boxes}}
 	present := "{}"
 	if _, err := store.Put(t.Context(), strings.NewReader(present)); err != nil {
@@ -54,10 +59,20 @@ func TestRunFetchesOnlyWhatIsMissing(t *testing.T) {
 	}}
 	tree, _ := stagetest.Run(t, store, kind, nil)
 	for path, want := range map[string]string{
-		"classes.csv": "/m/1,One\n", "hierarchy.json": present, "boxes/train.csv": boxes, "boxes/test.csv": boxes,
+		"classes.csv": "/m/1,One\n", "hierarchy.json": present,
+		"labels.json": `{"subsets":[` +
+			`{"subset":"train","boxes":1,"labels":[{"id":"/m/1","boxes":1,"images":1,"yes":[0,0,0,0,0],"unknown":[1,1,1,1,1]}]},` +
+			`{"subset":"test","boxes":1,"labels":[{"id":"/m/1","boxes":1,"images":1,"yes":[0,0,0,0,0],"unknown":[1,1,1,1,1]}]}]}` + "\n",
 	} {
 		if got := stagetest.Read(t, tree, path); got != want {
 			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+	for _, path := range []string{"boxes/train/m_1.parquet", "boxes/test/m_1.parquet"} {
+		for box, err := range boxindex.Boxes([]byte(stagetest.Read(t, tree, path))) {
+			if err != nil || box.ImageID != "1a" || box.YMax != "0.75" {
+				t.Errorf("%s: got %+v, %v", path, box, err)
+			}
 		}
 	}
 	if len(w.fetched) != 2 {
@@ -94,12 +109,59 @@ func TestParams(t *testing.T) {
 	}
 }
 
+// A fault of a box file is told with its place, and leaves nothing.
+func TestFaultyBoxes(t *testing.T) {
+	store := cas.NewMemory()
+	text := boxHeader + "1a,/m/1,0.25,0.5,0.25,75\n"
+	d, err := store.Put(t.Context(), strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind := metadata.Kind{Files: []metadata.File{{Path: "boxes/train.csv", Digest: d}}}
+	var fault *openimages.RowError
+	if err := stagetest.Fails(t, store, kind, nil); !errors.As(err, &fault) || fault.File != "boxes/train.csv" || fault.Line != 2 || fault.Column != "YMax" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// flaky is a store of which a blob is damaged the first time that it is read.
+type flaky struct {
+	cas.Store
+	damaged cas.Digest
+	times   int
+}
+
+func (f *flaky) Open(ctx context.Context, d cas.Digest) (io.ReadCloser, error) {
+	if d == f.damaged && f.times > 0 {
+		f.times--
+		return nil, &cas.BlobError{Digest: d, Err: cas.ErrDamaged}
+	}
+	return f.Store.Open(ctx, d)
+}
+
+func TestDamagedBoxesAreFetchedAgain(t *testing.T) {
+	memory := cas.NewMemory()
+	boxes := boxHeader + "1a,/m/1,0.25,0.5,0.25,0.75\n"
+	w := &web{store: memory, pages: map[string]string{"https://x/boxes": boxes}}
+	kind := metadata.Kind{Fetcher: w, Files: []metadata.File{{Path: "boxes/train.csv", URL: "https://x/boxes", Digest: cas.Sum([]byte(boxes))}}}
+	store := &flaky{Store: memory, damaged: cas.Sum([]byte(boxes)), times: 1}
+	if _, err := stages.RunKind(t.Context(), store, kind, nil, 1, stages.Discard); err != nil || len(w.fetched) != 2 {
+		t.Errorf("%v, %d fetched", err, len(w.fetched))
+	}
+	store.times = 2
+	var lost *cas.BlobError
+	if err := stagetest.Fails(t, store, kind, nil); !errors.As(err, &lost) {
+		t.Errorf("damaged for ever: %v", err)
+	}
+}
+
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
-	w := &web{store: store, pages: map[string]string{"https://x/classes": "/m/1,One\n", "https://x/boxes": "ImageID\n"}}
+	boxes := boxHeader + strings.Repeat("1a,/m/1,0.25,0.5,0.25,0.75\n1b,/m/2,0.25,0.5,0.25,0.75\n", 1000)
+	w := &web{store: store, pages: map[string]string{"https://x/classes": "/m/1,One\n", "https://x/boxes": boxes}}
 	kind := metadata.Kind{Fetcher: w, Files: []metadata.File{
 		{Path: "classes.csv", URL: "https://x/classes", Digest: cas.Sum([]byte("/m/1,One\n"))},
-		{Path: "boxes/train.csv", URL: "https://x/boxes", Digest: cas.Sum([]byte("ImageID\n"))},
+		{Path: "boxes/train.csv", URL: "https://x/boxes", Digest: cas.Sum([]byte(boxes))},
 	}}
-	stagetest.Suite(t, store, kind, nil, stagetest.Golden{Version: 1, Tree: "sha256:a443b434aca0435a1c8c9adf4d78a4524a0af4ece65ba3378feb54aaa99ae8a8"})
+	stagetest.Suite(t, store, kind, nil, stagetest.Golden{Version: 2, Tree: "sha256:12939248d9f261e158f8b0e7d80b777515ed4a0493d680b589634d6af17627cb"})
 }

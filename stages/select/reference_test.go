@@ -77,7 +77,7 @@ func (w world) tree(t *testing.T, store cas.Store) cas.Tree {
 		}
 		files[openimages.BoxesFile(s)], files[openimages.ImagesFile(s)] = boxes, images
 	}
-	return stagetest.Tree(t, store, files)
+	return metadataTree(t, store, files)
 }
 
 // rowKey is a selected box as text.

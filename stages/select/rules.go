@@ -31,15 +31,15 @@ func (s *scan) ruleDuplicate() int { return len(s.exclude) + 4 }
 
 // checkBox returns the rule that drops a box with one of the labels, or the first
 // rule that it takes more than the box to apply.
-func (s *scan) checkBox(row *openimages.BoxRow) int {
+func (s *scan) checkBox(box *openimages.Box) int {
 	for i, a := range s.exclude {
 		// An attribute that is not known does not exclude: the derived and the
 		// machine-made boxes, 21,871 of V4's, say -1 to all five.
-		if row.Flag(a) == openimages.Yes {
+		if box.Flags[a] == openimages.Yes {
 			return 1 + i
 		}
 	}
-	if row.Empty() {
+	if box.Empty() {
 		return s.ruleEmpty()
 	}
 	return s.ruleUnlisted()

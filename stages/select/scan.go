@@ -6,16 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path"
 	"slices"
 
+	"github.com/sandwich-build/sandwich/internal/boxindex"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
-// scan is one run. It passes over the box files to find the photos that have boxes of
-// the labels, over the image files to choose among those, and over the box files again
-// to collect the boxes: with a limit, which boxes are wanted is not known before all
+// scan is one run. It passes over the boxes of the labels to find the photos that have
+// some, over the image files to choose among those, and over the boxes again
+// to collect them: with a limit, which boxes are wanted is not known before all
 // photos have been seen, and keeping all of them until then would take memory for
 // many more than are selected.
 type scan struct {
@@ -26,7 +29,7 @@ type scan struct {
 	limit      int
 	classes    *openimages.Classes
 	labels     Resolved
-	boxFiles   []source
+	boxFiles   []cas.File // of the labels
 	imageFiles []source
 	done, all  int64 // bytes read, and to read
 
@@ -34,7 +37,7 @@ type scan struct {
 	photos map[openimages.ImageID]*photo
 	boxes  []openimages.SelectedBox // in the order of the output
 
-	boxesRead, imagesRead int64            // rows
+	boxesRead, imagesRead int64            // rows, of all labels
 	photosWithLabel       int64            // listed photos with a box of the labels
 	dropped               []int64          // boxes, by the rule that dropped them
 	unknown               []int64          // boxes that do not say whether they have s.exclude[i]
@@ -75,56 +78,97 @@ func newScan(ctx context.Context, k Kind, t *stages.Task) (*scan, error) {
 	}
 	slices.Sort(s.exclude)
 	s.exclude = slices.Compact(s.exclude)
+	s.nameRules()
 	var err error
 	if s.labels, s.classes, err = readLabels(ctx, s.metadata, k.Labels); err != nil {
 		return nil, err
 	}
-	var boxBytes, imageBytes int64
-	if s.boxFiles, boxBytes, err = s.sources(ctx, openimages.BoxesFile); err != nil {
+	if err := s.findBoxFiles(ctx); err != nil {
 		return nil, err
 	}
-	if s.imageFiles, imageBytes, err = s.sources(ctx, openimages.ImagesFile); err != nil {
+	if err := s.findImageFiles(ctx); err != nil {
 		return nil, err
 	}
-	s.all = 2*boxBytes + imageBytes
-	s.nameRules()
 	return s, nil
 }
 
-// sources returns the files of the subsets and their size. A file that serves several
-// subsets is read once: which subset a photo is in is then in its row.
-func (s *scan) sources(ctx context.Context, path func(subset string) string) (files []source, bytes int64, err error) {
+// findBoxFiles finds the files of the labels, and counts the boxes of all labels. An index
+// that serves several subsets is read once.
+func (s *scan) findBoxFiles(ctx context.Context) (err error) {
+	file, err := s.metadata.Open(ctx, boxindex.LabelsFile)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", boxindex.LabelsFile, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	counts, err := boxindex.ReadCounts(file)
+	if err != nil {
+		return err
+	}
+	seen := map[cas.TreeID]bool{}
+	for _, subset := range s.subsets {
+		at := slices.IndexFunc(counts, func(c boxindex.Counts) bool { return c.Subset == subset })
+		if at < 0 {
+			return fmt.Errorf("%s has no subset %s", boxindex.LabelsFile, subset)
+		}
+		if counts[at].Boxes == 0 {
+			continue
+		}
+		folder, err := s.metadata.Sub(ctx, boxindex.Folder(subset))
+		if err != nil {
+			return fmt.Errorf("boxes of subset %s: %w", subset, err)
+		}
+		if seen[folder.ID()] {
+			continue
+		}
+		seen[folder.ID()] = true
+		s.boxesRead += counts[at].Boxes
+		for _, id := range s.labels.LabelIDs() {
+			name := path.Join(boxindex.Folder(subset), boxindex.FileName(id))
+			digest, err := s.metadata.Lookup(ctx, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // there are none
+			}
+			if err != nil {
+				return err
+			}
+			s.boxFiles = append(s.boxFiles, cas.File{Path: name, Digest: digest})
+			s.all += 2 * digest.Size()
+		}
+	}
+	s.dropped[ruleLabel] = s.boxesRead
+	return nil
+}
+
+// findImageFiles finds the image files of the subsets. One that serves several subsets is read
+// once: which subset a photo is in is then in its row.
+func (s *scan) findImageFiles(ctx context.Context) error {
 	seen := map[cas.Digest]bool{}
 	for i, subset := range s.subsets {
-		digest, err := s.metadata.Lookup(ctx, path(subset))
+		digest, err := s.metadata.Lookup(ctx, openimages.ImagesFile(subset))
 		if err != nil {
-			return nil, 0, fmt.Errorf("metadata of subset %s: %w", subset, err)
+			return fmt.Errorf("metadata of subset %s: %w", subset, err)
 		}
 		if !seen[digest] {
 			seen[digest] = true
-			files = append(files, source{path: path(subset), subset: i})
-			bytes += digest.Size()
+			s.imageFiles = append(s.imageFiles, source{path: openimages.ImagesFile(subset), subset: i})
+			s.all += digest.Size()
 		}
 	}
-	return files, bytes, nil
+	return nil
 }
 
 // findPhotos is the first pass over the boxes. It applies the rules that need no more
 // than the box.
 func (s *scan) findPhotos(ctx context.Context) error {
-	return s.eachBox(ctx, func(row *openimages.BoxRow) {
-		s.boxesRead++
-		owner, ok := s.labels.owners[openimages.LabelID(row.LabelID())]
-		if !ok {
-			s.dropped[ruleLabel]++
-			return
-		}
-		p := s.photos[openimages.ImageID(row.ImageID())]
+	return s.eachBox(ctx, func(box *openimages.Box) {
+		s.dropped[ruleLabel]--
+		owner := s.labels.owners[box.LabelID]
+		p := s.photos[box.ImageID]
 		if p == nil {
 			p = &photo{}
-			s.photos[openimages.ImageID(row.ImageID())] = p
+			s.photos[box.ImageID] = p
 		}
-		rule := s.checkBox(row)
+		rule := s.checkBox(box)
 		p.reached = max(p.reached, rule)
 		if rule < s.ruleUnlisted() {
 			s.dropped[rule]++
@@ -134,7 +178,7 @@ func (s *scan) findPhotos(ctx context.Context) error {
 			p.asked = append(p.asked, owner.asked)
 		}
 		for i, a := range s.exclude {
-			if row.Flag(a) == openimages.Unknown {
+			if box.Flags[a] == openimages.Unknown {
 				s.unknown[i]++
 			}
 		}
@@ -211,12 +255,11 @@ func (s *scan) offer(row *openimages.ImageRow, file source, choices []choice) er
 
 // collectBoxes is the second pass over the boxes.
 func (s *scan) collectBoxes(ctx context.Context) error {
-	err := s.eachBox(ctx, func(row *openimages.BoxRow) {
-		owner, ok := s.labels.owners[openimages.LabelID(row.LabelID())]
-		if !ok || s.checkBox(row) < s.ruleUnlisted() {
+	err := s.eachBox(ctx, func(box *openimages.Box) {
+		if s.checkBox(box) < s.ruleUnlisted() {
 			return
 		}
-		p := s.photos[openimages.ImageID(row.ImageID())]
+		owner, p := s.labels.owners[box.LabelID], s.photos[box.ImageID]
 		switch {
 		case !p.listed:
 			s.drop(p, s.ruleUnlisted())
@@ -224,7 +267,7 @@ func (s *scan) collectBoxes(ctx context.Context) error {
 			s.drop(p, s.ruleLimit())
 		default:
 			p.reached = len(s.rules)
-			s.boxes = append(s.boxes, s.selected(row, p, owner))
+			s.boxes = append(s.boxes, s.selected(box, p, owner))
 		}
 	})
 	if err != nil {
@@ -240,9 +283,9 @@ func (s *scan) collectBoxes(ctx context.Context) error {
 	return nil
 }
 
-func (s *scan) selected(row *openimages.BoxRow, p *photo, owner owner) openimages.SelectedBox {
+func (s *scan) selected(box *openimages.Box, p *photo, owner owner) openimages.SelectedBox {
 	b := openimages.SelectedBox{
-		Box:    row.Box(),
+		Box:    *box,
 		Subset: s.subsets[p.subset],
 		Label:  s.labels.asked[owner.asked].as,
 	}
@@ -293,24 +336,30 @@ func commonPrefix(a, b openimages.BoxID) int {
 	return n
 }
 
-// eachBox passes over all box files.
-func (s *scan) eachBox(ctx context.Context, each func(*openimages.BoxRow)) error {
+// eachBox passes over the boxes of the labels.
+func (s *scan) eachBox(ctx context.Context, each func(*openimages.Box)) error {
 	for _, file := range s.boxFiles {
-		err := s.read(ctx, file.path, func(r io.Reader, check func() error) error {
-			for row, err := range openimages.Boxes(r, file.path) {
-				if err == nil {
-					err = check()
-				}
-				if err != nil {
-					return err
-				}
-				each(row)
-			}
-			return nil
-		})
-		if err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return err
 		}
+		data, err := s.metadata.ReadFile(ctx, file.Path)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", file.Path, err)
+		}
+		rows := 0
+		for box, err := range boxindex.Boxes(data) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", file.Path, err)
+			}
+			if rows++; rows%rowsPerCheck == 0 {
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+			}
+			each(&box)
+		}
+		s.done += file.Digest.Size()
+		s.task.Progress(s.done, s.all, "bytes")
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/metadata"
 	selection "github.com/sandwich-build/sandwich/stages/select"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
 )
@@ -24,15 +25,43 @@ const imageRows = `1000000000000001,train,https://x/1.jpg,https://x/1,https://by
 1000000000000003,train,https://x/3.jpg,,,,,,,,,
 `
 
+// indexed is what the stage before makes of metadata files.
+func indexed(t *testing.T, store cas.Store, files map[string]string) (cas.Tree, error) {
+	t.Helper()
+	var kind metadata.Kind
+	for path, text := range files {
+		d, err := store.Put(t.Context(), strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind.Files = append(kind.Files, metadata.File{Path: path, Digest: d})
+	}
+	result, err := stages.RunKind(t.Context(), store, kind, nil, 2, stages.Discard)
+	return cas.NewTree(store, result.Tree), err
+}
+
+// metadataTree is indexed for files without faults.
+func metadataTree(t *testing.T, store cas.Store, files map[string]string) cas.Tree {
+	t.Helper()
+	tree, err := indexed(t, store, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
 // one runs the kind on a metadata tree with one subset.
 func one(t *testing.T, k selection.Kind, boxes, images string) (cas.Tree, cas.Result, error) {
 	t.Helper()
 	store := cas.NewMemory()
 	k.Subsets = []string{"train"}
-	metadata := stagetest.Tree(t, store, map[string]string{
+	metadata, err := indexed(t, store, map[string]string{
 		"classes.csv": classesCSV, "hierarchy.json": hierarchyJSON,
 		"boxes/train.csv": boxHeader + boxes, "images/train.csv": imageHeader + images,
 	})
+	if err != nil {
+		return cas.Tree{}, cas.Result{}, err
+	}
 	result, err := stages.RunKind(t.Context(), store, k, map[string]cas.Tree{"metadata": metadata}, 1, stages.Discard)
 	return cas.NewTree(store, result.Tree), result, err
 }
@@ -198,7 +227,7 @@ func TestSharedFile(t *testing.T) {
 	store := cas.NewMemory()
 	boxes := boxHeader + "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n1000000000000002,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n"
 	images := imageHeader + "1000000000000001,validation,https://x/1,,,,,,,,,\n1000000000000002,train,https://x/2,,,,,,,,,\n1000000000000003,test,https://x/3,,,,,,,,,\n"
-	metadata := stagetest.Tree(t, store, map[string]string{
+	metadata := metadataTree(t, store, map[string]string{
 		"classes.csv":     classesCSV,
 		"boxes/train.csv": boxes, "images/train.csv": images,
 		"boxes/validation.csv": boxes, "images/validation.csv": images,
@@ -213,7 +242,7 @@ func TestSharedFile(t *testing.T) {
 
 func TestRunEndsWithTheContext(t *testing.T) {
 	store := cas.NewMemory()
-	metadata := stagetest.Tree(t, store, map[string]string{
+	metadata := metadataTree(t, store, map[string]string{
 		"classes.csv":      classesCSV,
 		"boxes/train.csv":  boxHeader + strings.Repeat("1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n", 100_000),
 		"images/train.csv": imageHeader + imageRows,
@@ -244,7 +273,7 @@ func realTree(t *testing.T, store cas.Store, files map[string]string) cas.Tree {
 		}
 		contents[path] = string(data)
 	}
-	return stagetest.Tree(t, store, contents)
+	return metadataTree(t, store, contents)
 }
 
 // TestReal selects from the real rows. The numbers of the two-label sets are those of
@@ -336,7 +365,7 @@ func TestReal(t *testing.T) {
 
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
-	metadata := stagetest.Tree(t, store, map[string]string{
+	metadata := metadataTree(t, store, map[string]string{
 		"classes.csv": classesCSV, "hierarchy.json": hierarchyJSON, "images/train.csv": imageHeader + imageRows,
 		"boxes/train.csv": boxHeader + "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n1000000000000002,x,/m/burger,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n",
 	})

@@ -36,7 +36,8 @@ type Golden struct {
 //   - the parameters are a JSON object that running does not change;
 //   - whenever the context ends, the kind ends within a second, with that as the error,
 //     and nothing of it works on;
-//   - it reads nothing of the store but its inputs, and writes nothing to the store, to
+//   - it reads nothing of the store but its inputs, and the blobs that its parameters name
+//     (which a method Reads returns, if it has one), and writes nothing to the store, to
 //     the working directory, to the home or to the temporary folder but its output and
 //     what its items came to;
 //   - with the items of an earlier run it does nothing again, and the result is the same,
@@ -247,6 +248,11 @@ func (s suite) onlyItsOutput(ctx context.Context) (problems []string, _ error) {
 			return nil, err
 		}
 		maps.Copy(known, input)
+	}
+	if named, ok := s.kind.(interface{ Reads() []cas.Digest }); ok {
+		for _, d := range named.Reads() {
+			known[d] = true
+		}
 	}
 	for d := range w.opened {
 		if !known[d] {

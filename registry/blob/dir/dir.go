@@ -5,9 +5,9 @@
 // a part of a blob. A conditional write holds a lock of the operating system, which
 // ends with the process that holds it.
 //
-// A write survives the death of its process. Only conditional writes are flushed to
-// the disk, so after a power cut a blob can be damaged that was put shortly before; who
-// relies on a blob verifies it.
+// A write survives the death of its process. A conditional write survives a power cut too,
+// and whatever the Store has put before it; so a pointer that is written last never leads to
+// a blob that was lost. Of what is put without one, a power cut can damage what is newest.
 package dir
 
 import (
@@ -24,10 +24,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 
+	"github.com/sandwich-build/sandwich/internal/flush"
 	"github.com/sandwich-build/sandwich/registry/blob"
 )
 
@@ -47,7 +49,8 @@ const (
 // Store is a store in a folder. It implements blob.Conditional.
 type Store struct {
 	root  string
-	sweep sync.Once // removes what killed writers left, before the first write
+	sweep sync.Once   // removes what killed writers left, before the first write
+	loose atomic.Bool // something was put that may not be on the disk
 }
 
 var _ blob.Conditional = (*Store)(nil)
@@ -125,8 +128,8 @@ func (s *Store) Put(ctx context.Context, key string, body blob.Body) error {
 	return nil
 }
 
-// put writes a temporary file and renames it to path.
-func (s *Store) put(ctx context.Context, path string, body blob.Body, flush bool) (err error) {
+// put writes a temporary file and renames it to path. What is durable is on the disk then.
+func (s *Store) put(ctx context.Context, path string, body blob.Body, durable bool) (err error) {
 	s.sweep.Do(s.removeAbandoned)
 	f, err := s.createTemp()
 	if err != nil {
@@ -138,13 +141,42 @@ func (s *Store) put(ctx context.Context, path string, body blob.Body, flush bool
 		}
 	}()
 	err = blob.Copy(ctx, f, body)
-	if err == nil && flush {
+	if err == nil && (durable || !flush.Whole) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return rename(f.Name(), path)
+	if err := rename(f.Name(), path); err != nil {
+		return err
+	}
+	if !durable {
+		s.loose.Store(true)
+		return nil
+	}
+	return inFolder(filepath.Dir(path), flush.Folder)
+}
+
+// settle puts on the disk what was put before. One call for all of it takes a hundredth of
+// the time of one for each blob.
+func (s *Store) settle() error {
+	if !flush.Whole || !s.loose.Swap(false) {
+		return nil
+	}
+	if err := inFolder(s.root, flush.FileSystem); err != nil {
+		s.loose.Store(true)
+		return err
+	}
+	return nil
+}
+
+// inFolder calls do with an open folder.
+func inFolder(path string, do func(*os.File) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(f), f.Close())
 }
 
 // createTemp creates a file that only this writer has. Its name is random because the
@@ -289,7 +321,10 @@ func (s *Store) PutIf(ctx context.Context, key string, data []byte, tag blob.Tag
 	if now != tag {
 		return fmt.Errorf("put blob %s: %w", key, blob.ErrChanged)
 	}
-	if err := s.put(ctx, path, blob.Bytes(data), true); err != nil {
+	if err = s.settle(); err == nil {
+		err = s.put(ctx, path, blob.Bytes(data), true)
+	}
+	if err != nil {
 		return fmt.Errorf("put blob %s: %w", key, err)
 	}
 	return nil

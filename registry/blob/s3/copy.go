@@ -43,8 +43,9 @@ func (s *Store) CopyFrom(ctx context.Context, key string, from quilt.PhysicalKey
 }
 
 // copy trusts what the server says of the source, as long as that is the same: then one
-// request copies it. In parts it also says what it has copied, before that becomes a blob,
-// and the blob gets the checksum that one has which was sent.
+// request copies it, or several where it is too large for one. In parts some servers also say
+// what they have copied, before that becomes a blob, and the blob gets the checksum that one
+// has which was sent.
 func (s *Store) copy(ctx context.Context, key string, from quilt.PhysicalKey, size int64, sum [sha256.Size]byte) (string, error) {
 	if err := s.authenticate(ctx); err != nil {
 		return "", err
@@ -65,11 +66,14 @@ func (s *Store) copy(ctx context.Context, key string, from quilt.PhysicalKey, si
 	}
 	right := source.ETag != nil && bytes.Equal(chunkedSum(aws.ToString(source.ChecksumSHA256), size), sum[:])
 	if !right || size >= minParts && !s.lost[copiedSums].Load() {
-		id, err := s.copyParts(ctx, key, from, size, sum)
-		if err == nil || !right || size > maxCopy || ctx.Err() != nil || passes(err) || errors.Is(err, blob.ErrDiffers) {
+		id, err := s.copyParts(ctx, key, from, size, copiedAs(sum))
+		if err == nil || !right || ctx.Err() != nil || passes(err) || errors.Is(err, blob.ErrDiffers) {
 			return id, err
 		}
 		s.lost[copiedSums].Store(true) // most servers but Amazon's
+	}
+	if size > s.maxCopy {
+		return s.copyParts(ctx, key, from, size, copiedOf(source.ETag))
 	}
 	var out *awss3.CopyObjectOutput
 	err = s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
@@ -85,26 +89,44 @@ func (s *Store) copy(ctx context.Context, key string, from quilt.PhysicalKey, si
 	return versionID(out.VersionId), nil
 }
 
+// proof is why a copy in parts is right: its parts have a sum, or are of a source that has it.
+type proof struct {
+	sum  *[sha256.Size]byte // over the sums of the parts, which the server has to tell
+	etag *string            // of the source, whose sum is right: the server must not copy another one
+}
+
+func copiedAs(sum [sha256.Size]byte) proof { return proof{sum: &sum} }
+func copiedOf(etag *string) proof          { return proof{etag: etag} }
+
+// check returns an error unless the parts are right.
+func (p proof) check(u *upload) error {
+	if p.sum == nil {
+		return nil // or a part would not have been copied
+	}
+	got, err := u.sum()
+	if err == nil && got != *p.sum {
+		err = fmt.Errorf("%w: another sha256", blob.ErrDiffers)
+	}
+	return err
+}
+
 // copyParts copies part by part.
-func (s *Store) copyParts(ctx context.Context, key string, from quilt.PhysicalKey, size int64, sum [sha256.Size]byte) (string, error) {
-	u, err := s.createUpload(ctx, key, size)
+func (s *Store) copyParts(ctx context.Context, key string, from quilt.PhysicalKey, size int64, why proof) (string, error) {
+	u, err := s.createUpload(ctx, key, size, why.sum != nil)
 	if err != nil {
 		return "", err
 	}
-	err = u.copyPart(ctx, 0, from) // alone: it shows whether the server tells checksums
+	err = u.copyPart(ctx, 0, from, why) // alone: it shows whether the server tells checksums
 	if err == nil {
 		group, groupCtx := errgroup.WithContext(ctx)
 		group.SetLimit(partsAtOnce)
 		for i := range u.parts[1:] {
-			group.Go(func() error { return u.copyPart(groupCtx, i+1, from) })
+			group.Go(func() error { return u.copyPart(groupCtx, i+1, from, why) })
 		}
 		err = group.Wait()
 	}
 	if err == nil {
-		got, sumErr := u.sum()
-		if err = sumErr; err == nil && got != sum {
-			err = fmt.Errorf("%w: another sha256", blob.ErrDiffers)
-		}
+		err = why.check(u)
 	}
 	id := ""
 	if err == nil {
@@ -116,14 +138,15 @@ func (s *Store) copyParts(ctx context.Context, key string, from quilt.PhysicalKe
 	return id, err
 }
 
-func (u *upload) copyPart(ctx context.Context, i int, from quilt.PhysicalKey) error {
+func (u *upload) copyPart(ctx context.Context, i int, from quilt.PhysicalKey, why proof) error {
 	s := u.store
 	start := int64(i) * quilt.ChunkSize(u.size)
 	var out *awss3.UploadPartCopyOutput
 	err := s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {
 		out, err = c.UploadPartCopy(ctx, &awss3.UploadPartCopyInput{
 			Bucket: &s.bucket, Key: &u.key, UploadId: &u.id, PartNumber: aws.Int32(int32(i + 1)), CopySource: sourceOf(from),
-			CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", start, start+u.partSize(i)-1)), RequestPayer: s.payer,
+			CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", start, start+u.partSize(i)-1)), CopySourceIfMatch: why.etag,
+			RequestPayer: s.payer,
 		})
 		return err
 	})
@@ -131,7 +154,7 @@ func (u *upload) copyPart(ctx context.Context, i int, from quilt.PhysicalKey) er
 		return err
 	}
 	part := out.CopyPartResult
-	if part == nil || !isSum(part.ChecksumSHA256) {
+	if part == nil || why.sum != nil && !isSum(part.ChecksumSHA256) {
 		return errNoChecksum
 	}
 	u.parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: part.ETag, ChecksumSHA256: part.ChecksumSHA256}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/sandwich-build/sandwich/internal/s3test"
@@ -103,6 +104,54 @@ func TestCopyFrom(t *testing.T) {
 				t.Errorf("%d unfinished uploads are left", n)
 			}
 		})
+	}
+}
+
+// What is too large for one request is copied in parts, also by a server that does not tell
+// the checksums of those, as long as the source is the one whose checksum is right.
+func TestCopyOfWhatIsTooLargeForOneRequest(t *testing.T) {
+	server := s3test.Start(t)
+	from, to := server.NewBucket(t, true), server.NewBucket(t, true)
+	proxy := server.NewProxy(t)
+	source, dest := open(t, from, s3.Options{}), open(t, to, s3.Options{Endpoint: proxy.Endpoint})
+	dest.LimitCopies(10 << 20)
+	data := noise(20 << 20)
+	version, err := source.PutVersion(t.Context(), "k", blob.Bytes(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := quilt.PhysicalKey{Bucket: from, Path: "k", Version: version}
+	if _, err := dest.CopyFrom(t.Context(), "k", at, int64(len(data)), sumOf(data)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := blob.ReadAll(t.Context(), dest, "k", 30<<20)
+	if err != nil || string(got) != string(data) {
+		t.Errorf("%d bytes are there, %v", len(got), err)
+	}
+	if n := proxy.Sent(); n > 4<<10 {
+		t.Errorf("%d bytes were sent", n)
+	}
+	// Another source takes its place while it is copied.
+	at.Version = ""
+	var replaced sync.Once
+	proxy.Plan(func(r s3test.Request) *s3test.Fault {
+		if r.Query.Get("partNumber") == "2" {
+			replaced.Do(func() {
+				if err := source.Put(t.Context(), "k", blob.Bytes(noise(20<<20-1))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return nil
+	})
+	if _, err := dest.CopyFrom(t.Context(), "other", at, int64(len(data)), sumOf(data)); err == nil {
+		t.Error("a source that was replaced was copied")
+	}
+	if _, err := dest.Stat(t.Context(), "other"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a mixture of two sources is there: %v", err)
+	}
+	if n := server.Uploads(t, to); n > 0 {
+		t.Errorf("%d unfinished uploads are left", n)
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *Store) putParts(ctx context.Context, key string, body blob.Body) (strin
 			return id, err
 		}
 	}
-	if u, err = s.createUpload(ctx, key, body.Size); err != nil {
+	if u, err = s.createUpload(ctx, key, body.Size, true); err != nil {
 		return "", err
 	}
 	return u.send(ctx, body)
@@ -94,13 +94,14 @@ func (u *upload) gone(ctx context.Context, err error) bool {
 	return isCode(err, "NoSuchUpload")
 }
 
-func (s *Store) createUpload(ctx context.Context, key string, size int64) (*upload, error) {
+// createUpload begins an upload, whose parts have checksums or not.
+func (s *Store) createUpload(ctx context.Context, key string, size int64, sums bool) (*upload, error) {
 	var out *awss3.CreateMultipartUploadOutput
 	input := &awss3.CreateMultipartUploadInput{
 		Bucket: &s.bucket, Key: &key, ServerSideEncryption: s.encrypt, SSEKMSKeyId: optional(s.opts.KMSKey), RequestPayer: s.payer,
 	}
 	err := s.withChecksums(func(with bool) error {
-		if input.ChecksumAlgorithm = ""; with {
+		if input.ChecksumAlgorithm = ""; with && sums {
 			input.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
 		}
 		return s.write(ctx, func(ctx context.Context, c *awss3.Client) (err error) {

@@ -98,6 +98,7 @@ type Store struct {
 	custom  bool // the server is not Amazon's
 	config  aws.Config
 	clients atomic.Pointer[clients] // of the region where the bucket is, as far as that is known
+	maxCopy int64                   // bytes that the server copies in one request
 	memory  *semaphore.Weighted
 	buffers sync.Pool // of *[]byte, for parts
 
@@ -145,7 +146,7 @@ func New(ctx context.Context, bucket string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		bucket: bucket, opts: opts, encrypt: types.ServerSideEncryption(opts.Encryption),
-		config: cfg, memory: semaphore.NewWeighted(uploadMemory),
+		config: cfg, maxCopy: maxCopy, memory: semaphore.NewWeighted(uploadMemory),
 	}
 	if opts.RequesterPays {
 		s.payer = types.RequestPayerRequester

@@ -1,0 +1,125 @@
+package boxindex
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/parquet"
+)
+
+// Boxes yields the boxes of a label's file, in the order in which the box file had them. The
+// first fault ends the sequence.
+func Boxes(file []byte) iter.Seq2[openimages.Box, error] {
+	return func(yield func(openimages.Box, error) bool) {
+		f, err := parquet.Open(file)
+		if err == nil && !slices.Equal(f.Columns, columns) {
+			err = errDamaged
+		}
+		if err != nil {
+			yield(openimages.Box{}, err)
+			return
+		}
+		for i := range f.Groups {
+			for box, err := range groupBoxes(&f.Groups[i]) {
+				if !yield(box, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func groupBoxes(g *parquet.Group) iter.Seq2[openimages.Box, error] {
+	return func(yield func(openimages.Box, error) bool) {
+		values := make([]parquet.Values, len(columns))
+		for c := range columns {
+			var err error
+			if values[c], err = g.Read(c); err != nil {
+				yield(openimages.Box{}, err)
+				return
+			}
+			if plain := c >= colXMin && c < colFlags; plain != (values[c].At == nil) {
+				yield(openimages.Box{}, errDamaged)
+				return
+			}
+		}
+		entry := func(c, row int) uint32 { return values[c].At[row] }
+		var texts speller
+		for row := range g.Rows {
+			b := openimages.Box{
+				ImageID: openimages.ImageID(values[colImageID].Texts[entry(colImageID, row)]),
+				Source:  values[colSource].Texts[entry(colSource, row)],
+				LabelID: openimages.LabelID(values[colLabel].Texts[entry(colLabel, row)]),
+			}
+			for a := range b.Flags {
+				b.Flags[a] = openimages.Flag(values[colFlags+a].Ints[entry(colFlags+a, row)])
+				if b.Flags[a] < openimages.Unknown || b.Flags[a] > openimages.Yes {
+					yield(openimages.Box{}, errDamaged)
+					return
+				}
+			}
+			var now [numbers]float32
+			for i := range now[:4] {
+				now[i] = values[colXMin+i].Floats[row]
+			}
+			now[4] = values[colConfidence].Floats[entry(colConfidence, row)]
+			text, err := texts.spell(now, values[colDecimals].Ints[entry(colDecimals, row)], values[colSpelling].Texts[entry(colSpelling, row)])
+			if err != nil {
+				yield(openimages.Box{}, err)
+				return
+			}
+			b.XMin, b.XMax, b.YMin, b.YMax, b.Confidence = text[0], text[1], text[2], text[3], text[4]
+			if !yield(b, nil) {
+				return
+			}
+		}
+	}
+}
+
+// speller writes the numbers of boxes as they were written. Confidences are mostly one text.
+type speller struct {
+	confidence float32
+	decimals   int
+	text       string
+}
+
+func (s *speller) spell(values [numbers]float32, packed int32, spelling string) (texts [numbers]openimages.Fraction, err error) {
+	if packed == spelled {
+		fields := strings.Split(spelling, " ")
+		if len(fields) != numbers {
+			return texts, errDamaged
+		}
+		for i, f := range fields {
+			texts[i] = openimages.Fraction(f)
+		}
+	} else {
+		decimals := unpack(packed)
+		if values[4] != s.confidence || decimals[4] != s.decimals {
+			s.text, s.confidence, s.decimals = spell(values[4], decimals[4]), values[4], decimals[4]
+		}
+		texts[4] = openimages.Fraction(s.text)
+		var all []byte
+		var ends [4]int
+		for i, v := range values[:4] {
+			all = appendSpelt(all, v, decimals[i])
+			ends[i] = len(all)
+		}
+		text, from := string(all), 0
+		for i, end := range ends {
+			texts[i] = openimages.Fraction(text[from:end])
+			from = end
+		}
+	}
+	for i, t := range texts {
+		if i == 4 && t == "" {
+			continue // nobody said
+		}
+		if _, err := openimages.ParseFraction(string(t)); err != nil && i < 4 {
+			return texts, fmt.Errorf("%w: %w", errDamaged, err)
+		}
+	}
+	return texts, nil
+}

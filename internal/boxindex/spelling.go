@@ -1,0 +1,79 @@
+package boxindex
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// A fraction such as "0.012500" is kept as a float32 and the number of its decimals. Where that
+// does not give the text back ("1e-05", ".5", ten digits), the column Spelling has the texts of
+// the box.
+
+const (
+	decimalBits = 6
+	missing     = 1<<decimalBits - 1 // in place of the decimals: there is no text
+	// spelled is what the column Decimals says when the column Spelling has the texts.
+	spelled = -1
+)
+
+// decimalsOf returns the number that text says, and how many decimals it is written with. It
+// returns false when these do not give text back.
+func decimalsOf(text string) (value float32, decimals int, ok bool) {
+	if text == "" {
+		return float32(math.NaN()), missing, true
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil { // it is too large, or too small
+		return float32(v), 0, false
+	}
+	if at := strings.IndexByte(text, '.'); at >= 0 {
+		decimals = len(text) - at - 1
+	}
+	value = float32(v)
+	if decimals >= missing {
+		return value, 0, false
+	}
+	return value, decimals, spell(value, decimals) == text
+}
+
+// spell writes a number with so many decimals.
+func spell(value float32, decimals int) string { return string(appendSpelt(nil, value, decimals)) }
+
+func appendSpelt(b []byte, value float32, decimals int) []byte {
+	if decimals == 6 && value >= 0 && value < 1 { // nearly all are
+		n := uint32(float64(value)*1e6 + 0.5)
+		b = append(b, '0', '.')
+		if n == 1e6 {
+			b[len(b)-2] = '1'
+			n = 0
+		}
+		for div := uint32(100_000); div > 0; div /= 10 {
+			b = append(b, '0'+byte(n/div%10))
+		}
+		return b
+	}
+	if decimals == missing {
+		return b
+	}
+	return strconv.AppendFloat(b, float64(value), 'f', decimals, 32)
+}
+
+// pack puts the decimals of a box's numbers into one.
+func pack(decimals [numbers]int) int32 {
+	packed := 0
+	for i, d := range decimals {
+		packed |= d << (i * decimalBits)
+	}
+	return int32(packed)
+}
+
+func unpack(packed int32) (decimals [numbers]int) {
+	for i := range decimals {
+		decimals[i] = int(packed>>(i*decimalBits)) & missing
+	}
+	return decimals
+}
+
+// plainDecimals are those of an official row: six for each coordinate, and a confidence of 1.
+var plainDecimals = pack([numbers]int{6, 6, 6, 6, 0})
