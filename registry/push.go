@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,25 @@ type Revision struct {
 // server that has both registries copies the files by itself.
 func (r *Registry) Revision(p *Package) Revision {
 	return Revision{Message: p.Content.Message(), Meta: p.Content.Meta(), Dirs: p.Content.Dirs, Files: r.objects.Files(p.Content)}
+}
+
+// Package returns the package that a push of the revision makes where no workflow is
+// required. Nothing is sent.
+func (v Revision) Package(ctx context.Context) (*quilt.Package, error) {
+	batch, err := objects.Hash(ctx, v.Files, transfer.Fixed(runtime.GOMAXPROCS(0)))
+	if err != nil {
+		return nil, err
+	}
+	return v.content(batch)
+}
+
+func (v Revision) content(batch *objects.Batch) (*quilt.Package, error) {
+	content, err := quilt.New(quilt.NewHeader(v.Meta, quilt.Value{}, v.Message), batch.Entries)
+	if err != nil {
+		return nil, err
+	}
+	content.Dirs = v.Dirs
+	return content, nil
 }
 
 // PushOptions say how to push. The zero PushOptions are fine.
@@ -74,11 +94,10 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
-	content, err := quilt.New(quilt.NewHeader(rev.Meta, quilt.Value{}, rev.Message), batch.Entries)
+	content, err := rev.content(batch)
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
-	content.Dirs = rev.Dirs
 	top, err := content.TopHash()
 	if err != nil || top == latest {
 		return top, false, err

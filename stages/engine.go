@@ -386,6 +386,7 @@ func (r *run) action(ctx context.Context, s Stage) (action, map[string]cas.Tree,
 		if in.Pin != nil {
 			var err error
 			t := newTask(s.Name, r.Store, nil, Limit{CPU: r.Workers}, r.observer)
+			t.before = r.step
 			if tree, err = in.Pin.Pin(ctx, t, tree); err != nil {
 				return action{}, nil, err
 			}

@@ -56,7 +56,7 @@ type Input struct {
 // only for what the lock does not hold.
 //
 // upstream is the zero Tree when the input names no stage. The task has no inputs and
-// no output; it serves for its store, its progress and its messages.
+// no output; it serves for its store, its progress, its messages and what came before.
 type Pinner interface {
 	Pin(ctx context.Context, t *Task, upstream cas.Tree) (cas.Tree, error)
 }
@@ -71,7 +71,8 @@ type Task struct {
 	limit    Limit
 	observer Observer
 
-	checkpoints *checkpoints // nil outside of a build
+	checkpoints *checkpoints              // nil outside of a build
+	before      func(string) (Step, bool) // nil but for a pinner in a build
 
 	scope   items.Scope
 	earlier func(context.Context) []cas.Tree // the items of earlier runs; nil for none
@@ -112,6 +113,15 @@ func (t *Task) Workers() int { return max(t.limit.CPU, 1) }
 // Memory is how many bytes the stage may use for what it works with (photos, pictures),
 // or 0 when nobody says: then it decides by itself. The output must not depend on it.
 func (t *Task) Memory() int64 { return t.limit.Memory }
+
+// Before returns what became of a stage that a pinner's stage needs. A kind is told
+// nothing: what it reads enters by its inputs.
+func (t *Task) Before(stage string) (Step, bool) {
+	if t.before == nil {
+		return Step{}, false
+	}
+	return t.before(stage)
+}
 
 // Progress tells how far the stage is. A total of 0 means that it is not known. It is
 // cheap enough to be called for every item.

@@ -12,6 +12,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/reproduce"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
@@ -33,7 +34,7 @@ const (
 	exitManifest    = 3
 	exitLock        = 4
 	exitRegistry    = 5
-	exitDiffers     = 6 // what `reproduce` will say of a package that cannot be rebuilt
+	exitDiffers     = 6
 	exitIncomplete  = 7
 	exitInterrupted = 130
 )
@@ -49,7 +50,7 @@ func diagnose(ctx context.Context, err error) (int, *ui.Problem) {
 	}
 	p := &ui.Problem{Message: err.Error()}
 	for _, rule := range []func(error, *ui.Problem) (int, bool){
-		ofUsage, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofCache, ofStage,
+		ofUsage, ofReproduction, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofCache, ofStage,
 	} {
 		if code, ok := rule(err, p); ok {
 			return code, p
@@ -84,6 +85,27 @@ func ofUsage(err error, p *ui.Problem) (int, bool) {
 		p.Hint, ok = "`sandwich history` lists the builds", true
 	}
 	return exitUsage, ok
+}
+
+// ofReproduction is about a package that cannot be built again to the byte.
+func ofReproduction(err error, p *ui.Problem) (int, bool) {
+	if other, ok := errors.AsType[*reproduce.EnvironmentError](err); ok {
+		p.Items = other.Differences
+		p.Hint = "environment/ in the package says how to make the same one; --any-environment builds it all the same"
+		return exitDiffers, true
+	}
+	if differs, ok := errors.AsType[*notReproducedError](err); ok {
+		if differs.answer.Kept != "" {
+			p.Hint = "the files that differ are in " + differs.answer.Kept
+		}
+		return exitDiffers, true
+	}
+	if _, ok := errors.AsType[*reproduce.LostOutputError](err); ok || errors.Is(err, reproduce.ErrSources) {
+		p.Hint = "the package was changed after it was built"
+		return exitDiffers, true
+	}
+	_, ok := errors.AsType[*reproduce.NoRecordError](err)
+	return exitDiffers, ok
 }
 
 // manifestError is a manifest that cannot be read at all.

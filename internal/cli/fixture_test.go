@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"image"
@@ -119,6 +120,28 @@ func damagePack(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	data[jpg+100] ^= 1
 	ts.Check(os.WriteFile(name, data, 0o666))
+}
+
+// flip changes a byte of the first file below a folder: flip folder.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flip folder")
+	}
+	errDone := errors.New("done")
+	err := filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		data[len(data)/2] ^= 1
+		return cmp.Or(os.Remove(path), os.WriteFile(path, data, 0o666), errDone)
+	})
+	if !errors.Is(err, errDone) {
+		ts.Fatalf("%s has no file: %v", args[0], err)
+	}
 }
 
 // hold keeps a cache open, as a build does, until the script ends: hold cache.

@@ -62,8 +62,8 @@ const environmentTopic = `Environment variables:
   SANDWICH_CACHE_MODE  read-write also puts there what is built here, read-only does not;
                      --cache-mode goes before it. Without both, a read-only in manifest
                      or config file counts.
-  SANDWICH_REGISTRY  the registry of push, install, ls, log, show, verify, tag, rollback,
-                     rm and predict: s3://bucket, file:///path or a folder. --registry
+  SANDWICH_REGISTRY  the registry of push, install, ls, log, show, verify, reproduce,
+                     tag, rollback, rm and predict: s3://bucket, file:///path or a folder. --registry
                      goes before it, the config file behind it; verbs that only read
                      find the public s3://quilt-example where none of them is there.
                      A build pushes to the manifest's, and looks here if that has none.
@@ -90,7 +90,7 @@ const exitTopic = `Exit codes:
     3  the manifest has faults, or asks for labels that do not exist
     4  the lock is out of date (build --locked), or not a lock
     5  the registry: no such package, damaged objects, a lost race, no access
-    6  a package could not be reproduced
+    6  a package could not be reproduced: it differs, or its environment does
     7  the build is finished but incomplete: photos are missing and --strict was
        given, or a label has lost all of them
   130  interrupted (Ctrl-C, SIGTERM); the same command goes on from there
@@ -139,6 +139,9 @@ a question mark is left out when it does not apply.
   predict  labels[] predictions[image label? probability? probabilities[]? error?]
   push     package registry created
   render   manifest, as an object
+  reproduce package identical rebuilt? stages[stage verdict why?[] was is?
+           files?[path was? is?]] files[path was? is?] kept?; a verdict is identical,
+           differs, taken (the output is the package's) or unreached
   rm       removed pointers
   rollback package was
   schema   schema

@@ -114,11 +114,9 @@ func put[T any](
 	ctx context.Context, b *cas.Builder, file string, pinned iter.Seq2[pinnedImage, error],
 	write func(io.Writer, iter.Seq[T]) error, row func(pinnedImage) (T, bool, error),
 ) error {
-	text, in := io.Pipe()
-	written := make(chan error, 1)
-	go func() {
+	return b.Write(ctx, file, func(w io.Writer) error {
 		var broken error
-		err := write(in, func(yield func(T) bool) {
+		err := write(w, func(yield func(T) bool) {
 			for p, err := range pinned {
 				var item T
 				of := false
@@ -130,19 +128,8 @@ func put[T any](
 				}
 			}
 		})
-		err = errors.Join(broken, err)
-		written <- err
-		_ = in.CloseWithError(err) // never fails
-	}()
-	err := b.Put(ctx, file, text)
-	_ = text.Close() // ends the writer if the store did not read it all; never fails
-	if failed := <-written; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
-		err = failed
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
+		return errors.Join(broken, err)
+	})
 }
 
 func newPhoto(p pinnedImage) (pinfile.Photo, bool, error) {

@@ -61,9 +61,12 @@ func Build(ctx context.Context, p *Project, o Options) (*Outcome, error) {
 func (s *session) build(ctx context.Context) (*Outcome, error) {
 	// The registry is opened first: that it cannot be used should not be learned after
 	// an hour of training.
-	reg, err := s.openRegistry(ctx)
-	if err != nil {
-		return nil, &RegistryError{err}
+	var reg *registry.Registry
+	if s.options.rebuild == nil {
+		var err error
+		if reg, err = s.openRegistry(ctx); err != nil {
+			return nil, &RegistryError{err}
+		}
 	}
 	plan, err := s.prepare(ctx, s.photoPinner)
 	if err != nil {

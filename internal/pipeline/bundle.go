@@ -6,11 +6,9 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"os"
-	"strings"
 	"text/template"
 
-	"github.com/sandwich-build/sandwich/internal/environment"
+	"github.com/sandwich-build/sandwich/internal/provenance"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -18,23 +16,16 @@ import (
 //go:embed environment.Dockerfile.tmpl
 var dockerfileText string
 
-// description is environment/environment.json of a package.
-type description struct {
-	environment.Native
-	Digest  string `json:"digest"`            // of what of the above can change a stage's output; part of every action
-	Binary  string `json:"binary"`            // digest of the executable that built the package
-	Program string `json:"program,omitempty"` // its import path and version, if it was a released one
+// bundle is the pinner of what the package says about itself: the manifest, the lock,
+// the user's sources, the environment and how its stages were built. It runs after the
+// photos are pinned, when the lock is complete, and after the stages.
+type bundle struct {
+	*session
+	stages []string // that lead to the package, in the order of the plan
 }
 
-// Tag is the tag of the golang image with the compiler of this environment.
-func (d description) Tag() string { return strings.TrimPrefix(d.Go, "go") }
-
-// bundle is the pinner of what the package says about itself: the manifest, the lock,
-// the user's sources and the environment. It runs after the photos are pinned, when the
-// lock is complete.
-type bundle struct{ *session }
-
-// Pin stores manifest.yaml, manifest.lock, code/ and environment/.
+// Pin stores manifest.yaml, manifest.lock, code/, environment/ and the stages of
+// provenance/.
 func (b bundle) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (cas.Tree, error) {
 	out := cas.NewBuilder(t.Store())
 	if err := out.PutBytes(ctx, "manifest.yaml", b.Source); err != nil {
@@ -47,6 +38,9 @@ func (b bundle) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (cas.Tree, 
 		return cas.Tree{}, err
 	}
 	if err := b.addEnvironment(ctx, out); err != nil {
+		return cas.Tree{}, err
+	}
+	if err := b.addStages(ctx, t, out); err != nil {
 		return cas.Tree{}, err
 	}
 	return out.Commit(ctx)
@@ -65,23 +59,37 @@ func (b bundle) addCode(ctx context.Context, out *cas.Builder) error {
 	return out.PutBytes(ctx, "code/modules.txt", list.Bytes())
 }
 
+// addStages adds how the stages came to their outputs.
+func (b bundle) addStages(ctx context.Context, t *stages.Task, out *cas.Builder) error {
+	var all []provenance.Stage
+	for _, name := range b.stages {
+		step, ok := t.Before(name)
+		if !ok {
+			return fmt.Errorf("provenance: stage %s has no result", name)
+		}
+		d, err := stages.Describe(ctx, t.Store(), step.Action)
+		if err != nil {
+			return fmt.Errorf("provenance of %s: %w", name, err)
+		}
+		all = append(all, provenance.NewStage(step, d))
+	}
+	text, err := provenance.EncodeStages(all)
+	if err != nil {
+		return err
+	}
+	return out.PutBytes(ctx, provenance.StagesFile, text)
+}
+
 func (b bundle) addEnvironment(ctx context.Context, out *cas.Builder) error {
-	program, err := os.Executable()
+	d, err := describe(ctx, b.environment, b.memory)
 	if err != nil {
-		return fmt.Errorf("environment: %w", err)
-	}
-	binary, err := b.memory.File(ctx, program)
-	if err != nil {
-		return fmt.Errorf("environment: %w", err)
-	}
-	d := description{
-		Native: b.environment, Digest: b.engine.Environment, Binary: binary.String(), Program: environment.Program(),
+		return err
 	}
 	text, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		return fmt.Errorf("environment: %w", err)
 	}
-	if err := out.PutBytes(ctx, "environment/environment.json", append(text, '\n')); err != nil {
+	if err := out.PutBytes(ctx, EnvironmentFile, append(text, '\n')); err != nil {
 		return err
 	}
 	tmpl, err := template.New("Dockerfile").Parse(dockerfileText)

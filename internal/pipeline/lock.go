@@ -128,7 +128,7 @@ func (l *lockfile) digest(ctx context.Context, m memo.Memory) (cas.Digest, error
 // put adds the lock's file to a tree. What is up to date and in the store is not read.
 func (l *lockfile) put(ctx context.Context, m memo.Memory, out *cas.Builder, store cas.Store) error {
 	if !l.onDisk() { // a plan does not write it
-		return putText(ctx, out, lock.FileName, func(w io.Writer) error { return lock.Encode(w, &l.Lock) })
+		return out.Write(ctx, lock.FileName, func(w io.Writer) error { return lock.Encode(w, &l.Lock) })
 	}
 	d, err := l.digest(ctx, m)
 	if err != nil {
@@ -138,20 +138,6 @@ func (l *lockfile) put(ctx context.Context, m memo.Memory, out *cas.Builder, sto
 		return errors.Join(err, out.Put(ctx, lock.FileName, l.disk.Text()))
 	}
 	return out.Add(lock.FileName, d)
-}
-
-// putText adds what write writes to a tree.
-func putText(ctx context.Context, out *cas.Builder, name string, write func(io.Writer) error) error {
-	text, in := io.Pipe()
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		_ = in.CloseWithError(write(in)) // never fails
-	}()
-	err := out.Put(ctx, name, text)
-	_ = text.Close() // ends the writer if the store did not read it all; never fails
-	<-written
-	return err
 }
 
 // keep keeps new pins of photos in a file without a name below dir, until they are all

@@ -81,20 +81,25 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 				{Name: evaluate.InputCrops, From: Crop}, {Name: evaluate.InputSplit, From: Split}, {Name: evaluate.InputModel, From: Train},
 			},
 		},
-		{
-			Name: Pack,
-			Kind: pack.New(pack.Params{Package: m.Name, Message: m.Message, Originals: m.Package.Originals}),
-			Inputs: []stages.Input{
-				{Name: pack.Selection, From: Select},
-				{Name: pack.Photos, From: Download},
-				{Name: pack.Crops, From: Crop},
-				{Name: pack.Split, From: Split},
-				{Name: pack.Model, From: Train},
-				{Name: pack.Evaluation, From: Evaluate},
-				{Name: pack.Project, Pin: bundle{s}},
-			},
-		},
 	}
+	built := bundle{session: s}
+	for _, stage := range list {
+		built.stages = append(built.stages, stage.Name)
+	}
+	list = append(list, stages.Stage{
+		Name: Pack,
+		Kind: pack.New(pack.Params{Package: m.Name, Message: m.Message, Originals: m.Package.Originals}),
+		Inputs: []stages.Input{
+			{Name: pack.Metadata, From: Metadata},
+			{Name: pack.Selection, From: Select},
+			{Name: pack.Photos, From: Download},
+			{Name: pack.Crops, From: Crop},
+			{Name: pack.Split, From: Split},
+			{Name: pack.Model, From: Train},
+			{Name: pack.Evaluation, From: Evaluate},
+			{Name: pack.Project, Pin: built},
+		},
+	})
 	for _, l := range manifest.MergeLimits(m.Limits, s.options.Limits) {
 		for i := range list {
 			if list[i].Name == l.Stage {

@@ -52,10 +52,11 @@ type Options struct {
 
 	Registry registry.Options // of the registry that is pushed to; its Base and Warn do not matter
 
-	repin  bool                // pin anew what the world does not have any more as it was locked
-	hold   bool                // build the package, and do not publish it
-	beside bool                // publish a revision, and leave the latest as it is
-	done   map[cas.Digest]bool // see stages.Engine.Done
+	rebuild *cas.Tree           // build from the lock alone, and from these sources of the user: see Rebuild; nil does not
+	repin   bool                // pin anew what the world does not have any more as it was locked
+	hold    bool                // build the package, and do not publish it
+	beside  bool                // publish a revision, and leave the latest as it is
+	done    map[cas.Digest]bool // see stages.Engine.Done
 }
 
 // Shared is a cache over that of this machine which has what other machines have produced.
@@ -105,11 +106,8 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.lock.Close()) }()
-	if s.environment, err = environment.Current(); err != nil {
+	if s.environment, err = native(o); err != nil {
 		return err
-	}
-	if o.Backend != neural.DefaultBackend {
-		s.environment.Backend = o.Backend
 	}
 	name, err := s.environment.Digest()
 	if err != nil {
@@ -134,6 +132,15 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	return run(s)
 }
 
+// native is the toolchain and the modules of this program, and what it computes on.
+func native(o Options) (environment.Native, error) {
+	n, err := environment.Current()
+	if err == nil && o.Backend != neural.DefaultBackend {
+		n.Backend = o.Backend
+	}
+	return n, err
+}
+
 // prepare pins everything that decides the plan, and returns the plan. photos makes the
 // pinner of the photos, once the lock holds the sources.
 func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*stages.Plan, error) {
@@ -151,6 +158,10 @@ func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*st
 
 // readCode reads the user's sources, and completes the lock with them.
 func (s *session) readCode(ctx context.Context) error {
+	if s.options.rebuild != nil {
+		s.code = *s.options.rebuild
+		return nil
+	}
 	var now *lock.Code
 	if s.Manifest.Code != nil {
 		commit, dirty, err := gitcode.Read(ctx, s.options.Store, filepath.Join(s.Dir, s.Manifest.Code.Git),
@@ -207,6 +218,9 @@ func (s *session) pinSources(ctx context.Context) error {
 	// The labels are checked before anything large is fetched: a misspelt one must not
 	// cost gigabytes.
 	large := slices.IndexFunc(files, func(f manifest.SourceFile) bool { return f.Role == manifest.BoxRows })
+	if s.options.rebuild != nil {
+		return s.checkLabels(ctx, files[:large], s.locked(files[:large]))
+	}
 	lists, err := s.resolver.Sources(ctx, files[:large], s.lock.Sources)
 	if err != nil {
 		return err
@@ -219,6 +233,15 @@ func (s *session) pinSources(ctx context.Context) error {
 		return err
 	}
 	return s.lockSources(append(lists, rows...))
+}
+
+// locked returns the pins that the lock has of files.
+func (s *session) locked(files []manifest.SourceFile) []lock.Source {
+	pins := make([]lock.Source, len(files))
+	for i, f := range files {
+		pins[i], _ = s.lock.Source(f.URL) // it has them all
+	}
+	return pins
 }
 
 // lockSources puts the pins into the lock. Files of the user's own are read on every

@@ -356,6 +356,24 @@ func (b *Builder) PutBytes(ctx context.Context, name string, data []byte) error 
 	return b.Put(ctx, name, bytes.NewReader(data))
 }
 
+// Write stores what write writes as the file at path. It is not held in memory.
+func (b *Builder) Write(ctx context.Context, name string, write func(io.Writer) error) error {
+	text, in := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		err := write(in)
+		written <- err
+		_ = in.CloseWithError(err) // never fails
+	}()
+	err := b.Put(ctx, name, text)
+	_ = text.Close() // ends the writer if the store did not read it all; never fails
+	// What the writer says of itself is told as it said it.
+	if failed := <-written; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
+		return fmt.Errorf("put %s: %w", name, failed)
+	}
+	return err
+}
+
 // Add makes a blob that the store already has the file at path.
 func (b *Builder) Add(name string, d Digest) error {
 	return b.insert(name, func(n *node, last string) { n.files[last] = d })

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -254,5 +255,38 @@ func TestLookupsReadADirectoryOnce(t *testing.T) {
 		if n != 1 {
 			t.Errorf("directory %s was read %d times", d, n)
 		}
+	}
+}
+
+// TestWrite: what the writer says of itself is told, and nothing of it becomes a file.
+func TestWrite(t *testing.T) {
+	b := cas.NewBuilder(cas.NewMemory())
+	if err := b.Write(t.Context(), "lunch", func(w io.Writer) error {
+		_, err := io.WriteString(w, "ham, egg")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	burnt := errors.New("burnt")
+	err := b.Write(t.Context(), "dinner", func(w io.Writer) error {
+		_, _ = io.WriteString(w, "half a ")
+		return burnt
+	})
+	if !errors.Is(err, burnt) || !strings.Contains(err.Error(), "dinner") {
+		t.Errorf("the error is %v, want what the writer said, and of which file", err)
+	}
+	if err := b.Write(t.Context(), "../lunch", func(io.Writer) error { return nil }); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a path that leads out: %v, want fs.ErrInvalid", err)
+	}
+	tree, err := b.Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := tree.ReadFile(t.Context(), "lunch")
+	if err != nil || string(text) != "ham, egg" {
+		t.Errorf("lunch is %q, %v", text, err)
+	}
+	if _, err := tree.Lookup(t.Context(), "dinner"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("dinner is there: %v", err)
 	}
 }

@@ -5,7 +5,9 @@
 //	manifest.yaml, manifest.lock
 //	data/photos/<ImageID>.jpg   the photos as downloaded, unless the manifest leaves them out
 //	data/photos.csv, dead.csv   where each came from; those that are gone
-//	data/boxes.csv, labels.json the boxes that were asked for, the classes
+//	data/boxes.csv, images.csv  the boxes that were asked for, and the rows of their photos
+//	data/labels.json            the classes
+//	data/metadata/              the lists of labels that the classes were looked up in
 //	data/crops/<set>/<label>/…  the crops
 //	data/crops.csv, split.csv   what each crop is cut from, what it is for
 //	data/X_meta.csv             the boxes of the crops, with the article's columns
@@ -14,15 +16,16 @@
 //	environment/                what the build ran in, and how to make that again
 //	model/                      weights, network, preprocessing, history
 //	report/                     metrics, predictions, what was dropped and why
+//	provenance/                 how each stage came to its output, and the files of that
 //
 // Nothing is copied: the package is a tree of pointers to what the other stages wrote.
 package pack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"path"
@@ -33,6 +36,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/internal/provenance"
 	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -40,14 +44,18 @@ import (
 
 // The names of the stage's inputs.
 const (
-	Selection  = "selection"  // the output of select
+	Metadata   = "metadata"   // the output of metadata
+	Selection  = "selection"  // of select
 	Photos     = "photos"     // of download
 	Crops      = "crops"      // of crop
 	Split      = "split"      // of split
 	Model      = "model"      // of train
 	Evaluation = "evaluation" // of evaluate
-	Project    = "project"    // manifest.yaml, manifest.lock, code/ and environment/
+	Project    = "project"    // manifest.yaml, manifest.lock, code/, environment/ and the stages in provenance/
 )
+
+// outputs are the inputs that are outputs of stages, in the order in which those run.
+var outputs = []string{Metadata, Selection, Photos, Crops, Split, Model, Evaluation}
 
 // Params decide the package besides its inputs.
 type Params struct {
@@ -66,7 +74,7 @@ func New(p Params) Kind { return Kind{p} }
 func (Kind) Name() string { return "pack" }
 
 // Version returns the behaviour version.
-func (Kind) Version() int { return 1 }
+func (Kind) Version() int { return 2 }
 
 // Params returns the parameters.
 func (k Kind) Params() any { return k.params }
@@ -91,6 +99,9 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err != nil {
 		return err
 	}
+	if err := addOutputs(ctx, t); err != nil {
+		return err
+	}
 	t.Count("crops", int64(len(assigned)))
 	return t.Out().PutBytes(ctx, "README.md", card)
 }
@@ -101,6 +112,7 @@ type part struct{ input, from, to string }
 // files are the parts that are single files.
 var files = []part{
 	{Selection, openimages.SelectedBoxesFile, "data/boxes.csv"},
+	{Selection, openimages.SelectedImagesFile, "data/images.csv"},
 	{Selection, openimages.LabelsFile, "data/labels.json"},
 	{Selection, openimages.FunnelFile, "report/funnel-select.json"},
 	{Photos, pinfile.PhotosFile, "data/photos.csv"},
@@ -122,6 +134,9 @@ func addParts(ctx context.Context, t *stages.Task, originals bool) error {
 			return err
 		}
 	}
+	if err := addLists(ctx, t); err != nil {
+		return err
+	}
 	trees := []part{{Project, "", ""}, {Model, "", "model"}, {Evaluation, "", "report"}}
 	if originals {
 		trees = append(trees, part{Photos, "photos", "data/photos"})
@@ -132,6 +147,36 @@ func addParts(ctx context.Context, t *stages.Task, originals bool) error {
 		}
 	}
 	return nil
+}
+
+// addLists points at the metadata that are not in folders of subsets: the labels of the
+// data set. The rows of the boxes and the photos, which may be gigabytes, are there as far as
+// they were selected.
+func addLists(ctx context.Context, t *stages.Task) error {
+	for f, err := range t.Input(Metadata).Files(ctx) {
+		if err != nil {
+			return err
+		}
+		if strings.Contains(f.Path, "/") {
+			continue
+		}
+		if err := t.Out().Add(path.Join("data/metadata", f.Path), f.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addOutputs lists the files of the stages' outputs, most of which are in the package.
+func addOutputs(ctx context.Context, t *stages.Task) error {
+	trees := func(yield func(cas.Tree) bool) {
+		for _, name := range outputs {
+			if !yield(t.Input(name)) {
+				return
+			}
+		}
+	}
+	return t.Out().Write(ctx, provenance.OutputsFile, func(w io.Writer) error { return provenance.WriteOutputs(ctx, w, trees) })
 }
 
 func addTree(ctx context.Context, t *stages.Task, p part) error {
@@ -278,9 +323,5 @@ func addAttribution(ctx context.Context, t *stages.Task) (photoCount, error) {
 }
 
 func putTable(ctx context.Context, t *stages.Task, name string, columns []string, rows iter.Seq[[]string]) error {
-	var buf bytes.Buffer
-	if err := table.Write(&buf, columns, rows); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return t.Out().Put(ctx, name, &buf)
+	return t.Out().Write(ctx, name, func(w io.Writer) error { return table.Write(w, columns, rows) })
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sandwich-build/sandwich/internal/provenance"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/pack"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
@@ -31,6 +32,7 @@ func inputs(t *testing.T, store cas.Store) map[string]cas.Tree {
 	tree := func(files map[string]string) cas.Tree { return stagetest.Tree(t, store, files) }
 	const crop = "crops/Hamburger/0001_63f7646e.jpg"
 	return map[string]cas.Tree{
+		pack.Metadata: tree(map[string]string{"classes.csv": "/m/0cdn1,Hamburger\n", "boxes/train.csv": boxes, "images/train.csv": images}),
 		pack.Selection: tree(map[string]string{
 			"boxes.csv": boxes, "images.csv": images, "labels.json": `{"labels":["Hamburger","Sandwich"]}`, "funnel.json": funnel,
 		}),
@@ -77,10 +79,11 @@ func TestPackage(t *testing.T) {
 		"code/modules.txt",
 		"data/X_meta.csv", "data/attribution.csv", "data/boxes.csv", "data/crops.csv",
 		"data/crops/test/Hamburger/0001_63f7646e.jpg",
-		"data/dead.csv", "data/labels.json", "data/photos.csv", "data/photos/0001", "data/split.csv",
+		"data/dead.csv", "data/images.csv", "data/labels.json", "data/metadata/classes.csv", "data/photos.csv", "data/photos/0001", "data/split.csv",
 		"environment/environment.json",
 		"manifest.lock", "manifest.yaml",
 		"model/history.csv", "model/model.json", "model/model.safetensors",
+		"provenance/outputs.csv",
 		"report/funnel-crop.json", "report/funnel-select.json", "report/metrics.json", "report/quarantine.csv", "report/report.txt",
 	}
 	slices.Sort(got)
@@ -105,6 +108,32 @@ func TestAttributionCoversThePhotosThereAre(t *testing.T) {
 		`0001,"O'Brien, Ann",https://flickr.com/u/ann,Lunch,https://creativecommons.org/licenses/by/2.0/,https://flickr.com/p/11,https://farm1.staticflickr.com/1/11_a_o.jpg` + "\n"
 	if got := stagetest.Read(t, tree, "data/attribution.csv"); got != want {
 		t.Errorf("attribution.csv is\n%swant\n%s", got, want)
+	}
+}
+
+// TestOutputsAreListed: what each stage wrote can be told from the package, also what it does
+// not hold.
+func TestOutputsAreListed(t *testing.T) {
+	store := cas.NewMemory()
+	in := inputs(t, store)
+	tree, _ := stagetest.Run(t, store, pack.New(pack.Params{}), in)
+	fresh := cas.NewMemory()
+	listed, err := provenance.RestoreOutputs(t.Context(), strings.NewReader(stagetest.Read(t, tree, provenance.OutputsFile)), fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range in {
+		if name == pack.Project {
+			continue
+		}
+		if !listed[want.ID()] {
+			t.Errorf("the files of %s are not listed", name)
+			continue
+		}
+		changes, err := cas.Diff(t.Context(), want, cas.NewTree(fresh, want.ID()), 1)
+		if err != nil || changes.Added+changes.Removed+changes.Changed != 0 {
+			t.Errorf("%s: %s, %v", name, changes, err)
+		}
 	}
 }
 
@@ -148,5 +177,5 @@ func TestSplitOfAnotherCrop(t *testing.T) {
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
 	kind := pack.New(pack.Params{Package: "quilt/open_images", Message: "Lunch", Originals: true})
-	stagetest.Suite(t, store, kind, inputs(t, store), stagetest.Golden{Version: 1, Tree: "sha256:f7405e9f8a1e3b2912c935262fe6ac563bcc26851c7badaecbd90d4bab2460ec"})
+	stagetest.Suite(t, store, kind, inputs(t, store), stagetest.Golden{Version: 2, Tree: "sha256:2014ae83074be88a489e6b4bce6077f37cb958b522bc002144f13fcfe3a06841"})
 }

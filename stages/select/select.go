@@ -137,25 +137,11 @@ func (s *scan) write(ctx context.Context, funnel openimages.Funnel) error {
 		{openimages.FunnelFile, func(w io.Writer) error { return openimages.WriteFunnel(w, funnel) }},
 	}
 	for _, f := range files {
-		if err := put(ctx, s.task.Out(), f.path, f.write); err != nil {
-			return fmt.Errorf("write %s: %w", f.path, err)
+		if err := s.task.Out().Write(ctx, f.path, f.write); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// put streams what write writes into a file of the output.
-func put(ctx context.Context, out *cas.Builder, path string, write func(io.Writer) error) error {
-	r, w := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.CloseWithError(write(w))
-	}()
-	err := out.Put(ctx, path, r)
-	r.CloseWithError(err) // lets the writer go when the store did not want all of it
-	<-done
-	return err
 }
 
 // images returns the photos that have a selected box, in the order of the output.

@@ -1,0 +1,371 @@
+// Package reproduce builds an installed package again, from its manifest, its lock, its
+// sources and its environment, and compares what comes out with the package: stage by stage
+// while it is built, and at the end every byte.
+//
+// Nothing of the world is asked for but the bytes that the lock names, and those that the
+// package carries are not asked for either. Where such bytes are gone and the package does
+// not carry them (photos that were left out and whose links have died), the stages that
+// would read them cannot be run again. Their outputs are then taken from the package, as far
+// as it says what they were, and the report says so: the proof begins with what follows them.
+package reproduce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/sandwich-build/sandwich/internal/dirindex"
+	"github.com/sandwich-build/sandwich/internal/fetch"
+	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/provenance"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/worktree"
+)
+
+// Options say what to build again, and with what.
+type Options struct {
+	// Build says how. Its store must hold no results but those of an earlier run that was
+	// interrupted. The backend is the package's.
+	Build pipeline.Options
+
+	Stage          string // the only stage to run, on inputs from the package; empty for all
+	KeepGoing      bool   // go on after the first stage that differs
+	AnyEnvironment bool   // build although the environment is another one
+}
+
+// Verdict is what became of a stage.
+type Verdict string
+
+// The verdicts.
+const (
+	Identical Verdict = "identical" // it ran, and wrote the bytes that it wrote before
+	Differs   Verdict = "differs"   // it would not run on the same, or wrote other bytes
+	Taken     Verdict = "taken"     // its output is that of the package: it could not, or was not to run
+	Unreached Verdict = "unreached" // an earlier stage differs, or only that one was to run
+)
+
+// Stage is what became of a stage.
+type Stage struct {
+	Stage   string
+	Verdict Verdict
+	Why     []string    // in what the action differs, or why the output is taken from the package
+	Was, Is cas.TreeID  // the output; Is is zero when it was not reached
+	Changes cas.Changes // of a stage that wrote other bytes
+}
+
+// Report is what a package was found to be.
+type Report struct {
+	Stages  []Stage
+	Whole   bool        // the package was built to its end
+	Rebuilt string      // top hash of what was built; empty without the package's end
+	Files   cas.Changes // in what the files of the package differ from those that were built
+	Kept    string      // the folder with the files that differ, of both sides; empty when there are none
+}
+
+// Identical reports whether all that was built again is the same to the byte.
+func (r *Report) Identical(top string) bool {
+	for _, s := range r.Stages {
+		if s.Verdict == Differs {
+			return false
+		}
+	}
+	return !r.Whole || r.Rebuilt == top
+}
+
+// NoRecordError says that a package does not tell how it was built.
+type NoRecordError struct{ Missing string }
+
+func (e *NoRecordError) Error() string {
+	return "the package has no " + e.Missing + ": it was not built by sandwich, or by an older version"
+}
+
+// EnvironmentError says that the package was built in another environment.
+type EnvironmentError struct{ Differences []string }
+
+func (e *EnvironmentError) Error() string { return "the package was built in another environment" }
+
+// LostOutputError says that the package does not hold a file that one of its stages wrote.
+type LostOutputError struct {
+	Stage string
+	File  cas.File
+}
+
+func (e *LostOutputError) Error() string {
+	return fmt.Sprintf("the package does not hold %s as %s wrote it (%s)", e.File.Path, e.Stage, e.File.Digest)
+}
+
+// ErrSources says that the package's code/ is not what it was built from.
+var ErrSources = errors.New("the package does not hold the sources that its lock names")
+
+// Run builds the package that is installed in dir again. content is the package as the
+// registry has it, whose files those in dir have been verified to be. What differs is kept
+// below the folder kept.
+//
+// A package that does not tell how it was built is a *NoRecordError, one of another
+// environment an *EnvironmentError.
+func Run(ctx context.Context, content *quilt.Package, dir, kept string, o Options) (*Report, error) {
+	store := o.Build.Store
+	index, err := dirindex.Open("", dir)
+	if err != nil {
+		return nil, err
+	}
+	files, _, err := worktree.Take(ctx, store, dir, index)
+	if err != nil {
+		return nil, err
+	}
+	r := &rerun{Options: o, content: content, dir: dir, kept: kept, files: files, taken: map[string]string{}}
+	if err := r.read(ctx); err != nil {
+		return nil, err
+	}
+	return r.run(ctx)
+}
+
+// rerun is one run of Run.
+type rerun struct {
+	Options
+	content *quilt.Package
+	dir     string
+	kept    string
+	files   cas.Tree // of the package
+
+	recorded []provenance.Stage
+	listed   map[cas.TreeID]bool // outputs whose files are known
+	project  *pipeline.Project
+	code     cas.Tree
+	taken    map[string]string // why the output of a stage is taken from the package
+}
+
+// read reads what the package says of itself.
+func (r *rerun) read(ctx context.Context) error {
+	if err := r.open(ctx, provenance.StagesFile, func(in io.Reader) (err error) {
+		r.recorded, err = provenance.DecodeStages(in)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := r.open(ctx, provenance.OutputsFile, func(in io.Reader) (err error) {
+		r.listed, err = provenance.RestoreOutputs(ctx, in, r.Build.Store)
+		return err
+	}); err != nil {
+		return err
+	}
+	var was pipeline.Environment
+	if err := r.open(ctx, pipeline.EnvironmentFile, func(in io.Reader) error {
+		if err := json.NewDecoder(in).Decode(&was); err != nil {
+			return fmt.Errorf("%s: %w", pipeline.EnvironmentFile, err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if was.Backend != "" {
+		r.Build.Backend = was.Backend
+	}
+	is, err := pipeline.CurrentEnvironment(ctx, r.Build)
+	if err != nil {
+		return err
+	}
+	if differences := is.Differences(was); len(differences) > 0 && !r.AnyEnvironment {
+		return &EnvironmentError{differences}
+	}
+	return r.openProject(ctx)
+}
+
+// open reads a file of the package.
+func (r *rerun) open(ctx context.Context, name string, read func(io.Reader) error) error {
+	in, err := r.files.Open(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NoRecordError{Missing: name}
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(in), in.Close())
+}
+
+// openProject opens the manifest and the lock of the package. Paths in the manifest are
+// relative to the user's sources where the package holds the folder that the manifest was in.
+func (r *rerun) openProject(ctx context.Context) error {
+	const name = "manifest.yaml"
+	if _, err := r.files.Lookup(ctx, name); errors.Is(err, fs.ErrNotExist) {
+		return &NoRecordError{Missing: name}
+	}
+	p, err := pipeline.Open(filepath.Join(r.dir, name))
+	if err != nil {
+		return err
+	}
+	r.project = p
+	l, err := lock.Open(p.LockPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NoRecordError{Missing: lock.FileName}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }() // it was only read
+	if l.Code == nil {
+		return nil
+	}
+	code, err := r.files.Sub(ctx, "code")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil || code.ID().String() != l.Code.Tree.String() {
+		return ErrSources
+	}
+	r.code = code
+	if path.Clean(p.Manifest.Code.Git) == "." {
+		p.Dir = filepath.Join(p.Dir, "code")
+	}
+	return nil
+}
+
+// run builds the package. What turns out to be gone from the world is taken from the
+// package, and the build begins again where it was.
+func (r *rerun) run(ctx context.Context) (*Report, error) {
+	if r.Stage != "" {
+		if err := r.takeAllBut(ctx, r.Stage); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		report, err := r.attempt(ctx)
+		gone, why := goneStage(err)
+		if why == nil || r.taken[gone] != "" || ctx.Err() != nil {
+			return report, err
+		}
+		if err := r.take(ctx, gone, "what it reads is gone: "+why.Error()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// goneStage returns the stage that ended because the world does not have what it needs, and
+// what that is; nil when it ended for another reason.
+func goneStage(err error) (string, *fetch.Error) {
+	failed, ok := errors.AsType[*stages.StageError](err)
+	if !ok {
+		return "", nil
+	}
+	gone, _ := errors.AsType[*fetch.Error](err)
+	return failed.Stage, gone
+}
+
+// stage returns what the package says of a stage.
+func (r *rerun) stage(name string) (provenance.Stage, bool) {
+	i := slices.IndexFunc(r.recorded, func(s provenance.Stage) bool { return s.Stage == name })
+	if i < 0 {
+		return provenance.Stage{}, false
+	}
+	return r.recorded[i], true
+}
+
+// takeOutput makes the output of a stage that of the package.
+func (r *rerun) takeOutput(ctx context.Context, s provenance.Stage, why string) error {
+	if !r.listed[s.Result().Tree] {
+		return fmt.Errorf("%s does not list what %s wrote", provenance.OutputsFile, s.Stage)
+	}
+	r.taken[s.Stage] = why
+	return r.Build.Store.Record(ctx, s.Action.Digest, s.Result())
+}
+
+// take takes the output of a stage whose input is gone from the world, and those of stages
+// that would read what the package does not hold of it.
+func (r *rerun) take(ctx context.Context, name, why string) error {
+	s, ok := r.stage(name)
+	if !ok {
+		return fmt.Errorf("%s does not tell what %s wrote", provenance.StagesFile, name)
+	}
+	if err := r.takeOutput(ctx, s, why); err != nil {
+		return err
+	}
+	lost, err := r.lost(ctx, s)
+	if err != nil || lost == nil {
+		return err
+	}
+	if !fetches(s) {
+		return lost
+	}
+	for _, reader := range r.recorded {
+		if r.taken[reader.Stage] != "" || !reads(reader, s) {
+			continue
+		}
+		if err := r.take(ctx, reader.Stage, "it reads what "+name+" fetched"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeAllBut takes the output of every stage from the package, but that of one.
+func (r *rerun) takeAllBut(ctx context.Context, name string) error {
+	only, ok := r.stage(name)
+	if !ok {
+		e := &stages.NoStageError{Name: name}
+		for _, s := range r.recorded {
+			e.Stages = append(e.Stages, s.Stage)
+		}
+		return e
+	}
+	for _, s := range r.recorded {
+		if s.Stage == name {
+			continue
+		}
+		if err := r.takeOutput(ctx, s, "only "+name+" was to run"); err != nil {
+			return err
+		}
+		if !reads(only, s) {
+			continue
+		}
+		lost, err := r.lost(ctx, s)
+		if err != nil {
+			return err
+		}
+		if lost != nil {
+			return lost
+		}
+	}
+	r.Build.Until = name
+	return nil
+}
+
+// fetches tells the stages whose outputs are bytes of the world, which a package need not hold.
+func fetches(s provenance.Stage) bool {
+	return s.Stage == pipeline.Metadata || s.Stage == pipeline.Download
+}
+
+// reads reports whether the output of a stage is an input of another.
+func reads(reader, s provenance.Stage) bool {
+	for _, input := range reader.Inputs {
+		if input == s.Output {
+			return true
+		}
+	}
+	return false
+}
+
+// lost returns a file of an output that the package does not hold; nil when it holds all.
+func (r *rerun) lost(ctx context.Context, s provenance.Stage) (*LostOutputError, error) {
+	var files []cas.File
+	var digests []cas.Digest
+	for f, err := range cas.NewTree(r.Build.Store, s.Result().Tree).Files(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		files, digests = append(files, f), append(digests, f.Digest)
+	}
+	missing, err := r.Build.Store.Missing(ctx, digests)
+	if err != nil || len(missing) == 0 {
+		return nil, err
+	}
+	return &LostOutputError{Stage: s.Stage, File: files[slices.Index(digests, missing[0])]}, nil
+}
