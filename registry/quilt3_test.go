@@ -1,14 +1,18 @@
 package registry_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,26 +24,53 @@ import (
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
-// quilt3 is the real client: the Python of a virtual environment that has it.
-type quilt3 struct{ python, home string }
+// quilt3 is the real client: a process of Python, whose start takes longer than all that
+// it is told to do.
+type quilt3 struct {
+	input   io.Writer
+	answers *bufio.Reader
+	stderr  *bytes.Buffer // to be read once the process has ended
+	end     func()
+}
 
-// findQuilt3 returns the client that .ci/run installs. Where it is missing the test is
+// startQuilt3 starts the client that .ci/run installs. Where it is missing the test is
 // skipped, but fails in CI.
-func findQuilt3(t *testing.T) quilt3 {
+func startQuilt3(t *testing.T) *quilt3 {
 	t.Helper()
 	python := os.Getenv("SANDWICH_QUILT3")
 	if cache, err := os.UserCacheDir(); python == "" && err == nil {
 		python = filepath.Join(cache, "sandwich-ci", "quilt3-8.0.0", "bin", "python")
 	}
-	if _, err := os.Stat(python); err == nil {
-		return quilt3{python: python, home: t.TempDir()}
+	if _, err := os.Stat(python); err != nil {
+		const hint = "quilt3 is not installed; set SANDWICH_QUILT3 to the python of a virtual environment with quilt3==8.0.0"
+		if os.Getenv("CI") != "" {
+			t.Fatal(hint)
+		}
+		t.Skip(hint)
 	}
-	const hint = "quilt3 is not installed; set SANDWICH_QUILT3 to the python of a virtual environment with quilt3==8.0.0"
-	if os.Getenv("CI") != "" {
-		t.Fatal(hint)
+	q, home := &quilt3{stderr: new(bytes.Buffer)}, t.TempDir()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "testdata/quilt3_client.py")
+	cmd.Stderr = q.stderr
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CACHE_HOME="+home,
+		"QUILT_DISABLE_USAGE_METRICS=true", "QUILT_MINIMIZE_STDOUT=true")
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Skip(hint)
-	return quilt3{}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	q.input, q.answers = input, bufio.NewReader(output)
+	q.end = sync.OnceFunc(func() {
+		_ = input.Close()
+		_ = cmd.Wait() // it has answered, or run says what went wrong
+	})
+	t.Cleanup(q.end)
+	return q
 }
 
 // answer is what the client tells of a package.
@@ -52,26 +83,20 @@ type answer struct {
 	Versions [][2]string      `json:"versions"`
 }
 
-func (q quilt3) run(t *testing.T, command map[string]any) answer {
+func (q *quilt3) run(t *testing.T, command map[string]any) answer {
 	t.Helper()
-	input, err := json.Marshal(command)
-	if err != nil {
-		t.Fatal(err)
+	if err := json.NewEncoder(q.input).Encode(command); err != nil {
+		q.end()
+		t.Fatalf("quilt3 %v: %v\n%s", command["do"], err, q.stderr.String())
 	}
-	cmd := exec.CommandContext(t.Context(), q.python, "testdata/quilt3_client.py")
-	cmd.Stdin = bytes.NewReader(input)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	cmd.Env = append(os.Environ(), "HOME="+q.home, "XDG_DATA_HOME="+q.home, "XDG_CACHE_HOME="+q.home,
-		"QUILT_DISABLE_USAGE_METRICS=true", "QUILT_MINIMIZE_STDOUT=true")
-	out, err := cmd.Output()
+	line, err := q.answers.ReadBytes('\n')
 	if err != nil {
-		t.Fatalf("quilt3 %v: %v\n%s", command["do"], err, stderr.String())
+		q.end()
+		t.Fatalf("quilt3 %v: %v\n%s", command["do"], err, q.stderr.String())
 	}
-	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
 	var a answer
-	if err := json.Unmarshal(lines[len(lines)-1], &a); err != nil {
-		t.Fatalf("quilt3 %v said %s: %v", command["do"], out, err)
+	if err := json.Unmarshal(line, &a); err != nil {
+		t.Fatalf("quilt3 %v said %s: %v", command["do"], line, err)
 	}
 	return a
 }
@@ -87,10 +112,10 @@ func sizes(files map[string]string) map[string]int64 {
 // What sandwich pushes quilt3 browses, installs and verifies, and the other way round.
 func TestQuilt3(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts Python many times, which takes half a minute")
+		t.Skip("starts Python, which takes seconds")
 	}
-	client := findQuilt3(t)
-	server := s3test.Start(t)
+	server := s3test.Start(t) // which sets the environment that the client gets
+	client := startQuilt3(t)
 	const mib = 1 << 20
 	data := noise(17*mib + 3)
 	files := map[string]string{
@@ -111,7 +136,7 @@ func TestQuilt3(t *testing.T) {
 
 // testQuilt3Reads pushes two revisions, which quilt3 must read. It returns the top hash of
 // the second.
-func testQuilt3Reads(t *testing.T, client quilt3, r *registry.Registry, older, files map[string]string) quilt.TopHash {
+func testQuilt3Reads(t *testing.T, client *quilt3, r *registry.Registry, older, files map[string]string) quilt.TopHash {
 	meta, err := quilt.ValueOf(map[string]any{"labels": []string{"Hamburger", "Sändwich"}, "n": 1.5})
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +177,7 @@ func testQuilt3Reads(t *testing.T, client quilt3, r *registry.Registry, older, f
 }
 
 // testQuilt3Writes lets quilt3 push, and reads that.
-func testQuilt3Writes(t *testing.T, client quilt3, r *registry.Registry, bucket string, files map[string]string, ours quilt.TopHash) {
+func testQuilt3Writes(t *testing.T, client *quilt3, r *registry.Registry, bucket string, files map[string]string, ours quilt.TopHash) {
 	source := t.TempDir()
 	for key, data := range files {
 		path := filepath.Join(source, filepath.FromSlash(key))

@@ -1,4 +1,7 @@
-"""The real quilt3 client, driven by TestQuilt3: reads a command as JSON, answers in JSON."""
+"""The real quilt3 client, driven by TestQuilt3: a command a line, and an answer, both in JSON.
+
+What quilt3 itself prints goes to stderr.
+"""
 
 import json
 import sys
@@ -43,6 +46,8 @@ def old(registry, name, key, uri, size, sha256):
     return describe(p)
 
 
-command = json.load(sys.stdin)
-answer = {"read": read, "push": push, "old": old}[command.pop("do")](**command)
-print("\n" + json.dumps(answer))
+answers, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    command = json.loads(line)
+    answer = {"read": read, "push": push, "old": old}[command.pop("do")](**command)
+    print(json.dumps(answer), file=answers, flush=True)
