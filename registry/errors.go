@@ -47,14 +47,14 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("push %s@%s: latest is %s, not %s", e.Name, e.Pushed, orNone(e.Found), orNone(e.Expected))
-}
-
-func orNone(top quilt.TopHash) string {
-	if top.IsZero() {
-		return "no revision"
+	state := fmt.Sprintf("latest is %s, not %s", e.Found, e.Expected)
+	switch {
+	case e.Expected.IsZero():
+		state = fmt.Sprintf("the package exists: latest is %s", e.Found)
+	case e.Found.IsZero():
+		state = fmt.Sprintf("latest is not %s: it was removed", e.Expected)
 	}
-	return top.String()
+	return fmt.Sprintf("push %s@%s: %s", e.Name, e.Pushed, state)
 }
 
 // DamageError says that something in a registry, or a file that was to go there, is not

@@ -327,7 +327,7 @@ func TestExpect(t *testing.T) {
 			t.Errorf("conflict = %+v, want %+v", *conflict, want)
 		}
 	}
-	if _, err = pushExpecting("3", none); !strings.Contains(err.Error(), "latest is "+two.String()+", not no revision") {
+	if _, err = pushExpecting("3", none); !strings.Contains(err.Error(), "the package exists: latest is "+two.String()) {
 		t.Errorf("the conflict does not name the other revision: %v", err)
 	}
 	if _, err := pushExpecting("2", none); err != nil {
