@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -10,9 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sandwich-build/sandwich/internal/attest"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/evaluate"
@@ -70,8 +73,9 @@ func (a *app) build() *cobra.Command {
 		allowDirty bool
 		strict     bool
 		dryRun     bool
-		registry   string
+		location   string
 	)
+	keyFile := new(string)
 	cmd := &cobra.Command{
 		Use:   "build [MANIFEST]",
 		Short: "Build a manifest and push the package",
@@ -104,13 +108,17 @@ is.`,
 		Args:              between(0, 1),
 		ValidArgsFunction: completeManifest,
 		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			key, err := signingKey(*keyFile)
+			if err != nil {
+				return nil, err
+			}
 			project, options, err := a.openProject(args, flags)
 			if err != nil {
 				return nil, err
 			}
 			how.apply(&options, a.mode == ui.JSON)
 			options.Locked, options.AllowDirty = locked, allowDirty
-			if err := a.pushTo(project, &options, registry, flags.shared.storeFlags); err != nil {
+			if err := a.pushTo(project, &options, location, flags.shared.storeFlags); err != nil {
 				return nil, err
 			}
 			if dryRun {
@@ -119,25 +127,61 @@ is.`,
 				})
 			}
 			return a.sharing(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+				var answer builtAnswer
 				if len(project.Manifest.Matrix) > 0 {
-					return a.buildMatrix(ctx, project, options, strict)
+					answer, err = a.buildMatrix(ctx, project, options, strict)
+				} else {
+					answer, err = a.buildOne(ctx, project, options, strict)
 				}
-				return a.buildOne(ctx, project, options, strict)
+				if answer == nil {
+					return nil, err
+				}
+				if key != nil {
+					err = errors.Join(err, signBuilt(ctx, project, options, answer.packages(), key))
+				}
+				return answer, err
 			})
 		}),
 	}
 	cmd.Flags().BoolVar(&locked, "locked", false, "never change the lock")
 	cmd.Flags().BoolVar(&allowDirty, "allow-dirty", false, "build although your sources have uncommitted changes")
 	cmd.Flags().BoolVar(&strict, "strict", false, "end with exit code 7 if photos are missing")
-	cmd.Flags().StringVar(&registry, "registry", "", "push to this registry instead of the manifest's")
+	cmd.Flags().StringVar(&location, "registry", "", "push to this registry instead of the manifest's")
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only say what would be done, as plan does")
 	how.add(cmd)
 	flags.add(cmd)
+	keyFile = signFlag(cmd)
 	return cmd
 }
 
+// builtAnswer is the answer of a build.
+type builtAnswer interface {
+	ui.Answer
+	packages() []string // the revisions that were pushed
+}
+
+// signBuilt signs the revisions that a build has pushed.
+func signBuilt(ctx context.Context, project *pipeline.Project, o pipeline.Options, packages []string, key *attest.Key) error {
+	at := o.Registry
+	at.Base = project.Dir
+	r, err := registry.Open(ctx, project.Manifest.Registry, at)
+	if err != nil {
+		return &registryError{err}
+	}
+	for _, name := range packages {
+		ref, err := registry.ParseRef(name)
+		if err != nil {
+			return &registryError{err}
+		}
+		if err := signPushed(ctx, r, ref, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // buildOne builds a manifest without a matrix.
-func (a *app) buildOne(ctx context.Context, project *pipeline.Project, options pipeline.Options, strict bool) (ui.Answer, error) {
+func (a *app) buildOne(ctx context.Context, project *pipeline.Project, options pipeline.Options, strict bool) (builtAnswer, error) {
 	outcome, err := pipeline.Build(ctx, project, options)
 	if err != nil {
 		return nil, err
@@ -158,26 +202,26 @@ func (a *app) pushTo(project *pipeline.Project, o *pipeline.Options, flag string
 		return err
 	}
 	o.Registry.S3 = store.s3
-	registry := flag
-	if registry == "" {
+	location := flag
+	if location == "" {
 		o.Registry.S3 = store.configured(c)
 		if !manifest.Says(project.Source, "registry") {
-			registry = cmp.Or(a.Getenv("SANDWICH_REGISTRY"), c.Registry)
+			location = cmp.Or(a.Getenv("SANDWICH_REGISTRY"), c.Registry)
 		}
 	}
-	if registry != "" {
-		project.Manifest.Registry, err = fromHere(registry)
+	if location != "" {
+		project.Manifest.Registry, err = fromHere(location)
 	}
 	return err
 }
 
 // fromHere makes a registry that is a folder relative to the working directory one that
 // the pipeline, which starts from the manifest's folder, finds.
-func fromHere(registry string) (string, error) {
-	if strings.Contains(registry, "://") {
-		return registry, nil
+func fromHere(location string) (string, error) {
+	if strings.Contains(location, "://") {
+		return location, nil
 	}
-	return filepath.Abs(registry)
+	return filepath.Abs(location)
 }
 
 // buildSummary says how much there was to do.
@@ -203,6 +247,13 @@ type buildAnswer struct {
 	Metrics     *evaluate.Metrics `json:"metrics,omitempty"`    // report/metrics.json of the package
 	Validation  *train.Validation `json:"validation,omitempty"` // of the epoch that the weights are of
 	Cache       *sharedTraffic    `json:"cache,omitempty"`      // absent when no cache is shared
+}
+
+func (b *buildAnswer) packages() []string {
+	if b.Package == "" {
+		return nil
+	}
+	return []string{b.Package}
 }
 
 func (b *buildAnswer) share(t sharedTraffic) { b.Cache = &t }

@@ -81,7 +81,7 @@ environment and model into a registry, as one package with one name and hash.`,
 
 	group(root, "build", "Build:", a.initCommand(), a.check(), a.plan(), a.lock(), a.build(),
 		a.explain(), a.history(), a.diff(), a.cache())
-	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.verify(), a.reproduce(), a.predict())
+	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.verify(), a.reproduce(), a.sign(), a.challenge(), a.predict())
 	group(root, "registries", "Registries:", a.list(), a.tag(), a.rollback(), a.remove())
 	group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
 	root.SetHelpCommand(help(root))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 
+	"github.com/sandwich-build/sandwich/internal/attest"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
 	"github.com/sandwich-build/sandwich/internal/history"
@@ -102,6 +103,9 @@ func ofReproduction(err error, p *ui.Problem) (int, bool) {
 	}
 	if _, ok := errors.AsType[*reproduce.LostOutputError](err); ok || errors.Is(err, reproduce.ErrSources) {
 		p.Hint = "the package was changed after it was built"
+		return exitDiffers, true
+	}
+	if _, ok := errors.AsType[*challengedError](err); ok {
 		return exitDiffers, true
 	}
 	_, ok := errors.AsType[*reproduce.NoRecordError](err)
@@ -203,6 +207,9 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	}
 	if _, twins := errors.AsType[*folder.TwinsError](err); twins {
 		p.Hint, ok = "install it on a file system that tells them apart, or a part of it with --path", true
+	}
+	if errors.Is(err, attest.ErrUnsigned) {
+		p.Hint, ok = "`sandwich sign` signs a package; ask for it whom you trust, or install without --require-signature", true
 	}
 	if _, damaged := errors.AsType[*registry.DamageError](err); damaged {
 		p.Hint, ok = "push the package again from where it was built, which repairs it", true

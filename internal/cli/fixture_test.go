@@ -144,6 +144,26 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// mislay puts the attestations of one revision into the place of those of all others:
+// mislay registry.
+func mislay(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: mislay registry")
+	}
+	all, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), ".sandwich", "attestations", "*", "*.dsse.json"))
+	ts.Check(err)
+	for _, to := range all {
+		for _, from := range all {
+			if filepath.Base(from) == filepath.Base(to) && filepath.Dir(from) != filepath.Dir(to) {
+				data, err := os.ReadFile(from)
+				ts.Check(err)
+				ts.Check(os.WriteFile(to, data, 0o666))
+				break
+			}
+		}
+	}
+}
+
 // hold keeps a cache open, as a build does, until the script ends: hold cache.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {

@@ -63,7 +63,7 @@ const environmentTopic = `Environment variables:
                      --cache-mode goes before it. Without both, a read-only in manifest
                      or config file counts.
   SANDWICH_REGISTRY  the registry of push, install, ls, log, show, verify, reproduce,
-                     tag, rollback, rm and predict: s3://bucket, file:///path or a folder. --registry
+                     sign, challenge, tag, rollback, rm and predict: s3://bucket, file:///path or a folder. --registry
                      goes before it, the config file behind it; verbs that only read
                      find the public s3://quilt-example where none of them is there.
                      A build pushes to the manifest's, and looks here if that has none.
@@ -116,6 +116,7 @@ a question mark is left out when it does not apply.
            validation?[epoch loss accuracy]
            latest? variants?[set[] error?]
            cache?[remote results blobs downloaded shared uploaded requests]
+  challenge statements[] differences[a b what[]]
   check    manifest name variants?[[]]
   diff     old, new[build time package? accuracy?] stages[stage only?
            differences[field old? new? files?[added removed changed first[]]]
@@ -147,6 +148,7 @@ a question mark is left out when it does not apply.
   schema   schema
   show     name hash message meta? count bytes folders[name count bytes]
            files[key bytes hash]?
+  sign     package key
   tag      package tag
   verify   package files bytes missing[] changed[] extra[]
   version  version revision? modified? go platform

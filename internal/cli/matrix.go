@@ -15,7 +15,7 @@ import (
 )
 
 // buildMatrix builds the variants of a project, and tells how they did.
-func (a *app) buildMatrix(ctx context.Context, project *pipeline.Project, options pipeline.Options, strict bool) (ui.Answer, error) {
+func (a *app) buildMatrix(ctx context.Context, project *pipeline.Project, options pipeline.Options, strict bool) (builtAnswer, error) {
 	outcome, err := pipeline.BuildMatrix(ctx, project, options)
 	answer := newMatrixAnswer(outcome)
 	if a.mode != ui.JSON {
@@ -37,6 +37,16 @@ type matrixAnswer struct {
 	Variants []builtVariant `json:"variants"`
 	Latest   string         `json:"latest,omitempty"` // the package that is the latest revision now
 	Cache    *sharedTraffic `json:"cache,omitempty"`  // absent when no cache is shared
+}
+
+func (m *matrixAnswer) packages() []string {
+	var all []string
+	for _, v := range m.Variants {
+		if v.buildAnswer != nil {
+			all = append(all, v.buildAnswer.packages()...)
+		}
+	}
+	return all
 }
 
 func (m *matrixAnswer) share(t sharedTraffic) { m.Cache = &t }

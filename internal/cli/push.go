@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sandwich-build/sandwich/internal/attest"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/folder"
@@ -41,7 +42,12 @@ keeps its hash. Between buckets of one server the files do not pass through here
 	parent := cmd.Flags().String("parent", "", "push only if the latest revision has this hash; \"none\" for no package yet")
 	cmd.Flags().StringVar(&flags.s3.Encryption, "sse", "", "encryption of the objects in S3: AES256 or aws:kms (default the bucket's)")
 	cmd.Flags().StringVar(&flags.s3.KMSKey, "sse-kms-key", "", "key of --sse aws:kms (default the account's)")
+	keyFile := signFlag(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+		key, err := signingKey(*keyFile)
+		if err != nil {
+			return nil, err
+		}
 		dir := "."
 		if len(args) > 1 {
 			dir = args[1]
@@ -56,14 +62,14 @@ keeps its hash. Between buckets of one server the files do not pass through here
 			return nil, err
 		}
 		if registry.IsURI(dir) {
-			return a.promote(ctx, at, name, dir, rev, *parent)
+			return a.promote(ctx, at, name, dir, rev, *parent, key)
 		}
-		return a.pushFolder(ctx, at, name, dir, rev, *parent)
+		return a.pushFolder(ctx, at, name, dir, rev, *parent, key)
 	})
 	return cmd
 }
 
-func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string, rev registry.Revision, parent string) (_ ui.Answer, err error) {
+func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string, rev registry.Revision, parent string, key *attest.Key) (_ ui.Answer, err error) {
 	r, err := a.registryAt(ctx, at)
 	if err != nil {
 		return nil, err
@@ -77,12 +83,12 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	if err := a.knowSums(ctx, dir, rev.Files); err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
-	return a.pushRevision(ctx, r, name, rev, parent)
+	return a.pushRevision(ctx, r, name, rev, parent, key)
 }
 
 // promote pushes the package that a link names. A message or metadata in rev take the place
 // of its own.
-func (a *app) promote(ctx context.Context, at registryFlags, name, link string, rev registry.Revision, parent string) (ui.Answer, error) {
+func (a *app) promote(ctx context.Context, at registryFlags, name, link string, rev registry.Revision, parent string, key *attest.Key) (ui.Answer, error) {
 	r, err := a.registryAt(ctx, at)
 	if err != nil {
 		return nil, err
@@ -96,10 +102,12 @@ func (a *app) promote(ctx context.Context, at registryFlags, name, link string, 
 	if rev.Meta.Kind() != quilt.Absent {
 		whole.Meta = rev.Meta
 	}
-	return a.pushRevision(ctx, r, name, whole, parent)
+	return a.pushRevision(ctx, r, name, whole, parent, key)
 }
 
-func (a *app) pushRevision(ctx context.Context, r *registry.Registry, name string, rev registry.Revision, parent string) (_ ui.Answer, err error) {
+func (a *app) pushRevision(
+	ctx context.Context, r *registry.Registry, name string, rev registry.Revision, parent string, key *attest.Key,
+) (_ ui.Answer, err error) {
 	opts := registry.PushOptions{Progress: a.moved("push")}
 	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
 		return nil, err
@@ -107,6 +115,9 @@ func (a *app) pushRevision(ctx context.Context, r *registry.Registry, name strin
 	top, created, err := r.Push(ctx, name, rev, opts)
 	if err != nil {
 		return nil, &registryError{err}
+	}
+	if err := signPushed(ctx, r, registry.Ref{Name: name, Hash: top.String()}, key); err != nil {
+		return nil, err
 	}
 	a.summary = fmt.Sprintf("%s files in %s", ui.Count(int64(len(rev.Files))), r)
 	if !created {

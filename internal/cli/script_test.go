@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold,
+			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLES", examples)

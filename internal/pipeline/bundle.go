@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/template"
 
 	"github.com/sandwich-build/sandwich/internal/provenance"
@@ -77,7 +78,61 @@ func (b bundle) addStages(ctx context.Context, t *stages.Task, out *cas.Builder)
 	if err != nil {
 		return err
 	}
-	return out.PutBytes(ctx, provenance.StagesFile, text)
+	if err := out.PutBytes(ctx, provenance.StagesFile, text); err != nil {
+		return err
+	}
+	return b.addStatement(ctx, out, all)
+}
+
+// addStatement adds the provenance in the form that other tools read, and the list of what
+// the program is made of.
+func (b bundle) addStatement(ctx context.Context, out *cas.Builder, all []provenance.Stage) error {
+	e, err := describe(ctx, b.environment, b.memory)
+	if err != nil {
+		return err
+	}
+	s := provenance.Statement{Type: provenance.StatementType, PredicateType: provenance.PredicateType, Subject: provenance.Outputs(all)}
+	s.Predicate.BuildDefinition = provenance.BuildDefinition{
+		BuildType:            provenance.BuildType,
+		ExternalParameters:   provenance.Parameters{Package: b.Manifest.Name, Manifest: provenance.Resource{Name: "manifest.yaml", Digest: provenance.SHA256(cas.Sum(b.Source).Hex())}},
+		ResolvedDependencies: b.materials(e),
+	}
+	s.Predicate.RunDetails = provenance.RunDetails{
+		Builder:    provenance.Builder{ID: provenance.BuilderID, Version: map[string]string{"binary": e.Binary, "go": e.Go, "environment": e.Digest}},
+		Byproducts: provenance.Outputs(all),
+	}
+	text, err := s.Encode()
+	if err != nil {
+		return err
+	}
+	if err := out.PutBytes(ctx, provenance.StatementFile, text); err != nil {
+		return err
+	}
+	var modules []provenance.Component
+	for _, m := range e.Modules {
+		modules = append(modules, provenance.GoModule(m.Path, m.Version, m.Sum))
+	}
+	program := provenance.Component{Name: "sandwich", Version: e.Program, SHA256: strings.TrimPrefix(e.Binary, "sha256:")}
+	toolchain := provenance.Component{Name: "go", Version: e.Tag(), PURL: "pkg:golang/stdlib@" + e.Tag()}
+	if text, err = provenance.EncodeSBOM(program, append([]provenance.Component{toolchain}, modules...)); err != nil {
+		return err
+	}
+	return out.PutBytes(ctx, provenance.SBOMFile, text)
+}
+
+// materials are what the lock pins. The photos, which may be millions, are in manifest.lock of
+// the package, and the tree that they make is the output of the stage that fetched them.
+func (b bundle) materials(e Environment) []provenance.Resource {
+	var all []provenance.Resource
+	for _, s := range b.lock.Sources {
+		all = append(all, provenance.Resource{URI: s.URL, Digest: provenance.SHA256(s.Digest.Encoded())})
+	}
+	if code := b.lock.Code; code != nil {
+		all = append(all, provenance.Resource{
+			Name: "code", Digest: map[string]string{"gitCommit": code.Commit, "sha256": code.Tree.Encoded()},
+		})
+	}
+	return append(all, provenance.Resource{Name: "environment", Digest: provenance.SHA256(strings.TrimPrefix(e.Digest, "sha256:"))})
 }
 
 func (b bundle) addEnvironment(ctx context.Context, out *cas.Builder) error {
