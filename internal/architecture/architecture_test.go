@@ -20,11 +20,12 @@ const module = "github.com/sandwich-build/sandwich/"
 // it imports. A package may only import what stands below it.
 var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
-	{"internal/cli", "internal/attest internal/dirindex internal/environment internal/fetch internal/gitcode internal/history internal/model internal/nearby internal/neural internal/packagediff internal/photo internal/pin internal/pipeline internal/provenance internal/reproduce internal/sharedcache internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
+	{"internal/cli", "internal/attest internal/boxindex internal/catalog internal/dirindex internal/environment internal/fetch internal/gitcode internal/history internal/model internal/nearby internal/neural internal/openimages internal/packagediff internal/photo internal/pin internal/pipeline internal/provenance internal/reproduce internal/sharedcache internal/ui manifest manifest/lock registry registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"internal/reproduce", "internal/dirindex internal/fetch internal/pipeline internal/provenance manifest/lock registry registry/quilt stages stages/cas stages/cas/worktree"},
 	{"bench/accuracy", "manifest stages stages/cas stages/evaluate stages/train"},
-	{"internal/pipeline", "internal/environment internal/fetch internal/gitcode internal/history internal/machine internal/memo internal/neural internal/openimages internal/pin internal/pinfile internal/provenance manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
+	{"internal/pipeline", "internal/boxindex internal/catalog internal/environment internal/fetch internal/gitcode internal/history internal/machine internal/memo internal/neural internal/openimages internal/pin internal/pinfile internal/provenance manifest manifest/lock registry registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/crop stages/download stages/evaluate stages/metadata stages/pack stages/select stages/split stages/train"},
 	{"internal/attest", "internal/provenance registry/quilt"},
+	{"bench/data", "internal/boxindex internal/openimages internal/synthetic"},
 	{"internal/synthetic/mirror", "internal/mirrortest internal/synthetic"},
 	{"stages/evaluate", "internal/cropfile internal/model internal/neural internal/photo internal/table stages"},
 	{"stages/pack", "internal/cropfile internal/openimages internal/pinfile internal/provenance internal/table stages stages/cas"},
@@ -43,6 +44,7 @@ var layers = []struct{ name, imports string }{
 	{"stages/cas/upkeep", "stages/cas stages/cas/disk"},
 	{"stages/crop", "internal/cropfile internal/openimages internal/photo internal/pinfile internal/table manifest stages stages/cas stages/items"},
 	{"stages/download", "internal/fetch internal/pinfile internal/table stages stages/cas stages/items"},
+	{"internal/catalog", "internal/boxindex internal/openimages"},
 	{"stages/metadata", "internal/boxindex stages stages/cas"},
 	{"stages/select", "internal/boxindex internal/openimages manifest stages stages/cas"},
 	{"stages/split", "internal/cropfile internal/openimages internal/table manifest stages"},

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,8 +92,8 @@ func compare(t testing.TB, text string, files map[string][]byte, counts Counts) 
 			}
 			found = append(found, b)
 		}
-		if diff := cmp.Diff(boxes[got.ID], found); diff != "" {
-			t.Errorf("boxes of %s: %s", got.ID, diff)
+		if !slices.Equal(boxes[got.ID], found) {
+			t.Errorf("boxes of %s: %s", got.ID, cmp.Diff(boxes[got.ID], found))
 		}
 	}
 	if all != counts.Boxes {
@@ -151,7 +153,7 @@ func TestBuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !cmp.Equal(counts, again) || !cmp.Equal(want, files) {
+		if !cmp.Equal(counts, again) || !maps.EqualFunc(want, files, bytes.Equal) {
 			t.Errorf("%+v: another index", o)
 		}
 	}
@@ -272,6 +274,63 @@ func FuzzBoxes(f *testing.F) {
 			if _, err := openimages.ParseFraction(string(box.XMax)); err != nil {
 				t.Errorf("%+v: %v", box, err)
 			}
+		}
+	})
+}
+
+func TestDiff(t *testing.T) {
+	file := func(rows string) []byte {
+		files, _, err := build(t, header+rows, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files["m_a.parquet"]
+	}
+	const one, two, other = "1a,x,/m/a,1,0,1,0,1,0,0,0,0,0\n", "2b,x,/m/a,1,0,1,0,0.5,0,0,0,0,0\n", "2b,x,/m/a,1,0,1,0,0.5,0,0,0,1,0\n"
+	for _, test := range []struct {
+		name, old, now string
+		want           Change
+	}{
+		{"equal", one + two, two + one, Change{}},
+		{"added", one, one + two + two, Change{Added: 2}},
+		{"removed", one + one + two, one, Change{Removed: 2}},
+		{"changed", one + two, one + other, Change{Changed: 1}},
+		{"changed and added", two, two + other, Change{Added: 1}},
+		{"one of two changed", two + two, other + two, Change{Changed: 1}},
+		{"all", one + two, "3c,x,/m/a,1,0,1,0,1,0,0,0,0,0\n" + other, Change{Added: 1, Removed: 1, Changed: 1}},
+	} {
+		got, err := Diff(file(test.old), file(test.now))
+		if err != nil || got != test.want {
+			t.Errorf("%s: got %+v, %v, want %+v", test.name, got, err, test.want)
+		}
+	}
+	if got, err := Diff(nil, file(one)); err != nil || got.Added != 1 {
+		t.Errorf("a label that is new: %+v, %v", got, err)
+	}
+	if _, err := Diff([]byte("x"), nil); err == nil {
+		t.Error("a damaged file: no error")
+	}
+}
+
+// FuzzReadCounts reads anything as labels.json; what it accepts is written the same again.
+func FuzzReadCounts(f *testing.F) {
+	f.Add(`{"subsets":[{"subset":"train","boxes":1,"labels":[{"id":"/m/1","boxes":1,"images":1,"yes":[0,0,0,0,0],"unknown":[1,1,1,1,1]}]}]}`)
+	f.Add(`{"subsets":null}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		counts, err := ReadCounts(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		var once, twice bytes.Buffer
+		if err := WriteCounts(&once, counts); err != nil {
+			t.Fatal(err)
+		}
+		again, err := ReadCounts(bytes.NewReader(once.Bytes()))
+		if err == nil {
+			err = WriteCounts(&twice, again)
+		}
+		if err != nil || once.String() != twice.String() {
+			t.Errorf("%v: %s and %s", err, once.String(), twice.String())
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package boxindex
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -208,11 +209,12 @@ func (b *builder) sort(rows iter.Seq2[*openimages.BoxRow, error]) (*sorted, erro
 			p.images++
 			p.last = append(p.last[:0], image...)
 		}
-		p.records = appendRecord(p.records, row, same, number)
+		flags := flagsOf(row)
+		p.records = appendRecord(p.records, row, same, flags, number)
 		p.rows++
 		s.rows++
 		for a := range openimages.NumAttributes {
-			switch row.Flag(a) {
+			switch flagAt(flags, a) {
 			case openimages.Yes:
 				p.yes[a]++
 			case openimages.Unknown:
@@ -328,7 +330,9 @@ func (b *builder) writeLabel(ctx context.Context, s *shelf, put func(context.Con
 
 // encode writes the records of a label as Parquet.
 func (b *builder) encode(ctx context.Context, s *shelf, w io.Writer) error {
-	file := parquet.NewWriter(w, columns)
+	// Pages are mostly small, and each write wakes up who reads the other end of the pipe.
+	buffered := bufio.NewWriterSize(w, 256<<10)
+	file := parquet.NewWriter(buffered, columns)
 	group := newGroup(string(s.counts.ID))
 	var images []uint64 // hashes, when equal images need not be neighbours
 	for text, err := range b.pieces(s) {
@@ -357,7 +361,7 @@ func (b *builder) encode(ctx context.Context, s *shelf, w io.Writer) error {
 		slices.Sort(images)
 		s.counts.Images = int64(len(slices.Compact(images)))
 	}
-	return file.Close("box index 1")
+	return errors.Join(file.Close("box index 1"), buffered.Flush())
 }
 
 // pieces yields the records of a shelf. Each piece begins with a record that has an image.

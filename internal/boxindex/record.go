@@ -20,8 +20,21 @@ const (
 	formPlain
 )
 
+// flagsOf packs the flags of a row.
+func flagsOf(row *openimages.BoxRow) (flags uint16) {
+	for a := range openimages.NumAttributes {
+		flags |= uint16(row.Flag(a)+1) << (2 * a)
+	}
+	return flags
+}
+
+// flagAt takes a flag out of those of a row.
+func flagAt(flags uint16, a openimages.Attribute) openimages.Flag {
+	return openimages.Flag(flags>>(2*a)&3) - 1
+}
+
 // appendRecord appends a row.
-func appendRecord(b []byte, row *openimages.BoxRow, sameImage bool, source uint16) []byte {
+func appendRecord(b []byte, row *openimages.BoxRow, sameImage bool, flags, source uint16) []byte {
 	at := len(b)
 	b = append(b, 0)
 	if !sameImage {
@@ -29,10 +42,6 @@ func appendRecord(b []byte, row *openimages.BoxRow, sameImage bool, source uint1
 		id := row.ImageID()
 		b = append(b, byte(len(id)))
 		b = append(b, id...)
-	}
-	flags := uint16(0)
-	for a := range openimages.NumAttributes {
-		flags |= uint16(row.Flag(a)+1) << (2 * a)
 	}
 	b = binary.LittleEndian.AppendUint16(b, flags)
 	b = binary.LittleEndian.AppendUint16(b, source)

@@ -17,6 +17,16 @@ type configuration struct {
 	Cache    sharedCache `yaml:"cache"`    // that a team shares
 	Endpoint string      `yaml:"endpoint"` // of the S3 server of both
 	Region   string      `yaml:"region"`   // of the buckets of both
+	Index    string      `yaml:"index"`    // a folder with an index of box files
+}
+
+// index is the folder of the index that environment or config file name; empty if none does.
+func (a *app) index() (string, error) {
+	if folder := a.Getenv("SANDWICH_INDEX"); folder != "" {
+		return folder, nil
+	}
+	c, err := a.configuration()
+	return c.Index, err
 }
 
 // sharedCache says which cache is shared, and how.

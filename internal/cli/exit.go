@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/attest"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
 	"github.com/sandwich-build/sandwich/internal/history"
+	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/reproduce"
@@ -152,6 +154,12 @@ func ofSelection(err error, p *ui.Problem) (int, bool) {
 	if ok {
 		p.Hint = "the rules in dataset.boxes are too strict for these labels, or the subsets too small"
 	}
+	if unknown, none := errors.AsType[*openimages.UnknownLabelError](err); none {
+		ok = true
+		if len(unknown.Nearest) > 0 {
+			p.Hint = "the nearest are " + strings.Join(unknown.Nearest, ", ")
+		}
+	}
 	return exitManifest, ok
 }
 
@@ -159,6 +167,10 @@ func ofLock(err error, p *ui.Problem) (int, bool) {
 	if drift, ok := errors.AsType[*pipeline.DriftError](err); ok {
 		p.Message, p.Items = drift.Path+" is out of date", drift.Changes
 		p.Hint = "`sandwich lock` brings it up to date"
+		return exitLock, true
+	}
+	if errors.Is(err, pipeline.ErrNoLock) {
+		p.Hint = "`sandwich lock` writes one"
 		return exitLock, true
 	}
 	format, ok := errors.AsType[*lock.FormatError](err)

@@ -67,12 +67,17 @@ const environmentTopic = `Environment variables:
                      goes before it, the config file behind it; verbs that only read
                      find the public s3://quilt-example where none of them is there.
                      A build pushes to the manifest's, and looks here if that has none.
+  SANDWICH_INDEX     a folder with an index of box files, which labels --export wrote,
+                     maybe installed as a package; "index" in the config file too. Box
+                     files that it is of are neither fetched nor read. Whoever made it
+                     decides what your builds select.
   SANDWICH_CONFIG    the config file; by default sandwich/config.yaml in the user's
                      folder for those (~/.config on Linux). It is YAML and may have:
                        registry: s3://bucket             where packages are
                        cache: {remote: s3://bucket/cache, mode: read-only}
                        endpoint: https://s3.example.com  of a server not Amazon's
                        region: eu-central-1
+                       index: /data/open-images-index    # as SANDWICH_INDEX
                      Endpoint and region are for what manifest and config file name; what
                      a flag or the environment names is reached as flags say.
   AWS_…              what every AWS tool takes: AWS_PROFILE, AWS_REGION,
@@ -132,9 +137,14 @@ a question mark is left out when it does not apply.
            work?[unit verb done reused] seconds]]
   init     manifest
   install  package dest fetched bytes copied kept removed
-  lock     lock changed photos dead
+  labels   source subsets[subset boxes] root? labels[id name match? parents[] kinds[]
+           parts[] part_of[] descendants boxes images boxes_below
+           subsets[subset boxes images yes{} unknown{}]] file? folder?
+  lock     lock changed photos dead upgraded?[as outdated]
   ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]
+  outdated lock changed sources[url old[digest bytes] new[digest bytes]] unknown?
+           boxes[id label subset added removed changed]
   plan     stages[stage action? cached from? why?] boxes images moved unpinned bytes drift[]
            moves[from to boxes] rules[rule boxes images dropped_boxes dropped_images]
   predict  labels[] predictions[image label? probability? probabilities[]? error?]

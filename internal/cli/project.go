@@ -66,11 +66,15 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err != nil {
 		return nil, pipeline.Options{}, err
 	}
+	index, err := a.index()
+	if err != nil {
+		return nil, pipeline.Options{}, err
+	}
 	store, err := disk.Open(dir)
 	if err != nil {
 		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
 	}
-	return project, pipeline.Options{Store: store, Workers: workers, Limits: limits, Backend: f.backend, Observer: a.view, Now: time.Now}, nil
+	return project, pipeline.Options{Store: store, Index: index, Workers: workers, Limits: limits, Backend: f.backend, Observer: a.view, Now: time.Now}, nil
 }
 
 func (f *buildFlags) parseLimits() ([]manifest.Limit, error) {

@@ -68,7 +68,7 @@ func (e *differsError) Error() string {
 }
 
 // listed is a list that JSON shows as [] when it is empty.
-func listed(keys []string) []string { return append([]string{}, keys...) }
+func listed[T any](keys []T) []T { return append([]T{}, keys...) }
 
 type verifyAnswer struct {
 	Package string   `json:"package"`

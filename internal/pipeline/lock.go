@@ -24,6 +24,9 @@ type LockReport struct {
 	Changed bool // whether the file was written
 	Photos  int  // photos that are pinned
 	Dead    int  // photos that no place has
+	// Upgraded says how the metadata files differ from those of before; nil unless the lock was
+	// to be upgraded and there was one.
+	Upgraded *Upstream
 }
 
 // Lock pins everything that a build of the project needs, and writes the lock. It
@@ -32,7 +35,12 @@ type LockReport struct {
 func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 	o.Until, o.repin = Download, true
 	report := &LockReport{Path: p.LockPath}
-	err := withSession(p, o, func(s *session) error {
+	err := withSession(p, o, func(s *session) (err error) {
+		if o.Upgrade && s.lock.disk != nil {
+			if report.Upgraded, err = s.upgrade(ctx); err != nil {
+				return err
+			}
+		}
 		if _, err := s.build(ctx); err != nil {
 			return err
 		}
@@ -53,6 +61,19 @@ func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 		return nil, err
 	}
 	return report, nil
+}
+
+// upgrade pins the metadata files as they are published now, and tells what that changes.
+func (s *session) upgrade(ctx context.Context) (*Upstream, error) {
+	now, err := s.publishedSources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.compareSources(ctx, s.lock.Sources, now)
+	if err != nil {
+		return nil, err
+	}
+	return u, s.lockSources(now)
 }
 
 // lockfile is the lock of a session, which is completed as the session goes on.

@@ -46,7 +46,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		return nil, err
 	}
 	list := []stages.Stage{
-		{Name: Metadata, Kind: metadata.Kind{Files: files, Fetcher: s.resolver, Scratch: s.scratch}},
+		{Name: Metadata, Kind: s.metadataKind(files)},
 		{
 			Name: Select,
 			Kind: selection.Kind{

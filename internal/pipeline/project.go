@@ -23,6 +23,7 @@ type Project struct {
 
 	file     []byte             // the text of the file itself, for the places of faults
 	variants []manifest.Variant // of the matrix
+	own      bool               // no person's: it is in the cache, and so is its lock
 }
 
 // manifestPath is the absolute path of the manifest.

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +39,8 @@ type Options struct {
 	Locked     bool             // never change the lock: what it lacks is a *DriftError
 	AllowDirty bool             // build although the user's sources have uncommitted changes
 	Retry      bool             // try the dead photos of the lock again
+	Index      string           // a folder that has an exported index; empty has none
+	Upgrade    bool             // pin the metadata files anew; of Lock only
 	Until      string           // the last stage to run; empty runs all and publishes
 	From       string           // run this stage and all that need it, whatever is known; empty runs what has to
 	Force      []string         // run these stages, whatever is known
@@ -86,6 +87,7 @@ type session struct {
 	resolver    pin.Resolver
 	memory      memo.Memory
 	scratch     string        // a folder for temporary files
+	index       *index        // that of the options, or nil
 	lock        *lockfile     // the project's
 	code        cas.Tree      // the user's sources; the zero Tree when lock.Code is nil
 	classes     []string      // what the labels become, sorted
@@ -106,6 +108,11 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.lock.Close()) }()
+	if o.Index != "" {
+		if s.index, err = openIndex(o.Index); err != nil {
+			return err
+		}
+	}
 	if s.environment, err = native(o); err != nil {
 		return err
 	}
@@ -217,18 +224,18 @@ func (s *session) pinSources(ctx context.Context) error {
 	}
 	// The labels are checked before anything large is fetched: a misspelt one must not
 	// cost gigabytes.
-	large := slices.IndexFunc(files, func(f manifest.SourceFile) bool { return f.Role == manifest.BoxRows })
+	large := rowsFrom(files)
 	if s.options.rebuild != nil {
 		return s.checkLabels(ctx, files[:large], s.locked(files[:large]))
 	}
-	lists, err := s.resolver.Sources(ctx, files[:large], s.lock.Sources)
+	lists, err := s.resolver.Sources(ctx, files[:large], s.known())
 	if err != nil {
 		return err
 	}
 	if err := s.checkLabels(ctx, files[:large], lists); err != nil {
 		return err
 	}
-	rows, err := s.resolver.Sources(ctx, files[large:], s.lock.Sources)
+	rows, err := s.pinRows(ctx, files[large:])
 	if err != nil {
 		return err
 	}
@@ -269,22 +276,9 @@ func (s *session) lockSources(pins []lock.Source) error {
 // checkLabels looks up the manifest's labels in the class list. What is wrong with
 // them is told like any other fault of the manifest.
 func (s *session) checkLabels(ctx context.Context, files []manifest.SourceFile, pins []lock.Source) error {
-	var classes *openimages.Classes
-	var hierarchy *openimages.Hierarchy
-	for i, f := range files {
-		text, err := s.readSource(ctx, pins[i])
-		if err != nil {
-			return err
-		}
-		switch f.Role {
-		case manifest.Classes:
-			classes, err = openimages.ReadClasses(bytes.NewReader(text), f.URL)
-		case manifest.Hierarchy:
-			hierarchy, err = openimages.ReadHierarchy(bytes.NewReader(text), f.URL)
-		}
-		if err != nil {
-			return err
-		}
+	classes, hierarchy, err := s.readLists(ctx, files, pins)
+	if err != nil {
+		return err
 	}
 	resolved, err := selection.ResolveLabels(classes, hierarchy, s.Manifest.Dataset.Labels)
 	var wrong selection.LabelErrors

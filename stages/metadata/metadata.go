@@ -50,6 +50,22 @@ type Kind struct {
 	Files   []File
 	Fetcher Fetcher // how to get what the store does not have
 	Scratch string  // a folder for what does not fit into memory; empty is the system's
+	Ready   Ready   // indexes that were made elsewhere; nil has none
+}
+
+// Ready has indexes that need not be made. Whose they are is whom one trusts, as with a shared
+// cache: they must be what this kind would make.
+type Ready interface {
+	// Has tells whether there is the index of the box file with a digest.
+	Has(box cas.Digest) bool
+	// Index puts the files of that index into the store. It returns their digests by name.
+	Index(ctx context.Context, store cas.Store, box cas.Digest) (map[string]cas.Digest, boxindex.Counts, error)
+}
+
+// ready reports whether the file is a box file whose index need not be made.
+func (k Kind) ready(f File) bool {
+	_, boxes := f.boxes()
+	return boxes && k.Ready != nil && k.Ready.Has(f.Digest)
 }
 
 // Name returns "metadata".
@@ -145,9 +161,13 @@ type index struct {
 	files map[string]cas.Digest
 }
 
-// build makes the index. A file that turns out to be damaged is fetched once more.
-func (x *index) build(ctx context.Context) error {
-	err := x.pass(ctx)
+// build makes the index, unless it is ready. A file that turns out to be damaged is fetched once more.
+func (x *index) build(ctx context.Context) (err error) {
+	if x.kind.ready(x.file) {
+		x.files, x.counts, err = x.kind.Ready.Index(ctx, x.task.Store(), x.file.Digest)
+		return err
+	}
+	err = x.pass(ctx)
 	if _, damaged := errors.AsType[*cas.BlobError](err); damaged && ctx.Err() == nil {
 		if err := x.kind.Fetcher.FetchBlob(ctx, x.file.URL, x.file.Digest); err != nil {
 			return err
@@ -187,7 +207,9 @@ const fetchers = 3
 func (k Kind) fetch(ctx context.Context, t *stages.Task) error {
 	var wanted []cas.Digest
 	for _, f := range k.Files {
-		wanted = append(wanted, f.Digest)
+		if !k.ready(f) {
+			wanted = append(wanted, f.Digest)
+		}
 	}
 	missing, err := t.Store().Missing(ctx, wanted)
 	if err != nil {

@@ -164,10 +164,7 @@ func serve(ctx context.Context, folder string, o options) error {
 	world.Sprinkle(o.unavailable, 1, mirrortest.RetryAfter(http.StatusServiceUnavailable, "1"))
 	world.Sprinkle(o.cut, 1, mirrortest.Cut(1000))
 	world.Sprinkle(o.slow, 0, mirrortest.Slow(1000, 10*time.Millisecond))
-	fmt.Println("mirrors:")
-	for _, host := range synthetic.Hosts() {
-		fmt.Printf("  https://%s: %s/%s\n", host, root, host)
-	}
+	printManifest(root, o.data)
 	server := &http.Server{Handler: world, ReadHeaderTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() {
 		world.Close()
@@ -178,6 +175,22 @@ func serve(ctx context.Context, folder string, o options) error {
 		return err
 	}
 	return nil
+}
+
+// printManifest prints the parts of a manifest that make a build read what is served. The metadata
+// have URLs of their own: at the official ones, only the official files are taken.
+func printManifest(root string, d synthetic.Dataset) {
+	folder := root + "/storage.googleapis.com/openimages/2018_04/"
+	images := "{subset}/{subset}-images-with-rotation.csv"
+	if cmp.Or(d.Subset, "train") == "train" {
+		images = "{subset}/{subset}-images-boxable-with-rotation.csv"
+	}
+	fmt.Printf("# dataset.source\n  source:\n    classes: %sclass-descriptions-boxable.csv\n    hierarchy: %[1]sbbox_labels_600_hierarchy.json\n", folder)
+	fmt.Printf("    boxes: %s{subset}/{subset}-annotations-bbox.csv\n    images: %[1]s%s\n", folder, images)
+	fmt.Println("mirrors:")
+	for _, host := range synthetic.Hosts()[1:] {
+		fmt.Printf("  https://%s: %s/%s\n", host, root, host)
+	}
 }
 
 // within returns the path of a place below a host, or "".

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+)
+
+func (a *app) outdated() *cobra.Command {
+	var flags buildFlags
+	cmd := &cobra.Command{
+		Use:   "outdated [MANIFEST]",
+		Short: "Say whether upstream has changed since the lock",
+		Long: `Outdated reads the metadata files from where they are published and compares them with
+those that the lock pins: which files differ and, of the labels of the manifest and those
+below them that it asks for, how many boxes were added, removed or changed. A box is
+changed when it is at the same place of the same photo, and says something else.
+
+The lock stays as it is; lock --upgrade takes the changes.`,
+		Example: `  sandwich outdated
+  sandwich outdated --json | jq -e '.answer.changed'`,
+		Args:              between(0, 1),
+		ValidArgsFunction: completeManifest,
+		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			project, options, err := a.openProject(args, flags)
+			if err != nil {
+				return nil, err
+			}
+			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+				upstream, err := pipeline.Outdated(ctx, project, options)
+				if err != nil {
+					return nil, err
+				}
+				return newOutdatedAnswer(project.LockPath, upstream), nil
+			})
+		}),
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+type outdatedAnswer struct {
+	Lock    string          `json:"lock"`
+	Changed bool            `json:"changed"`
+	Sources []changedSource `json:"sources"`
+	Unknown string          `json:"unknown,omitempty"` // why boxes were not compared
+	Boxes   []changedBoxes  `json:"boxes"`
+}
+
+type changedSource struct {
+	URL string     `json:"url"`
+	Old pinnedFile `json:"old"`
+	New pinnedFile `json:"new"`
+}
+
+type pinnedFile struct {
+	Digest string `json:"digest"`
+	Bytes  int64  `json:"bytes"`
+}
+
+func newPinnedFile(s lock.Source) pinnedFile { return pinnedFile{s.Digest.String(), s.Size} }
+
+// changedBoxes is how the boxes of a label differ in a subset.
+type changedBoxes struct {
+	ID      openimages.LabelID `json:"id"`
+	Label   string             `json:"label"`
+	Subset  string             `json:"subset"`
+	Added   int64              `json:"added"`
+	Removed int64              `json:"removed"`
+	Changed int64              `json:"changed"`
+}
+
+func newOutdatedAnswer(path string, u *pipeline.Upstream) outdatedAnswer {
+	o := outdatedAnswer{Lock: path, Changed: len(u.Sources) > 0, Unknown: u.Unknown, Sources: []changedSource{}, Boxes: []changedBoxes{}}
+	for _, s := range u.Sources {
+		o.Sources = append(o.Sources, changedSource{s.URL, newPinnedFile(s.Old), newPinnedFile(s.New)})
+	}
+	for _, b := range u.Boxes {
+		o.Boxes = append(o.Boxes, changedBoxes{b.ID, b.Name, b.Subset, b.Added, b.Removed, b.Changed})
+	}
+	return o
+}
+
+func (o outdatedAnswer) Text(w io.Writer) {
+	if !o.Changed {
+		fmt.Fprintln(w, "upstream is as it was locked")
+		return
+	}
+	for _, s := range o.Sources {
+		fmt.Fprintf(w, "%s has changed: %s, was %s\n", ui.Printable(s.URL), ui.Bytes(s.New.Bytes), ui.Bytes(s.Old.Bytes))
+	}
+	switch {
+	case o.Unknown != "":
+		fmt.Fprintf(w, "the boxes cannot be compared: %s\n", ui.Printable(o.Unknown))
+		return
+	case len(o.Boxes) == 0:
+		fmt.Fprintln(w, "no box of your labels is another")
+		return
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nlabel\tid\tsubset\tadded\tremoved\tchanged")
+	for _, b := range o.Boxes {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", ui.Printable(b.Label), ui.Printable(string(b.ID)), b.Subset,
+			ui.Count(b.Added), ui.Count(b.Removed), ui.Count(b.Changed))
+	}
+	_ = table.Flush()
+}
