@@ -47,7 +47,7 @@ func everything() *Manifest {
 			Boxes:  Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 32},
 			Limit:  2000,
 		},
-		Crop:  Crop{Pad: 0.25, Shape: "letterbox", Size: 192},
+		Crop:  Crop{Pad: 0.25, Shape: "letterbox", Size: 192, TruncatedFiles: "keep"},
 		Split: Split{Train: 0.7, Validation: 0.2, Test: 0.1, By: "image"},
 		Model: Model{
 			Size: 96,
@@ -217,7 +217,7 @@ func TestFaults(t *testing.T) {
 		{"boolean for text", labels("[Sandwich, true]"), "5:22: dataset.labels[1]: want a label's name or id, got true (put it in quotes)"},
 		{"text for list", with("model: {layers: [conv]}"), "6:18: model.layers[0]: conv needs a value (write `conv: …`)"},
 		{"scalar for list", labels("Sandwich"), `5:11: dataset.labels: want a list of labels, got "Sandwich" (write [Sandwich])`},
-		{"scalar for mapping", with("crop: 128"), "6:7: crop: want a mapping with pad, shape, size, got 128"},
+		{"scalar for mapping", with("crop: 128"), "6:7: crop: want a mapping with pad, shape, size, truncated_files, got 128"},
 		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, cache, mirrors, limits, matrix, got a list"},
 		{"long text", with("seed: " + strings.Repeat("x", 100)), `6:7: seed: want an integer, got "` + strings.Repeat("x", 60) + `…"`},
 

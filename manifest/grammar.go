@@ -62,7 +62,7 @@ func defaults() *Manifest {
 			Subsets: []string{"train"},
 			Images:  []string{"original", "thumbnail", "cvdf"},
 		},
-		Crop:  Crop{Shape: "stretch", Size: articleSide},
+		Crop:  Crop{Shape: "stretch", Size: articleSide, TruncatedFiles: "drop"},
 		Split: Split{Train: 0.8, Validation: 0.1, Test: 0.1, By: "image"},
 		Model: Model{
 			LayersName:   articleLayers,
@@ -257,6 +257,8 @@ func cropGrammar(c *Crop) mapping {
 			doc: "keep the box's proportions, stretch it, cut a square around it, or letterbox it in black."},
 		{key: "size", value: optionalInteger(integer[int]{&c.Size, 1, maxPixels}),
 			doc: "Pixels of a side (of the longer side with keep). none keeps the photo's pixels."},
+		{key: "truncated_files", value: choice{&c.TruncatedFiles, []string{"drop", "keep"}},
+			doc: "What becomes of a JPEG that was cut short: drop it, or keep what there is of it, with grey for the rest."},
 	}}
 }
 

@@ -69,6 +69,11 @@ type Crop struct {
 	Pad   float64 // added on each side, as a fraction of the box's side
 	Shape string  // keep, stretch, square, letterbox
 	Size  int     // pixels of a side (of the longer side with keep); 0 keeps the pixels
+
+	// TruncatedFiles is what becomes of a photo whose file ends too early: drop, or keep
+	// what there is of it. Not to be mixed up with boxes that are truncated, whose object
+	// reaches beyond the photo.
+	TruncatedFiles string
 }
 
 // Split says how photos are divided. The three fractions add up to 1.

@@ -32,7 +32,7 @@ func TestOverride(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.Model.Epochs, want.Model.EarlyStopping, want.Seed, want.Dataset.Limit = 3, nil, 7, 0
-	want.Crop = Crop{Shape: "letterbox", Size: 64}
+	want.Crop = Crop{Shape: "letterbox", Size: 64, TruncatedFiles: "drop"}
 	want.Message, want.Model.Augment.Flip, want.Model.Optimizer.Beta1 = "a: b # c", "none", 0.5
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

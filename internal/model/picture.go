@@ -6,6 +6,8 @@ import (
 	"image/color"
 
 	"github.com/disintegration/imaging"
+
+	"github.com/sandwich-build/sandwich/internal/photo"
 )
 
 // Shape says how a picture whose sides differ becomes the square input.
@@ -22,8 +24,6 @@ const (
 // later what it was trained on.
 const resampling = "catmull-rom"
 
-var filter = imaging.CatmullRom
-
 // maxPicture is the longest side of a picture that is prepared.
 const maxPicture = 1 << 16
 
@@ -38,7 +38,7 @@ func (s Shape) Pixels(img image.Image, side int) ([]byte, error) {
 	if size.X != side || size.Y != side {
 		switch s {
 		case Stretch:
-			img = imaging.Resize(img, side, side, filter)
+			img = photo.Resize(img, image.Point{X: side, Y: side})
 		case Letterbox:
 			img = letterbox(img, side)
 		default:
@@ -53,7 +53,7 @@ func letterbox(img image.Image, side int) image.Image {
 	size := img.Bounds().Size()
 	scaled := func(length, longest int) int { return max(1, (length*side+longest/2)/longest) }
 	longest := max(size.X, size.Y)
-	fitted := imaging.Resize(img, scaled(size.X, longest), scaled(size.Y, longest), filter)
+	fitted := photo.Resize(img, image.Point{X: scaled(size.X, longest), Y: scaled(size.Y, longest)})
 	return imaging.PasteCenter(imaging.New(side, side, color.Black), fitted)
 }
 

@@ -262,6 +262,15 @@ func FuzzDecode(f *testing.F) {
 			wantReason(t, err)
 			return
 		}
+		err = file.Cut(t.Context(), []photo.Cut{file.Fit(16)}, func(_ int, _ *image.YCbCr, damage error) error {
+			if damage != nil {
+				wantReason(t, damage)
+			}
+			return nil
+		})
+		if err != nil {
+			wantReason(t, err)
+		}
 		img, err := file.Decode(t.Context())
 		if err != nil {
 			wantReason(t, err)

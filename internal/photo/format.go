@@ -5,7 +5,6 @@ import (
 	"errors"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"io"
 
@@ -36,13 +35,14 @@ func (f Format) String() string { return formatNames[f] }
 type codec struct {
 	// header looks at every field that decides how much memory decode takes and
 	// counts it in Header.Memory: it is what stands between a file of 40 bytes and
-	// an allocation of 4 gigabytes. It leaves Format alone.
-	header func(data []byte) (Header, error)
+	// an allocation of 4 gigabytes. It leaves Format alone. Beside the header it returns
+	// the colour profile, if there is one.
+	header func(data []byte) (h Header, icc []byte, err error)
 	decode func(r io.Reader) (image.Image, error)
 }
 
+// codecs has all formats but JPEG, whose decoder can do more.
 var codecs = [...]codec{
-	JPEG: {jpegHeader, jpeg.Decode},
 	PNG:  {pngHeader, png.Decode},
 	GIF:  {gifHeader, gif.Decode},
 	WebP: {webpHeader, decodeWebP},
@@ -87,10 +87,9 @@ func notAnImage(data []byte) error {
 
 // isUnsupported tells a picture that a decoder refuses from one that is damaged.
 func isUnsupported(err error) bool {
-	var j jpeg.UnsupportedError
 	var p png.UnsupportedError
 	var t tiff.UnsupportedError
-	return errors.As(err, &j) || errors.As(err, &p) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
+	return errors.As(err, &p) || errors.As(err, &t) || errors.Is(err, bmp.ErrUnsupported)
 }
 
 // decodeWebP brings the colours of a lossy picture to the range that image.YCbCr

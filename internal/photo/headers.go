@@ -2,8 +2,10 @@ package photo
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"image/color"
+	"io"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -15,9 +17,8 @@ const overhead = 256 << 10
 func area(width, height int) int64 { return int64(width) * int64(height) }
 
 // pngHeader reads the chunk list up to the end, for transparency and EXIF.
-func pngHeader(data []byte) (Header, error) {
+func pngHeader(data []byte) (h Header, icc []byte, err error) {
 	var (
-		h           = Header{}
 		depth, kind byte
 		interlaced  bool
 		transparent bool
@@ -26,10 +27,10 @@ func pngHeader(data []byte) (Header, error) {
 	for first := true; ; first = false {
 		name, body, after, ok := pngChunk(rest)
 		if !ok {
-			return h, reject("truncated")
+			return h, nil, reject("truncated")
 		}
 		if first != (name == "IHDR" && len(body) == 13) {
-			return h, reject("corrupt PNG")
+			return h, nil, reject("corrupt PNG")
 		}
 		rest = after
 		switch name {
@@ -38,11 +39,15 @@ func pngHeader(data []byte) (Header, error) {
 			depth, kind, interlaced = body[8], body[9], body[12] != 0
 		case "tRNS":
 			transparent = true
+		case "iCCP":
+			if icc == nil {
+				icc = unfold(body)
+			}
 		case "eXIf":
 			h.Orientation = exifOrientation(body)
 		case "IEND":
 			h.Memory = pngMemory(area(h.Width, h.Height), depth, kind, transparent, interlaced)
-			return h, nil
+			return h, icc, nil
 		}
 	}
 }
@@ -65,6 +70,27 @@ func pngMemory(pixels int64, depth, kind byte, transparent, interlaced bool) int
 	return size + overhead
 }
 
+// maxProfile bounds a colour profile; those that are understood have a few kB.
+const maxProfile = 1 << 20
+
+// unfold returns the profile of a chunk iCCP: a name, a method of compression, and what
+// deflate made of the profile. One that is damaged is none.
+func unfold(body []byte) []byte {
+	_, rest, ok := bytes.Cut(body, []byte{0})
+	if !ok || len(rest) < 1 {
+		return nil
+	}
+	r, err := zlib.NewReader(bytes.NewReader(rest[1:]))
+	if err != nil {
+		return nil
+	}
+	icc, err := io.ReadAll(io.LimitReader(r, maxProfile))
+	if err != nil {
+		return nil
+	}
+	return icc
+}
+
 func pngChunk(data []byte) (name string, body, rest []byte, ok bool) {
 	if len(data) < 12 {
 		return "", nil, nil, false
@@ -81,41 +107,42 @@ func side(n uint32) int { return int(min(n, 1<<31-1)) }
 
 // gifHeader takes the size of the canvas; a frame is never larger. Counted are the
 // frame's indices twice (interlaced ones are sorted into a copy) and a canvas of RGBA.
-func gifHeader(data []byte) (Header, error) {
+func gifHeader(data []byte) (h Header, icc []byte, err error) {
 	if len(data) < 13 {
-		return Header{}, reject("truncated")
+		return h, nil, reject("truncated")
 	}
-	h := Header{
+	h = Header{
 		Width:  int(binary.LittleEndian.Uint16(data[6:])),
 		Height: int(binary.LittleEndian.Uint16(data[8:])),
 	}
 	h.Memory = area(h.Width, h.Height)*6 + overhead
-	return h, nil
+	return h, icc, nil
 }
 
 // webpHeader reads the chunk list. The lengths must fit into the file, because the VP8
 // decoder allocates what a chunk claims to be.
-func webpHeader(data []byte) (Header, error) {
+func webpHeader(data []byte) (h Header, icc []byte, err error) {
 	if uint64(binary.LittleEndian.Uint32(data[4:])) > uint64(len(data)-8) {
-		return Header{}, reject("truncated")
+		return h, nil, reject("truncated")
 	}
 	var (
-		h                     = Header{}
 		lossy, lossless, seen bool
 		alpha                 int64
 	)
 	for rest := data[12:]; len(rest) >= 8; {
 		name, n := string(rest[:4]), uint64(binary.LittleEndian.Uint32(rest[4:]))
 		if n > uint64(len(rest)-8) {
-			return h, reject("truncated")
+			return h, nil, reject("truncated")
 		}
 		body := rest[8 : 8+n]
 		rest = rest[min(uint64(len(rest)), 8+n+n&1):]
 		switch name {
 		case "ANIM", "ANMF":
-			return h, reject("unsupported: animated WebP")
+			return h, nil, reject("unsupported: animated WebP")
 		case "EXIF":
 			h.Orientation = exifOrientation(bytes.TrimPrefix(body, []byte("Exif\x00\x00")))
+		case "ICCP":
+			icc = body
 		case "ALPH":
 			alpha = int64(len(body))
 		case "VP8 ", "VP8L":
@@ -125,7 +152,7 @@ func webpHeader(data []byte) (Header, error) {
 			seen, lossy, lossless = true, name == "VP8 ", name == "VP8L"
 			var ok bool
 			if h.Width, h.Height, ok = vp8Size(name, body); !ok {
-				return h, reject("corrupt WebP")
+				return h, nil, reject("corrupt WebP")
 			}
 		}
 	}
@@ -137,10 +164,10 @@ func webpHeader(data []byte) (Header, error) {
 	case lossy:
 		h.Memory = pixels*2 + int64(len(data))
 	default:
-		return h, reject("corrupt WebP")
+		return h, nil, reject("corrupt WebP")
 	}
 	h.Memory += overhead
-	return h, nil
+	return h, icc, nil
 }
 
 func vp8Size(name string, body []byte) (width, height int, ok bool) {
@@ -169,12 +196,12 @@ func vp8lMemory(pixels, size int64) int64 {
 // tiffHeader bounds the picture by its colour model and the decoder's buffer by the
 // largest strip or tile: x/image/tiff lets one unfold to 8 bytes a pixel, in a buffer
 // that grows by doubling.
-func tiffHeader(data []byte) (Header, error) {
+func tiffHeader(data []byte) (h Header, icc []byte, err error) {
 	config, err := tiff.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		return Header{}, decodeError(TIFF, err)
+		return h, nil, decodeError(TIFF, err)
 	}
-	h := Header{Width: config.Width, Height: config.Height, Orientation: exifOrientation(data)}
+	h = Header{Width: config.Width, Height: config.Height, Orientation: exifOrientation(data)}
 	blockWidth, blockHeight, compressed := h.Width, h.Height, false
 	for tag, value := range firstDirectory(data) {
 		switch tag {
@@ -196,7 +223,7 @@ func tiffHeader(data []byte) (Header, error) {
 		block = min(most*int64(len(data)), area(blockWidth, min(blockHeight, 1<<24))*8)
 	}
 	h.Memory = area(h.Width, h.Height)*bytesPerPixel(config.ColorModel) + 3*block + int64(len(data)) + overhead
-	return h, nil
+	return h, icc, nil
 }
 
 func bytesPerPixel(m color.Model) int64 {
@@ -213,12 +240,12 @@ func bytesPerPixel(m color.Model) int64 {
 	return 1 // a palette
 }
 
-func bmpHeader(data []byte) (Header, error) {
+func bmpHeader(data []byte) (h Header, icc []byte, err error) {
 	config, err := bmp.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		return Header{}, decodeError(BMP, err)
+		return h, nil, decodeError(BMP, err)
 	}
-	h := Header{Width: config.Width, Height: config.Height}
+	h = Header{Width: config.Width, Height: config.Height}
 	h.Memory = area(h.Width, h.Height)*bytesPerPixel(config.ColorModel) + overhead
-	return h, nil
+	return h, icc, nil
 }

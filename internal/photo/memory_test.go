@@ -95,13 +95,24 @@ func decodeAll(t *testing.T, largeDir string) {
 		if err != nil {
 			continue
 		}
+		whole := []photo.Cut{f.Fit(128)}
+		memory, small := f.Memory, f.Memory > photo.DefaultLimits().Memory
+		if small {
+			memory = f.CutMemory(whole)
+		}
 		slots <- struct{}{}
-		release, err := budget.Reserve(t.Context(), f.Memory)
+		release, err := budget.Reserve(t.Context(), memory)
 		if err != nil {
 			t.Fatal(err)
 		}
 		wg.Go(func() {
-			_, _ = f.Decode(t.Context()) // the verdicts are TestNasty's business
+			if small {
+				if err := f.Cut(t.Context(), whole, func(int, *image.YCbCr, error) error { return nil }); err != nil {
+					t.Error(err)
+				}
+			} else {
+				_, _ = f.Decode(t.Context()) // the verdicts are TestNasty's business
+			}
 			release()
 			<-slots
 		})
@@ -125,7 +136,7 @@ func peak(t *testing.T) int64 {
 }
 
 // numLarge is how many pictures writeLargePictures writes, named 0, 1, …
-const numLarge = 5
+const numLarge = 6
 
 // writeLargePictures writes pictures that use the memory limit up, or nearly so, in one
 // way or another. They are made with a stride of 0, from a single row.
@@ -163,7 +174,72 @@ func writeLargePictures(t *testing.T, dir string) {
 	add(func(w io.Writer) error {
 		return tiff.Encode(w, &image.RGBA{Pix: row, Rect: rect(2500, 2500)}, &tiff.Options{Compression: tiff.Deflate})
 	})
+	add(func(w io.Writer) error {
+		_, err := w.Write(progressive(11000, 9000))
+		return err
+	})
 	if n != numLarge {
 		t.Fatalf("%d large pictures, want %d", n, numLarge)
+	}
+}
+
+// progressive returns a progressive JPEG of that size in colour, all grey: a bit for each DC
+// coefficient, and runs of 32,767 blocks without others.
+func progressive(width, height int) []byte {
+	marker := func(code byte, body ...byte) []byte {
+		return append([]byte{0xff, code, 0, byte(2 + len(body))}, body...)
+	}
+	// A table of one code, 0, for a symbol.
+	table := func(number, symbol byte) []byte {
+		return marker(0xc4, append([]byte{number, 1, 16: 0}, symbol)...)
+	}
+	data := []byte{0xff, 0xd8}
+	data = append(data, marker(0xdb, append([]byte{0}, slices.Repeat([]byte{1}, 64)...)...)...)
+	data = append(data, marker(0xc2, 8, byte(height>>8), byte(height), byte(width>>8), byte(width), 3, 1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0)...)
+	data = append(data, table(0x00, 0)...)
+	data = append(data, table(0x10, 0xe0)...)
+	across, down := (width+15)/16, (height+15)/16
+	data = append(data, marker(0xda, 3, 1, 0, 2, 0, 3, 0, 0, 0, 0)...)
+	data = append(data, make([]byte, (6*across*down+7)/8)...)
+	for component, blocks := range []int{(width + 7) / 8 * ((height + 7) / 8), across * down, across * down} {
+		data = append(data, marker(0xda, 1, byte(1+component), 0, 1, 63, 0)...)
+		var bits, have uint64
+		for ; blocks > 0; blocks -= 1<<15 - 1 {
+			bits, have = bits<<15|1<<14-1, have+15
+			for ; have >= 8; have -= 8 {
+				b := byte(bits >> (have - 8))
+				data = append(data, b)
+				if b == 0xff {
+					data = append(data, 0)
+				}
+			}
+		}
+		data = append(data, byte(bits<<(8-have)))
+	}
+	return append(data, 0xff, 0xd9)
+}
+
+// TestLargeProgressive cuts a small picture out of a progressive photo whose coefficients
+// alone would need 300 MB.
+func TestLargeProgressive(t *testing.T) {
+	f, err := photo.Open(progressive(11000, 9000), photo.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Decode(t.Context())
+	wantReason(t, err)
+	for _, cut := range []photo.Cut{f.Fit(128), {Region: image.Rect(5000, 4000, 5600, 4700), Size: image.Pt(600, 700)}} {
+		if memory := f.CutMemory([]photo.Cut{cut}); memory > 40<<20 {
+			t.Errorf("%+v takes %d MiB", cut, memory>>20)
+		}
+		err := f.Cut(t.Context(), []photo.Cut{cut}, func(_ int, img *image.YCbCr, damage error) error {
+			if damage != nil || img.Y[0] != 128 || img.Cr[len(img.Cr)-1] != 128 {
+				t.Errorf("%+v is not grey", cut)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }

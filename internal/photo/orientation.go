@@ -84,6 +84,60 @@ func (o Orientation) Inverse() Orientation {
 	return o
 }
 
+// TurnPlanes returns a picture without subsampling (4:4:4) turned upright: img itself when
+// that is nothing to do, and a copy otherwise.
+func (o Orientation) TurnPlanes(img *image.YCbCr) *image.YCbCr {
+	if o == Upright {
+		return img
+	}
+	from, to := img.Rect.Size(), o.Size(img.Rect.Size())
+	n := to.X * to.Y
+	all := make([]uint8, 3*n)
+	for i, plane := range [][]uint8{img.Y, img.Cb, img.Cr} {
+		stride := img.YStride
+		if i > 0 {
+			stride = img.CStride
+		}
+		o.turn(all[i*n:(i+1)*n], plane, stride, from)
+	}
+	return &image.YCbCr{
+		Y: all[:n:n], Cb: all[n : 2*n : 2*n], Cr: all[2*n:], YStride: to.X, CStride: to.X,
+		SubsampleRatio: image.YCbCrSubsampleRatio444, Rect: image.Rectangle{Max: to},
+	}
+}
+
+// turn turns a plane of the size given: the sample at (x, y) of the result is found start +
+// x·right + y·down samples into the plane.
+func (o Orientation) turn(to, from []uint8, stride int, size image.Point) {
+	start, right, down := 0, 1, stride
+	lastX, lastY := size.X-1, (size.Y-1)*stride
+	switch o {
+	case FlipH:
+		start, right = lastX, -1
+	case Rotate180:
+		start, right, down = lastX+lastY, -1, -stride
+	case FlipV:
+		start, down = lastY, -stride
+	case Transpose:
+		right, down = stride, 1
+	case Rotate270:
+		start, right, down = lastY, -stride, 1
+	case Transverse:
+		start, right, down = lastX+lastY, -stride, -1
+	case Rotate90:
+		start, right, down = lastX, stride, -1
+	}
+	width := o.Size(size).X
+	for y := 0; len(to) > 0; y++ {
+		at := start + y*down
+		for x := range width {
+			to[x] = from[at]
+			at += right
+		}
+		to = to[width:]
+	}
+}
+
 // Turn returns the picture turned upright. It returns img itself when that is nothing
 // to do, and a copy with 4 bytes a pixel otherwise.
 func (o Orientation) Turn(img image.Image) image.Image {

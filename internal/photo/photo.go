@@ -9,8 +9,12 @@
 // JPEG (also the first picture of an MPO), PNG, GIF (first frame), WebP, TIFF and BMP
 // are recognised by their content, never by a name.
 //
-// Decoded pictures are opaque: transparent pixels are laid on white. They are in the
+// Decoded pictures are opaque: transparent pixels are laid on white. Colours are sRGB; an
+// embedded profile is applied where it is one of a matrix and curves. They are in the
 // orientation in which they are stored; Orientation says how to turn them.
+//
+// Decode makes a whole picture. Cut makes small pictures of parts, which is much faster.
+// Equal bytes give equal pixels on every machine.
 package photo
 
 import (
@@ -19,6 +23,8 @@ import (
 	"fmt"
 	"image"
 	"io"
+
+	"github.com/sandwich-build/sandwich/internal/photo/jpeg"
 )
 
 // Limits bound what Open accepts. They are checked before any pixel is decoded.
@@ -27,6 +33,10 @@ type Limits struct {
 	Side   int   // pixels of the longer side
 	Pixels int64 // width times height
 	Memory int64 // bytes that decoding may hold, the file included
+
+	// KeepTruncated takes a JPEG that was cut short. What it lacks is grey in what Decode
+	// returns, and told of by Cut. Other formats are refused all the same.
+	KeepTruncated bool
 }
 
 // DefaultLimits let every photo of Open Images pass and keep decoding, one photo at
@@ -64,13 +74,23 @@ type Header struct {
 	Format        Format
 	Width, Height int         // pixels as stored, before Orientation is applied
 	Orientation   Orientation // from EXIF; Upright when there is none or it makes no sense
-	Memory        int64       // upper estimate of the bytes held while decoding, the file included
+	Bytes         int64       // size of the file
+	Memory        int64       // upper estimate of the bytes held by Decode, the file included
+
+	// Truncated says that a JPEG was cut short.
+	Truncated bool `json:",omitempty"`
+
+	// Layout is a JPEG's, of which not everything need be decoded; nil for other formats.
+	Layout *jpeg.Layout `json:",omitempty"`
 }
 
 // File is a picture whose header was read and found acceptable.
 type File struct {
 	Header
-	data []byte
+	data    []byte
+	limits  Limits
+	jpeg    *jpeg.File // nil for other formats
+	profile *profile   // nil when there is none to apply
 }
 
 // Open reads the header of the picture in data, which must not change until the last
@@ -85,19 +105,29 @@ func Open(data []byte, limits Limits) (_ *File, err error) {
 		return nil, err
 	}
 	defer rejectPanic(format, &err)
-	h, err := codecs[format].header(data)
+	f := &File{data: data, limits: limits}
+	if format == JPEG {
+		err = f.openJPEG()
+	} else {
+		var icc []byte
+		f.Header, icc, err = codecs[format].header(data)
+		if f.profile = profileOf(icc); f.profile != nil {
+			f.Memory += 4 * area(f.Width, f.Height)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	h.Format = format
-	if h.Orientation == 0 {
-		h.Orientation = Upright
+	f.Format = format
+	if f.Orientation == 0 {
+		f.Orientation = Upright
 	}
-	h.Memory += int64(len(data))
-	if err := h.check(limits); err != nil {
+	f.Bytes = int64(len(data))
+	f.Memory += f.Bytes
+	if err := f.check(limits); err != nil {
 		return nil, err
 	}
-	return &File{Header: h, data: data}, nil
+	return f, nil
 }
 
 func (h *Header) check(limits Limits) error {
@@ -108,18 +138,37 @@ func (h *Header) check(limits Limits) error {
 		return reject("too long a side: %dx%d", h.Width, h.Height)
 	case int64(h.Width)*int64(h.Height) > limits.Pixels:
 		return reject("too many pixels: %dx%d", h.Width, h.Height)
-	case h.Memory > limits.Memory:
-		return reject("too much memory to decode: %dx%d %s", h.Width, h.Height, h.Format)
+	case h.Layout == nil && h.Memory > limits.Memory:
+		return h.tooLarge()
 	}
 	return nil
+}
+
+func (h *Header) tooLarge() error {
+	return reject("too much memory to decode: %dx%d %s", h.Width, h.Height, h.Format)
 }
 
 // Decode decodes the picture as it is stored; its bounds begin at (0, 0). The result
 // is an opaque *image.YCbCr, *image.Gray, *image.RGBA or *image.Paletted with 256
 // colours. The error is a *RejectedError, or the cause of ctx's end.
 func (f *File) Decode(ctx context.Context) (img image.Image, err error) {
+	if f.Memory > f.limits.Memory {
+		return nil, f.tooLarge()
+	}
 	defer rejectPanic(f.Format, &err)
-	img, err = codecs[f.Format].decode(newReader(ctx, f.data))
+	if f.jpeg != nil {
+		return f.wholeJPEG(ctx)
+	}
+	img, err = f.decode(ctx)
+	if err != nil || f.profile == nil {
+		return img, err
+	}
+	return f.profile.convertImage(img), nil
+}
+
+// decode decodes a picture that is no JPEG, and leaves its colours as they are.
+func (f *File) decode(ctx context.Context) (image.Image, error) {
+	img, err := codecs[f.Format].decode(newReader(ctx, f.data))
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, cause
 	}

@@ -47,6 +47,7 @@ var keys = map[string]string{
 	"Crop.Pad":                  "crop",
 	"Crop.Shape":                "crop train",
 	"Crop.Size":                 "crop", // and train, where there is no Model.Size
+	"Crop.TruncatedFiles":       "crop",
 	"Split.Train":               "split",
 	"Split.Validation":          "split",
 	"Split.Test":                "split",
@@ -180,6 +181,7 @@ var other = map[string]string{
 	"Dataset.Labels[].Name":           "Pizza",
 	"Dataset.Labels[].Except[]":       "Hot dog",
 	"Crop.Shape":                      "letterbox",
+	"Crop.TruncatedFiles":             "keep",
 	"Model.Layers[].Conv.Padding":     "same",
 	"Model.Layers[].Conv.Activation":  "none",
 	"Model.Layers[].Dense.Activation": "none",
@@ -211,7 +213,7 @@ func sample() *manifest.Manifest {
 			Boxes:  manifest.Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 3},
 			Limit:  7,
 		},
-		Crop:  manifest.Crop{Pad: 0.1, Shape: "stretch", Size: 32},
+		Crop:  manifest.Crop{Pad: 0.1, Shape: "stretch", Size: 32, TruncatedFiles: "drop"},
 		Split: manifest.Split{Train: 0.5, Validation: 0.25, Test: 0.25, By: "image"},
 		Model: manifest.Model{
 			Layers: []manifest.Layer{

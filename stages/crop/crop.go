@@ -38,7 +38,7 @@ const (
 )
 
 // version is the behaviour version: raise it when equal inputs would give other bytes.
-const version = 1
+const version = 2
 
 // quality is that of the JPEG encoder. A crop is decoded once more before it is
 // learned from; 90 keeps what matters of it at a third of the bytes of 98.
@@ -54,8 +54,13 @@ type Kind struct {
 // New returns the kind for a manifest's crop section and its boxes.min_side, the least
 // length, in pixels of the photo, of a box's shorter side.
 func New(crop manifest.Crop, minSide int) *Kind {
-	return &Kind{crop: crop, minSide: minSide, limits: photo.DefaultLimits()}
+	limits := photo.DefaultLimits()
+	limits.KeepTruncated = true // whether they are used is a rule, see cutter
+	return &Kind{crop: crop, minSide: minSide, limits: limits}
 }
+
+// keepsTruncated says whether photos that were cut short are used.
+func (k *Kind) keepsTruncated() bool { return k.crop.TruncatedFiles == "keep" }
 
 // Name returns "crop".
 func (*Kind) Name() string { return "crop" }
@@ -70,8 +75,8 @@ type params struct {
 	Shape   string       `json:"shape"`
 	Size    int          `json:"size"`
 	MinSide int          `json:"min_side"`
-	Filter  string       `json:"filter"`
 	Quality int          `json:"quality"`
+	Keep    bool         `json:"keep_truncated"`
 	Limits  photo.Limits `json:"limits"`
 }
 
@@ -79,7 +84,7 @@ type params struct {
 func (k *Kind) Params() any {
 	return params{
 		Pad: k.crop.Pad, Shape: k.crop.Shape, Size: k.crop.Size, MinSide: k.minSide,
-		Filter: filterName, Quality: quality, Limits: k.limits,
+		Quality: quality, Keep: k.keepsTruncated(), Limits: k.limits,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image"
 	"path"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/photo"
+	"github.com/sandwich-build/sandwich/internal/photo/jpeg"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/items"
@@ -23,9 +25,10 @@ import (
 // result is what became of a photo.
 type result struct {
 	crops       []cropfile.Crop
-	quarantined string // why no crop was made; empty when the photo is fine
-	small       int    // boxes below min_side
-	empty       int    // boxes without a pixel
+	quarantined string       // why no crop was made; empty when the photo is fine
+	preview     []cas.Digest // what can be seen of a photo that is quarantined; at most one
+	small       int          // boxes below min_side
+	empty       int          // boxes without a pixel
 }
 
 // cutter makes the crops of one run.
@@ -34,7 +37,8 @@ type result struct {
 // looked into it. So the header is an item, whose key is the photo. From the header
 // follows which pixels are cut and what becomes of them, and each crop is an item whose
 // key is that. So a rule that is changed decodes those photos of which it wants crops that
-// were never made, and no others.
+// were never made, and no others. That goes for photos that were cut short, too: what there
+// is of them is cut, and noted as such, and whether it is used is found out afterwards.
 type cutter struct {
 	*Kind
 	task    *stages.Task
@@ -47,7 +51,6 @@ type cutter struct {
 
 // pixelParams decide the pixels of crops besides their cuts, and which photos can be cut.
 type pixelParams struct {
-	Filter  string
 	Quality int
 	Limits  photo.Limits
 }
@@ -79,7 +82,7 @@ func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, e
 	if c.headers, err = t.Items(ctx, "headers", k.limits); err != nil {
 		return nil, err
 	}
-	if c.crops, err = t.Items(ctx, "crops", pixelParams{filterName, quality, k.limits}); err != nil {
+	if c.crops, err = t.Items(ctx, "crops", pixelParams{quality, k.limits}); err != nil {
 		return nil, err
 	}
 	results := make([]result, len(p.photos))
@@ -173,8 +176,8 @@ func (c *cutter) prepare(ctx context.Context, planned *plannedPhoto) (_ *job, er
 	if j.frame, err = newFrame(&h, planned.place, planned.rotation); err != nil {
 		return nil, err
 	}
-	pictures := c.cuts(j, h.Format)
-	if h.Memory+pictures > c.limits.Memory {
+	memory := c.cuts(j, &h)
+	if memory > c.limits.Memory {
 		j.result = result{quarantined: fmt.Sprintf("too much memory to crop: %dx%d", h.Width, h.Height)}
 		return j, nil
 	}
@@ -190,7 +193,7 @@ func (c *cutter) prepare(ctx context.Context, planned *plannedPhoto) (_ *job, er
 			return nil, err
 		}
 	}
-	rest, err := c.budget.Reserve(ctx, h.Memory+pictures-planned.digest.Size())
+	rest, err := c.budget.Reserve(ctx, memory-planned.digest.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -226,23 +229,44 @@ func (c *cutter) header(ctx context.Context, j *job) (photo.Header, error) {
 	var s seen
 	if o, ok := item.Known(); ok {
 		err := json.Unmarshal(o.Data, &s)
-		j.result.quarantined = s.Rejected
+		c.judge(j, &s, o.Blobs)
 		return s.Header, err
 	}
 	err = c.open(ctx, j)
 	if rejection, ok := errors.AsType[*photo.RejectedError](err); ok {
-		s.Rejected, j.result.quarantined = rejection.Reason, rejection.Reason
+		s.Rejected = rejection.Reason
 	} else if err != nil {
 		return photo.Header{}, err
 	} else {
 		s.Header = j.file.Header
 	}
+	var preview []cas.Digest
+	if s.Header.Truncated {
+		if preview, err = c.preview(ctx, j.file); err != nil {
+			return photo.Header{}, err
+		}
+	}
+	c.judge(j, &s, preview)
 	data, err := json.Marshal(s)
 	if err != nil {
 		return photo.Header{}, err
 	}
-	return s.Header, item.Done(ctx, items.Outcome{Data: data})
+	return s.Header, item.Done(ctx, items.Outcome{Data: data, Blobs: preview})
 }
+
+// judge quarantines a photo because of its header, if there is a reason.
+func (c *cutter) judge(j *job, s *seen, preview []cas.Digest) {
+	reason := s.Rejected
+	if s.Header.Truncated && !c.keepsTruncated() {
+		reason = truncated
+	}
+	if reason != "" {
+		j.result = result{quarantined: reason, preview: preview}
+	}
+}
+
+// truncated is photo's reason for what was cut short.
+const truncated = "truncated"
 
 // open reads a photo, for which it reserves the memory. The error is a
 // *photo.RejectedError when the photo is to be quarantined.
@@ -266,8 +290,9 @@ func (c *cutter) open(ctx context.Context, j *job) error {
 }
 
 // cuts adds the regions of the boxes to a job, or counts why there are none, and returns
-// the memory for the largest picture of them.
-func (c *cutter) cuts(j *job, format photo.Format) (memory int64) {
+// the memory that the photo and the largest picture of them take.
+func (c *cutter) cuts(j *job, h *photo.Header) (memory int64) {
+	var cuts []photo.Cut
 	measured := j.frame.measured()
 	for i := range j.planned.boxes {
 		box := &j.planned.boxes[i]
@@ -286,28 +311,49 @@ func (c *cutter) cuts(j *job, format photo.Format) (memory int64) {
 		}
 		cut := c.newCut(j.frame.onStored(rect))
 		j.boxes = append(j.boxes, region{box: box, cut: cut})
-		memory = max(memory, cut.memory(format, j.frame.turn))
+		cuts = append(cuts, cut.photo())
+		memory = max(memory, cut.memory(j.frame.turn))
 	}
-	return memory
+	if h.Layout != nil {
+		cuts = append(cuts, h.Fit(previewSide)) // should the pixels turn out to be damaged
+	}
+	return memory + h.CutMemory(cuts)
 }
 
 // cut decodes a photo once and makes those of its crops that are not known.
 func (c *cutter) cut(ctx context.Context, j *job) error {
-	img, err := j.file.Decode(ctx)
-	rejection, rejected := errors.AsType[*photo.RejectedError](err)
-	if err != nil && !rejected {
-		return err
-	}
+	var wanted []*region
+	var cuts []photo.Cut
 	for i := range j.boxes {
 		r := &j.boxes[i]
-		if _, known := r.item.Known(); known {
-			continue
+		if _, known := r.item.Known(); !known {
+			wanted, cuts = append(wanted, r), append(cuts, r.cut.photo())
 		}
-		if rejected {
-			r.outcome.Data = []byte(rejection.Reason)
-		} else if r.outcome.Blobs, err = c.encode(ctx, r, img, j.frame.turn); err != nil {
+	}
+	damaged := false
+	err := j.file.Cut(ctx, cuts, func(i int, img *image.YCbCr, damage error) error {
+		damaged = damaged || damage != nil
+		return c.store(ctx, wanted[i], img, j.frame.turn, damage)
+	})
+	if rejection, ok := errors.AsType[*photo.RejectedError](err); ok {
+		for _, r := range wanted {
+			r.outcome = items.Outcome{Data: []byte(rejection.Reason)}
+		}
+	} else if err != nil {
+		return err
+	}
+	if damaged {
+		preview, err := c.cutPreview(ctx, j.file)
+		if err != nil {
 			return err
 		}
+		for _, r := range wanted {
+			if len(r.outcome.Data) > 0 {
+				r.outcome.Blobs = append(r.outcome.Blobs, preview...)
+			}
+		}
+	}
+	for _, r := range wanted {
 		if err := r.item.Done(ctx, r.outcome); err != nil {
 			return err
 		}
@@ -315,25 +361,65 @@ func (c *cutter) cut(ctx context.Context, j *job) error {
 	return c.finish(j)
 }
 
-// encode stores the picture of a region.
-func (c *cutter) encode(ctx context.Context, r *region, img image.Image, turn photo.Orientation) ([]cas.Digest, error) {
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
+// store stores the picture of a region. Of one that is damaged it notes the reason.
+func (c *cutter) store(ctx context.Context, r *region, img *image.YCbCr, turn photo.Orientation, damage error) error {
+	if rejection, ok := errors.AsType[*photo.RejectedError](damage); ok {
+		r.outcome.Data = []byte(rejection.Reason)
 	}
-	data, err := encode(r.cut.picture(img, turn))
+	data, err := r.cut.finish(img, turn)
 	if err != nil {
-		return nil, fmt.Errorf("encode box %s: %w", r.box.ID, err)
+		return fmt.Errorf("box %s: %w", r.box.ID, err)
 	}
 	d, err := c.task.Store().Put(ctx, bytes.NewReader(data))
-	return []cas.Digest{d}, err
+	r.outcome.Blobs = []cas.Digest{d}
+	return err
+}
+
+// previewSide is the longer side of the picture of a photo that is quarantined.
+const previewSide = 128
+
+// preview stores what can be seen of a photo, for which it reserves the memory.
+func (c *cutter) preview(ctx context.Context, f *photo.File) ([]cas.Digest, error) {
+	memory := f.CutMemory([]photo.Cut{f.Fit(previewSide)})
+	if memory > c.limits.Memory {
+		return nil, nil
+	}
+	release, err := c.budget.Reserve(ctx, memory-f.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return c.cutPreview(ctx, f)
+}
+
+// cutPreview stores what can be seen of a damaged photo; nothing when all of it is of one
+// colour.
+func (c *cutter) cutPreview(ctx context.Context, f *photo.File) (stored []cas.Digest, err error) {
+	err = f.Cut(ctx, []photo.Cut{f.Fit(previewSide)}, func(_ int, img *image.YCbCr, _ error) error {
+		if slices.Max(img.Y) == slices.Min(img.Y) {
+			return nil
+		}
+		data, err := jpeg.Encode(nil, f.Orientation.TurnPlanes(img), quality)
+		if err != nil {
+			return err
+		}
+		d, err := c.task.Store().Put(ctx, bytes.NewReader(data))
+		stored = []cas.Digest{d}
+		return err
+	})
+	return stored, err
 }
 
 // finish makes the result of what the crops of a photo came to.
 func (c *cutter) finish(j *job) error {
 	for i := range j.boxes {
 		r := &j.boxes[i]
-		if len(r.outcome.Data) > 0 {
-			j.result = result{quarantined: string(r.outcome.Data)}
+		reason := string(r.outcome.Data)
+		if reason != "" && (reason != truncated || !c.keepsTruncated()) {
+			j.result = result{quarantined: reason}
+			if len(r.outcome.Blobs) > 0 {
+				j.result.preview = r.outcome.Blobs[1:]
+			}
 			return nil
 		}
 		crop := newCrop(c.plan, j.planned, r, &j.frame)

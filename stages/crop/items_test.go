@@ -77,6 +77,7 @@ func changes(tb testing.TB) []change {
 		{"crop.Shape", rule(func(w *world) { w.crop.Shape = "stretch" }), ids("high", "short", "small", "wide")},
 		{"crop.Size", rule(func(w *world) { w.crop.Size = 17 }), ids("high", "short", "small", "wide")},
 		{"crop.Pad", rule(func(w *world) { w.crop.Pad = 0.1 }), ids("high", "small", "wide")}, // short is cut whole
+		{"crop.TruncatedFiles", rule(func(w *world) { w.crop.TruncatedFiles = "keep" }), nil},
 		{"boxes.min_side, of which some boxes fall short", rule(func(w *world) { w.minSide = 11 }), nil},
 		{"a photo's bytes", w.with("wide", func(p *picture) { p.data = encodeJPEG(tb, quadrants(102, 60)) }), ids("wide")},
 		{"a photo that cannot be used", w.with("wide", func(p *picture) { p.data = []byte("<html>") }), ids("wide")},

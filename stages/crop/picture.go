@@ -1,23 +1,12 @@
 package crop
 
 import (
-	"bytes"
 	"image"
-	"image/color"
-	"image/jpeg"
 	"math"
 
-	"github.com/disintegration/imaging"
-
 	"github.com/sandwich-build/sandwich/internal/photo"
+	"github.com/sandwich-build/sandwich/internal/photo/jpeg"
 )
-
-// The filter is sharp enough for the small pictures that networks are trained on, and
-// costs two thirds of Lanczos'. Its support grows with the scale, so that shrinking does
-// not alias.
-const filterName = "catmull-rom"
-
-var filter = imaging.CatmullRom
 
 // cut says how the picture of a crop is made of a stored photo and its turn, which
 // nothing else decides.
@@ -32,17 +21,37 @@ func (k *Kind) newCut(region image.Rectangle) cut {
 	return cut{Region: region, Size: k.scaled(region.Size()), Canvas: k.canvas(region.Size())}
 }
 
-// picture makes the crop's picture of a stored photo.
-func (c cut) picture(img image.Image, turn photo.Orientation) image.Image {
-	part := subImage(img, c.Region)
-	if c.Size != c.Region.Size() {
-		part = imaging.Resize(part, c.Size.X, c.Size.Y, filter)
+// photo returns what is asked of the photo.
+func (c cut) photo() photo.Cut { return photo.Cut{Region: c.Region, Size: c.Size} }
+
+// finish makes the crop's picture of what was cut from a photo, and returns it as a JPEG.
+func (c cut) finish(img *image.YCbCr, turn photo.Orientation) ([]byte, error) {
+	img = turn.TurnPlanes(img)
+	if c.Canvas > 0 && img.Rect.Size() != (image.Point{X: c.Canvas, Y: c.Canvas}) {
+		img = onBlack(img, c.Canvas)
 	}
-	part = turn.Turn(part)
-	if c.Canvas > 0 && part.Bounds().Size() != (image.Point{X: c.Canvas, Y: c.Canvas}) {
-		return imaging.PasteCenter(imaging.New(c.Canvas, c.Canvas, color.Black), part)
+	return jpeg.Encode(nil, img, quality)
+}
+
+// onBlack puts a picture into the middle of a black square.
+func onBlack(img *image.YCbCr, side int) *image.YCbCr {
+	n := side * side
+	all := make([]uint8, 3*n)
+	for i := n; i < len(all); i++ {
+		all[i] = 128
 	}
-	return part
+	square := &image.YCbCr{
+		Y: all[:n:n], Cb: all[n : 2*n : 2*n], Cr: all[2*n:], YStride: side, CStride: side,
+		SubsampleRatio: image.YCbCrSubsampleRatio444, Rect: image.Rect(0, 0, side, side),
+	}
+	size := img.Rect.Size()
+	at := (side/2-size.Y/2)*side + side/2 - size.X/2
+	for y := range size.Y {
+		copy(square.Y[at+y*side:], img.Y[y*img.YStride:][:size.X])
+		copy(square.Cb[at+y*side:], img.Cb[y*img.CStride:][:size.X])
+		copy(square.Cr[at+y*side:], img.Cr[y*img.CStride:][:size.X])
+	}
+	return square
 }
 
 // scaled returns the size of a region's pixels in its crop, before the turn.
@@ -77,62 +86,14 @@ func fit(size image.Point, side int) image.Point {
 	return image.Point{X: scale(size.X, longer), Y: scale(size.Y, longer)}
 }
 
-// memory is an upper estimate of the bytes that picture and encode hold for a cut of a
-// photo in that format: four a pixel in each picture made on the way.
-func (c cut) memory(format photo.Format, turn photo.Orientation) int64 {
-	area := func(width, height int) int64 { return 4 * int64(width) * int64(height) }
-	region, size, side := c.Region.Size(), c.Size, c.Canvas
-	var total int64
-	switch {
-	case size != region:
-		total += area(size.X, region.Y) + area(size.X, size.Y)
-	case format != photo.JPEG:
-		total += area(size.X, size.Y) // colours looked up in a palette
-	}
+// memory is an upper estimate of the bytes that finish holds: three a pixel in each picture
+// made on the way, and the JPEG.
+func (c cut) memory(turn photo.Orientation) int64 {
+	area := func(width, height int) int64 { return int64(width) * int64(height) }
+	size, side := c.Size, c.Canvas
+	total := 3 * area(side, side)
 	if turn != photo.Upright {
-		total += area(size.X, size.Y)
+		total += 3 * area(size.X, size.Y)
 	}
-	total += 2 * area(side, side)
-	return total + area(max(size.X, side), max(size.Y, side))/2 // the JPEG
-}
-
-// subImage returns the part of a decoded photo, sharing its pixels.
-func subImage(img image.Image, r image.Rectangle) image.Image {
-	// All types that photo.Decode returns have it.
-	return img.(interface {
-		SubImage(image.Rectangle) image.Image
-	}).SubImage(r)
-}
-
-// encode returns img as a JPEG with three components, whatever img is.
-func encode(img image.Image) ([]byte, error) {
-	switch opaque := img.(type) {
-	case *image.YCbCr, *image.RGBA: // the encoder reads them as they are
-	case *image.NRGBA:
-		img = rgba(opaque)
-	case *image.Gray:
-		img = colourless(opaque)
-	default:
-		img = rgba(imaging.Clone(img))
-	}
-	var buf bytes.Buffer
-	if err := jpeg.Encode(&buf, img, &jpeg.Options{Quality: quality}); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
-}
-
-// rgba views an opaque picture as the type for which the encoder is fast; without
-// transparency the two are the same bytes.
-func rgba(img *image.NRGBA) *image.RGBA {
-	return &image.RGBA{Pix: img.Pix, Stride: img.Stride, Rect: img.Rect}
-}
-
-// colourless views a grey picture as one in colour: one row of chroma serves for all.
-func colourless(img *image.Gray) *image.YCbCr {
-	row := bytes.Repeat([]byte{128}, img.Rect.Dx())
-	return &image.YCbCr{
-		Y: img.Pix, YStride: img.Stride, Cb: row, Cr: row, CStride: 0,
-		SubsampleRatio: image.YCbCrSubsampleRatio444, Rect: img.Rect,
-	}
+	return total + 2*area(max(size.X, side), max(size.Y, side))
 }

@@ -6,12 +6,16 @@ import (
 	"context"
 	"io"
 	"maps"
+	"path"
 	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/stages"
 )
+
+// quarantineFolder has a picture of each photo in quarantine of which anything can be seen.
+const quarantineFolder = "quarantine"
 
 // write writes the tables, counts, and tells what was quarantined.
 func write(ctx context.Context, t *stages.Task, p *plan, results []result) error {
@@ -21,6 +25,11 @@ func write(ctx context.Context, t *stages.Task, p *plan, results []result) error
 		crops = append(crops, r.crops...)
 		if r.quarantined != "" {
 			quarantine = append(quarantine, cropfile.Quarantined{ImageID: p.photos[i].id, Reason: r.quarantined})
+		}
+		for _, d := range r.preview {
+			if err := t.Out().Add(path.Join(quarantineFolder, string(p.photos[i].id)+".jpg"), d); err != nil {
+				return err
+			}
 		}
 	}
 	t.Count("photos", int64(len(results)))

@@ -53,7 +53,7 @@ func New(backend string) *Kind { return &Kind{backend: backend} }
 func (*Kind) Name() string { return "evaluate" }
 
 // Version implements stages.Kind.
-func (*Kind) Version() int { return 3 }
+func (*Kind) Version() int { return 4 }
 
 // Params implements stages.Kind.
 func (*Kind) Params() any { return struct{}{} }

@@ -140,7 +140,7 @@ func TestEvaluateRefuses(t *testing.T) {
 }
 
 func TestSuite(t *testing.T) {
-	golden := stagetest.Golden{Version: 3}
+	golden := stagetest.Golden{Version: 4}
 	if runtime.GOARCH == "amd64" { // other processors may round a probability differently
 		golden.Tree = "sha256:ff41ada9ad714ea4ca658dbe7efa47fd29c50538608515a12d9a10104194f434"
 	}

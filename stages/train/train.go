@@ -91,7 +91,7 @@ func modelShape(shape string) (model.Shape, error) {
 func (k *Kind) Name() string { return "train" }
 
 // Version implements stages.Kind.
-func (k *Kind) Version() int { return 3 }
+func (k *Kind) Version() int { return 4 }
 
 // Params implements stages.Kind.
 func (k *Kind) Params() any { return k.params }

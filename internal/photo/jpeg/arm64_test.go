@@ -1,0 +1,9 @@
+package jpeg_test
+
+import (
+	"testing"
+
+	"github.com/sandwich-build/sandwich/internal/arm64test"
+)
+
+func TestGoldenOnARM64(t *testing.T) { arm64test.Run(t, "^TestGolden$") }
