@@ -140,7 +140,9 @@ a question mark is left out when it does not apply.
   labels   source subsets[subset boxes] root? labels[id name match? parents[] kinds[]
            parts[] part_of[] descendants boxes images boxes_below
            subsets[subset boxes images yes{} unknown{}]] file? folder?
-  lock     lock changed photos dead upgraded?[as outdated]
+  lock     lock changed photos dead
+           upgraded?[lock changed sources[url old[digest bytes] new[digest bytes]]
+           unknown? boxes[id label subset added removed changed]]
   ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]
   outdated lock changed sources[url old[digest bytes] new[digest bytes]] unknown?

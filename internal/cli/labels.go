@@ -50,9 +50,9 @@ names one, and else --source. The first time, the box files are fetched and an i
 made of them, which the cache keeps and builds use; --no-counts needs the class list
 only.
 
-With --export the index goes into a folder: push it, and whoever installs it and names the
-folder in SANDWICH_INDEX, or as "index" in the config file, neither fetches nor reads
-box files.`,
+With --export the index goes into a folder: push it, and whoever installs it and names
+the folder in SANDWICH_INDEX, or as "index" in the config file, neither fetches nor
+reads box files.`,
 		Example: `  sandwich labels burger
   sandwich labels /m/0cdn1
   sandwich labels --tree Food

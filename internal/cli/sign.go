@@ -169,7 +169,7 @@ package says of itself when nobody has signed it; so two revisions can be compar
 and two builders of one. Signatures are not checked: for that you must know a key.
 
 It ends with exit code 6 when two of the statements differ.`,
-		Example: `  sandwich challenge quilt/open_images@4d1f02 quilt/open_images@77c3aa --registry ./registry
+		Example: `  sandwich challenge quilt/open_images@4d1f02 quilt/open_images@77c3aa
   sandwich challenge quilt/open_images theirs.dsse.json`,
 		Args:              between(2, 2),
 		ValidArgsFunction: cobra.NoFileCompletions,
