@@ -153,8 +153,7 @@ a question mark is left out when it does not apply.
   push     package registry created
   render   manifest, as an object
   reproduce package identical rebuilt? stages[stage verdict why?[] was is?
-           files?[path was? is?]] files[path was? is?] kept?; a verdict is identical,
-           differs, taken (the output is the package's) or unreached
+           files?[path was? is?]] files[path was? is?] kept?
   rm       removed pointers
   rollback package was
   schema   schema

@@ -37,6 +37,9 @@ Nothing is fetched but the bytes that the lock names. Photos come from the packa
 where it carries them. Where it does not, and a link has died, the build starts from
 the crops of the package, and says so.
 
+A stage is "identical", "differs", is "taken" from the package because it could not or
+was not to run, or "unreached" because one before it differs.
+
 An environment that is not the package's is refused, with what differs: Go, a module,
 the processor's architecture, this program itself. With --any-environment the package
 is built all the same, which tells how much depends on that.`,
