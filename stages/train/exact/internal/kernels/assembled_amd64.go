@@ -114,6 +114,10 @@ func vectors() map[key]Elementwise {
 		{compute.OpTypeAbs, f32}:            single(4, absAVX2, elementwise(compute.OpTypeAbs, f32)),
 		{compute.OpTypeSqrt, f32}:           single(4, sqrtAVX2, elementwise(compute.OpTypeSqrt, f32)),
 		{compute.OpTypeSign, f32}:           single(4, signAVX2, elementwise(compute.OpTypeSign, f32)),
+		{compute.OpTypeExp, f32}:            single(4, expAVX2, elementwise(compute.OpTypeExp, f32)),
+		{compute.OpTypeLog, f32}:            single(4, logAVX2, elementwise(compute.OpTypeLog, f32)),
+		{compute.OpTypeLogistic, f32}:       single(4, logisticAVX2, elementwise(compute.OpTypeLogistic, f32)),
+		{compute.OpTypeTanh, f32}:           single(4, tanhAVX2, elementwise(compute.OpTypeTanh, f32)),
 
 		{compute.OpTypeConvertDType, dtypes.Bool}: single(1, fromBoolAVX2, convert(dtypes.Bool, f32)),
 		{compute.OpTypeWhere, f32}:                chooseEights,

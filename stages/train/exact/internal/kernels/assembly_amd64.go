@@ -134,6 +134,26 @@ func reluAVX2(dst *byte, a *byte, n int)
 //go:noescape
 func signAVX2(dst *byte, a *byte, n int)
 
+// expAVX2 is exp32.
+//
+//go:noescape
+func expAVX2(dst *byte, a *byte, n int)
+
+// logisticAVX2 is logistic32.
+//
+//go:noescape
+func logisticAVX2(dst *byte, a *byte, n int)
+
+// tanhAVX2 is tanh32.
+//
+//go:noescape
+func tanhAVX2(dst *byte, a *byte, n int)
+
+// logAVX2 is log32.
+//
+//go:noescape
+func logAVX2(dst *byte, a *byte, n int)
+
 // chooseAVX2 is a where the condition is true, and else b.
 //
 //go:noescape

@@ -844,6 +844,517 @@ loop:
 	VZEROUPPER
 	RET
 
+DATA powers<>+0(SB)/4, $0x42b20000
+DATA powers<>+4(SB)/4, $0x42b20000
+DATA powers<>+8(SB)/4, $0x42b20000
+DATA powers<>+12(SB)/4, $0x42b20000
+DATA powers<>+16(SB)/4, $0x42b20000
+DATA powers<>+20(SB)/4, $0x42b20000
+DATA powers<>+24(SB)/4, $0x42b20000
+DATA powers<>+28(SB)/4, $0x42b20000
+DATA powers<>+32(SB)/4, $0xc2d00000
+DATA powers<>+36(SB)/4, $0xc2d00000
+DATA powers<>+40(SB)/4, $0xc2d00000
+DATA powers<>+44(SB)/4, $0xc2d00000
+DATA powers<>+48(SB)/4, $0xc2d00000
+DATA powers<>+52(SB)/4, $0xc2d00000
+DATA powers<>+56(SB)/4, $0xc2d00000
+DATA powers<>+60(SB)/4, $0xc2d00000
+DATA powers<>+64(SB)/4, $0x4b400000
+DATA powers<>+68(SB)/4, $0x4b400000
+DATA powers<>+72(SB)/4, $0x4b400000
+DATA powers<>+76(SB)/4, $0x4b400000
+DATA powers<>+80(SB)/4, $0x4b400000
+DATA powers<>+84(SB)/4, $0x4b400000
+DATA powers<>+88(SB)/4, $0x4b400000
+DATA powers<>+92(SB)/4, $0x4b400000
+DATA powers<>+96(SB)/4, $0x3fb8aa3b
+DATA powers<>+100(SB)/4, $0x3fb8aa3b
+DATA powers<>+104(SB)/4, $0x3fb8aa3b
+DATA powers<>+108(SB)/4, $0x3fb8aa3b
+DATA powers<>+112(SB)/4, $0x3fb8aa3b
+DATA powers<>+116(SB)/4, $0x3fb8aa3b
+DATA powers<>+120(SB)/4, $0x3fb8aa3b
+DATA powers<>+124(SB)/4, $0x3fb8aa3b
+DATA powers<>+128(SB)/4, $0xbf318000
+DATA powers<>+132(SB)/4, $0xbf318000
+DATA powers<>+136(SB)/4, $0xbf318000
+DATA powers<>+140(SB)/4, $0xbf318000
+DATA powers<>+144(SB)/4, $0xbf318000
+DATA powers<>+148(SB)/4, $0xbf318000
+DATA powers<>+152(SB)/4, $0xbf318000
+DATA powers<>+156(SB)/4, $0xbf318000
+DATA powers<>+160(SB)/4, $0x395e8083
+DATA powers<>+164(SB)/4, $0x395e8083
+DATA powers<>+168(SB)/4, $0x395e8083
+DATA powers<>+172(SB)/4, $0x395e8083
+DATA powers<>+176(SB)/4, $0x395e8083
+DATA powers<>+180(SB)/4, $0x395e8083
+DATA powers<>+184(SB)/4, $0x395e8083
+DATA powers<>+188(SB)/4, $0x395e8083
+DATA powers<>+192(SB)/4, $0x39506967
+DATA powers<>+196(SB)/4, $0x39506967
+DATA powers<>+200(SB)/4, $0x39506967
+DATA powers<>+204(SB)/4, $0x39506967
+DATA powers<>+208(SB)/4, $0x39506967
+DATA powers<>+212(SB)/4, $0x39506967
+DATA powers<>+216(SB)/4, $0x39506967
+DATA powers<>+220(SB)/4, $0x39506967
+DATA powers<>+224(SB)/4, $0x3ab743ce
+DATA powers<>+228(SB)/4, $0x3ab743ce
+DATA powers<>+232(SB)/4, $0x3ab743ce
+DATA powers<>+236(SB)/4, $0x3ab743ce
+DATA powers<>+240(SB)/4, $0x3ab743ce
+DATA powers<>+244(SB)/4, $0x3ab743ce
+DATA powers<>+248(SB)/4, $0x3ab743ce
+DATA powers<>+252(SB)/4, $0x3ab743ce
+DATA powers<>+256(SB)/4, $0x3c088908
+DATA powers<>+260(SB)/4, $0x3c088908
+DATA powers<>+264(SB)/4, $0x3c088908
+DATA powers<>+268(SB)/4, $0x3c088908
+DATA powers<>+272(SB)/4, $0x3c088908
+DATA powers<>+276(SB)/4, $0x3c088908
+DATA powers<>+280(SB)/4, $0x3c088908
+DATA powers<>+284(SB)/4, $0x3c088908
+DATA powers<>+288(SB)/4, $0x3d2aa9c1
+DATA powers<>+292(SB)/4, $0x3d2aa9c1
+DATA powers<>+296(SB)/4, $0x3d2aa9c1
+DATA powers<>+300(SB)/4, $0x3d2aa9c1
+DATA powers<>+304(SB)/4, $0x3d2aa9c1
+DATA powers<>+308(SB)/4, $0x3d2aa9c1
+DATA powers<>+312(SB)/4, $0x3d2aa9c1
+DATA powers<>+316(SB)/4, $0x3d2aa9c1
+DATA powers<>+320(SB)/4, $0x3e2aaaaa
+DATA powers<>+324(SB)/4, $0x3e2aaaaa
+DATA powers<>+328(SB)/4, $0x3e2aaaaa
+DATA powers<>+332(SB)/4, $0x3e2aaaaa
+DATA powers<>+336(SB)/4, $0x3e2aaaaa
+DATA powers<>+340(SB)/4, $0x3e2aaaaa
+DATA powers<>+344(SB)/4, $0x3e2aaaaa
+DATA powers<>+348(SB)/4, $0x3e2aaaaa
+DATA powers<>+352(SB)/4, $0x3f000000
+DATA powers<>+356(SB)/4, $0x3f000000
+DATA powers<>+360(SB)/4, $0x3f000000
+DATA powers<>+364(SB)/4, $0x3f000000
+DATA powers<>+368(SB)/4, $0x3f000000
+DATA powers<>+372(SB)/4, $0x3f000000
+DATA powers<>+376(SB)/4, $0x3f000000
+DATA powers<>+380(SB)/4, $0x3f000000
+DATA powers<>+384(SB)/4, $0x0000007f
+DATA powers<>+388(SB)/4, $0x0000007f
+DATA powers<>+392(SB)/4, $0x0000007f
+DATA powers<>+396(SB)/4, $0x0000007f
+DATA powers<>+400(SB)/4, $0x0000007f
+DATA powers<>+404(SB)/4, $0x0000007f
+DATA powers<>+408(SB)/4, $0x0000007f
+DATA powers<>+412(SB)/4, $0x0000007f
+DATA powers<>+416(SB)/4, $0x3f800000
+DATA powers<>+420(SB)/4, $0x3f800000
+DATA powers<>+424(SB)/4, $0x3f800000
+DATA powers<>+428(SB)/4, $0x3f800000
+DATA powers<>+432(SB)/4, $0x3f800000
+DATA powers<>+436(SB)/4, $0x3f800000
+DATA powers<>+440(SB)/4, $0x3f800000
+DATA powers<>+444(SB)/4, $0x3f800000
+DATA powers<>+448(SB)/4, $0x80000000
+DATA powers<>+452(SB)/4, $0x80000000
+DATA powers<>+456(SB)/4, $0x80000000
+DATA powers<>+460(SB)/4, $0x80000000
+DATA powers<>+464(SB)/4, $0x80000000
+DATA powers<>+468(SB)/4, $0x80000000
+DATA powers<>+472(SB)/4, $0x80000000
+DATA powers<>+476(SB)/4, $0x80000000
+DATA powers<>+480(SB)/4, $0x7fffffff
+DATA powers<>+484(SB)/4, $0x7fffffff
+DATA powers<>+488(SB)/4, $0x7fffffff
+DATA powers<>+492(SB)/4, $0x7fffffff
+DATA powers<>+496(SB)/4, $0x7fffffff
+DATA powers<>+500(SB)/4, $0x7fffffff
+DATA powers<>+504(SB)/4, $0x7fffffff
+DATA powers<>+508(SB)/4, $0x7fffffff
+DATA powers<>+512(SB)/4, $0x41a00000
+DATA powers<>+516(SB)/4, $0x41a00000
+DATA powers<>+520(SB)/4, $0x41a00000
+DATA powers<>+524(SB)/4, $0x41a00000
+DATA powers<>+528(SB)/4, $0x41a00000
+DATA powers<>+532(SB)/4, $0x41a00000
+DATA powers<>+536(SB)/4, $0x41a00000
+DATA powers<>+540(SB)/4, $0x41a00000
+DATA powers<>+544(SB)/4, $0x40000000
+DATA powers<>+548(SB)/4, $0x40000000
+DATA powers<>+552(SB)/4, $0x40000000
+DATA powers<>+556(SB)/4, $0x40000000
+DATA powers<>+560(SB)/4, $0x40000000
+DATA powers<>+564(SB)/4, $0x40000000
+DATA powers<>+568(SB)/4, $0x40000000
+DATA powers<>+572(SB)/4, $0x40000000
+DATA powers<>+576(SB)/4, $0x00800000
+DATA powers<>+580(SB)/4, $0x00800000
+DATA powers<>+584(SB)/4, $0x00800000
+DATA powers<>+588(SB)/4, $0x00800000
+DATA powers<>+592(SB)/4, $0x00800000
+DATA powers<>+596(SB)/4, $0x00800000
+DATA powers<>+600(SB)/4, $0x00800000
+DATA powers<>+604(SB)/4, $0x00800000
+DATA powers<>+608(SB)/4, $0x4b000000
+DATA powers<>+612(SB)/4, $0x4b000000
+DATA powers<>+616(SB)/4, $0x4b000000
+DATA powers<>+620(SB)/4, $0x4b000000
+DATA powers<>+624(SB)/4, $0x4b000000
+DATA powers<>+628(SB)/4, $0x4b000000
+DATA powers<>+632(SB)/4, $0x4b000000
+DATA powers<>+636(SB)/4, $0x4b000000
+DATA powers<>+640(SB)/4, $0x004afb0d
+DATA powers<>+644(SB)/4, $0x004afb0d
+DATA powers<>+648(SB)/4, $0x004afb0d
+DATA powers<>+652(SB)/4, $0x004afb0d
+DATA powers<>+656(SB)/4, $0x004afb0d
+DATA powers<>+660(SB)/4, $0x004afb0d
+DATA powers<>+664(SB)/4, $0x004afb0d
+DATA powers<>+668(SB)/4, $0x004afb0d
+DATA powers<>+672(SB)/4, $0xc1b80000
+DATA powers<>+676(SB)/4, $0xc1b80000
+DATA powers<>+680(SB)/4, $0xc1b80000
+DATA powers<>+684(SB)/4, $0xc1b80000
+DATA powers<>+688(SB)/4, $0xc1b80000
+DATA powers<>+692(SB)/4, $0xc1b80000
+DATA powers<>+696(SB)/4, $0xc1b80000
+DATA powers<>+700(SB)/4, $0xc1b80000
+DATA powers<>+704(SB)/4, $0x007fffff
+DATA powers<>+708(SB)/4, $0x007fffff
+DATA powers<>+712(SB)/4, $0x007fffff
+DATA powers<>+716(SB)/4, $0x007fffff
+DATA powers<>+720(SB)/4, $0x007fffff
+DATA powers<>+724(SB)/4, $0x007fffff
+DATA powers<>+728(SB)/4, $0x007fffff
+DATA powers<>+732(SB)/4, $0x007fffff
+DATA powers<>+736(SB)/4, $0x3f3504f3
+DATA powers<>+740(SB)/4, $0x3f3504f3
+DATA powers<>+744(SB)/4, $0x3f3504f3
+DATA powers<>+748(SB)/4, $0x3f3504f3
+DATA powers<>+752(SB)/4, $0x3f3504f3
+DATA powers<>+756(SB)/4, $0x3f3504f3
+DATA powers<>+760(SB)/4, $0x3f3504f3
+DATA powers<>+764(SB)/4, $0x3f3504f3
+DATA powers<>+768(SB)/4, $0x3d9021bb
+DATA powers<>+772(SB)/4, $0x3d9021bb
+DATA powers<>+776(SB)/4, $0x3d9021bb
+DATA powers<>+780(SB)/4, $0x3d9021bb
+DATA powers<>+784(SB)/4, $0x3d9021bb
+DATA powers<>+788(SB)/4, $0x3d9021bb
+DATA powers<>+792(SB)/4, $0x3d9021bb
+DATA powers<>+796(SB)/4, $0x3d9021bb
+DATA powers<>+800(SB)/4, $0xbdebd1b8
+DATA powers<>+804(SB)/4, $0xbdebd1b8
+DATA powers<>+808(SB)/4, $0xbdebd1b8
+DATA powers<>+812(SB)/4, $0xbdebd1b8
+DATA powers<>+816(SB)/4, $0xbdebd1b8
+DATA powers<>+820(SB)/4, $0xbdebd1b8
+DATA powers<>+824(SB)/4, $0xbdebd1b8
+DATA powers<>+828(SB)/4, $0xbdebd1b8
+DATA powers<>+832(SB)/4, $0x3def251a
+DATA powers<>+836(SB)/4, $0x3def251a
+DATA powers<>+840(SB)/4, $0x3def251a
+DATA powers<>+844(SB)/4, $0x3def251a
+DATA powers<>+848(SB)/4, $0x3def251a
+DATA powers<>+852(SB)/4, $0x3def251a
+DATA powers<>+856(SB)/4, $0x3def251a
+DATA powers<>+860(SB)/4, $0x3def251a
+DATA powers<>+864(SB)/4, $0xbdfe5d4f
+DATA powers<>+868(SB)/4, $0xbdfe5d4f
+DATA powers<>+872(SB)/4, $0xbdfe5d4f
+DATA powers<>+876(SB)/4, $0xbdfe5d4f
+DATA powers<>+880(SB)/4, $0xbdfe5d4f
+DATA powers<>+884(SB)/4, $0xbdfe5d4f
+DATA powers<>+888(SB)/4, $0xbdfe5d4f
+DATA powers<>+892(SB)/4, $0xbdfe5d4f
+DATA powers<>+896(SB)/4, $0x3e11e9bf
+DATA powers<>+900(SB)/4, $0x3e11e9bf
+DATA powers<>+904(SB)/4, $0x3e11e9bf
+DATA powers<>+908(SB)/4, $0x3e11e9bf
+DATA powers<>+912(SB)/4, $0x3e11e9bf
+DATA powers<>+916(SB)/4, $0x3e11e9bf
+DATA powers<>+920(SB)/4, $0x3e11e9bf
+DATA powers<>+924(SB)/4, $0x3e11e9bf
+DATA powers<>+928(SB)/4, $0xbe2aae50
+DATA powers<>+932(SB)/4, $0xbe2aae50
+DATA powers<>+936(SB)/4, $0xbe2aae50
+DATA powers<>+940(SB)/4, $0xbe2aae50
+DATA powers<>+944(SB)/4, $0xbe2aae50
+DATA powers<>+948(SB)/4, $0xbe2aae50
+DATA powers<>+952(SB)/4, $0xbe2aae50
+DATA powers<>+956(SB)/4, $0xbe2aae50
+DATA powers<>+960(SB)/4, $0x3e4cceac
+DATA powers<>+964(SB)/4, $0x3e4cceac
+DATA powers<>+968(SB)/4, $0x3e4cceac
+DATA powers<>+972(SB)/4, $0x3e4cceac
+DATA powers<>+976(SB)/4, $0x3e4cceac
+DATA powers<>+980(SB)/4, $0x3e4cceac
+DATA powers<>+984(SB)/4, $0x3e4cceac
+DATA powers<>+988(SB)/4, $0x3e4cceac
+DATA powers<>+992(SB)/4, $0xbe7ffffc
+DATA powers<>+996(SB)/4, $0xbe7ffffc
+DATA powers<>+1000(SB)/4, $0xbe7ffffc
+DATA powers<>+1004(SB)/4, $0xbe7ffffc
+DATA powers<>+1008(SB)/4, $0xbe7ffffc
+DATA powers<>+1012(SB)/4, $0xbe7ffffc
+DATA powers<>+1016(SB)/4, $0xbe7ffffc
+DATA powers<>+1020(SB)/4, $0xbe7ffffc
+DATA powers<>+1024(SB)/4, $0x3eaaaaaa
+DATA powers<>+1028(SB)/4, $0x3eaaaaaa
+DATA powers<>+1032(SB)/4, $0x3eaaaaaa
+DATA powers<>+1036(SB)/4, $0x3eaaaaaa
+DATA powers<>+1040(SB)/4, $0x3eaaaaaa
+DATA powers<>+1044(SB)/4, $0x3eaaaaaa
+DATA powers<>+1048(SB)/4, $0x3eaaaaaa
+DATA powers<>+1052(SB)/4, $0x3eaaaaaa
+DATA powers<>+1056(SB)/4, $0xb95e8083
+DATA powers<>+1060(SB)/4, $0xb95e8083
+DATA powers<>+1064(SB)/4, $0xb95e8083
+DATA powers<>+1068(SB)/4, $0xb95e8083
+DATA powers<>+1072(SB)/4, $0xb95e8083
+DATA powers<>+1076(SB)/4, $0xb95e8083
+DATA powers<>+1080(SB)/4, $0xb95e8083
+DATA powers<>+1084(SB)/4, $0xb95e8083
+DATA powers<>+1088(SB)/4, $0xbf000000
+DATA powers<>+1092(SB)/4, $0xbf000000
+DATA powers<>+1096(SB)/4, $0xbf000000
+DATA powers<>+1100(SB)/4, $0xbf000000
+DATA powers<>+1104(SB)/4, $0xbf000000
+DATA powers<>+1108(SB)/4, $0xbf000000
+DATA powers<>+1112(SB)/4, $0xbf000000
+DATA powers<>+1116(SB)/4, $0xbf000000
+DATA powers<>+1120(SB)/4, $0x3f318000
+DATA powers<>+1124(SB)/4, $0x3f318000
+DATA powers<>+1128(SB)/4, $0x3f318000
+DATA powers<>+1132(SB)/4, $0x3f318000
+DATA powers<>+1136(SB)/4, $0x3f318000
+DATA powers<>+1140(SB)/4, $0x3f318000
+DATA powers<>+1144(SB)/4, $0x3f318000
+DATA powers<>+1148(SB)/4, $0x3f318000
+DATA powers<>+1152(SB)/4, $0x00000000
+DATA powers<>+1156(SB)/4, $0x00000000
+DATA powers<>+1160(SB)/4, $0x00000000
+DATA powers<>+1164(SB)/4, $0x00000000
+DATA powers<>+1168(SB)/4, $0x00000000
+DATA powers<>+1172(SB)/4, $0x00000000
+DATA powers<>+1176(SB)/4, $0x00000000
+DATA powers<>+1180(SB)/4, $0x00000000
+DATA powers<>+1184(SB)/4, $0xff800000
+DATA powers<>+1188(SB)/4, $0xff800000
+DATA powers<>+1192(SB)/4, $0xff800000
+DATA powers<>+1196(SB)/4, $0xff800000
+DATA powers<>+1200(SB)/4, $0xff800000
+DATA powers<>+1204(SB)/4, $0xff800000
+DATA powers<>+1208(SB)/4, $0xff800000
+DATA powers<>+1212(SB)/4, $0xff800000
+DATA powers<>+1216(SB)/4, $0x7fc00000
+DATA powers<>+1220(SB)/4, $0x7fc00000
+DATA powers<>+1224(SB)/4, $0x7fc00000
+DATA powers<>+1228(SB)/4, $0x7fc00000
+DATA powers<>+1232(SB)/4, $0x7fc00000
+DATA powers<>+1236(SB)/4, $0x7fc00000
+DATA powers<>+1240(SB)/4, $0x7fc00000
+DATA powers<>+1244(SB)/4, $0x7fc00000
+DATA powers<>+1248(SB)/4, $0x7f800000
+DATA powers<>+1252(SB)/4, $0x7f800000
+DATA powers<>+1256(SB)/4, $0x7f800000
+DATA powers<>+1260(SB)/4, $0x7f800000
+DATA powers<>+1264(SB)/4, $0x7f800000
+DATA powers<>+1268(SB)/4, $0x7f800000
+DATA powers<>+1272(SB)/4, $0x7f800000
+DATA powers<>+1276(SB)/4, $0x7f800000
+GLOBL powers<>(SB), RODATA|NOPTR, $1280
+
+// func expAVX2(dst *byte, a *byte, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·expAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+
+loop:
+	VMOVUPS     (CX)(BX*4), Y0
+	VMOVUPS     powers<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     powers<>+32(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     powers<>+64(SB), Y1
+	VFMADD231PS powers<>+96(SB), Y0, Y1
+	VPSUBD      powers<>+64(SB), Y1, Y2
+	VSUBPS      powers<>+64(SB), Y1, Y1
+	VFMADD231PS powers<>+128(SB), Y1, Y0
+	VFMADD231PS powers<>+160(SB), Y1, Y0
+	VMOVUPS     powers<>+192(SB), Y1
+	VFMADD213PS powers<>+224(SB), Y0, Y1
+	VFMADD213PS powers<>+256(SB), Y0, Y1
+	VFMADD213PS powers<>+288(SB), Y0, Y1
+	VFMADD213PS powers<>+320(SB), Y0, Y1
+	VFMADD213PS powers<>+352(SB), Y0, Y1
+	VMULPS      Y0, Y0, Y3
+	VFMADD213PS Y0, Y3, Y1
+	VPSRAD      $0x01, Y2, Y0
+	VPSUBD      Y0, Y2, Y2
+	VPADDD      powers<>+384(SB), Y0, Y0
+	VPSLLD      $0x17, Y0, Y0
+	VPADDD      powers<>+384(SB), Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VADDPS      powers<>+416(SB), Y1, Y1
+	VMULPS      Y0, Y1, Y1
+	VMULPS      Y2, Y1, Y1
+	VMOVUPS     Y1, (AX)(BX*4)
+	ADDQ        $0x08, BX
+	CMPQ        BX, DX
+	JLT         loop
+	VZEROUPPER
+	RET
+
+// func logisticAVX2(dst *byte, a *byte, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·logisticAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+
+loop:
+	VMOVUPS     (CX)(BX*4), Y0
+	VXORPS      powers<>+448(SB), Y0, Y0
+	VMOVUPS     powers<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     powers<>+32(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     powers<>+64(SB), Y1
+	VFMADD231PS powers<>+96(SB), Y0, Y1
+	VPSUBD      powers<>+64(SB), Y1, Y2
+	VSUBPS      powers<>+64(SB), Y1, Y1
+	VFMADD231PS powers<>+128(SB), Y1, Y0
+	VFMADD231PS powers<>+160(SB), Y1, Y0
+	VMOVUPS     powers<>+192(SB), Y1
+	VFMADD213PS powers<>+224(SB), Y0, Y1
+	VFMADD213PS powers<>+256(SB), Y0, Y1
+	VFMADD213PS powers<>+288(SB), Y0, Y1
+	VFMADD213PS powers<>+320(SB), Y0, Y1
+	VFMADD213PS powers<>+352(SB), Y0, Y1
+	VMULPS      Y0, Y0, Y3
+	VFMADD213PS Y0, Y3, Y1
+	VPSRAD      $0x01, Y2, Y0
+	VPSUBD      Y0, Y2, Y2
+	VPADDD      powers<>+384(SB), Y0, Y0
+	VPSLLD      $0x17, Y0, Y0
+	VPADDD      powers<>+384(SB), Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VADDPS      powers<>+416(SB), Y1, Y1
+	VMULPS      Y0, Y1, Y1
+	VMULPS      Y2, Y1, Y1
+	VADDPS      powers<>+416(SB), Y1, Y1
+	VMOVUPS     powers<>+416(SB), Y0
+	VDIVPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (AX)(BX*4)
+	ADDQ        $0x08, BX
+	CMPQ        BX, DX
+	JLT         loop
+	VZEROUPPER
+	RET
+
+// func tanhAVX2(dst *byte, a *byte, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+
+loop:
+	VMOVUPS     (CX)(BX*4), Y0
+	VANDPS      powers<>+448(SB), Y0, Y1
+	VANDPS      powers<>+480(SB), Y0, Y0
+	VADDPS      Y0, Y0, Y0
+	VMOVUPS     powers<>+512(SB), Y2
+	VMINPS      Y0, Y2, Y0
+	VMOVUPS     powers<>+64(SB), Y2
+	VFMADD231PS powers<>+96(SB), Y0, Y2
+	VPSUBD      powers<>+64(SB), Y2, Y3
+	VSUBPS      powers<>+64(SB), Y2, Y2
+	VFMADD231PS powers<>+128(SB), Y2, Y0
+	VFMADD231PS powers<>+160(SB), Y2, Y0
+	VMOVUPS     powers<>+192(SB), Y2
+	VFMADD213PS powers<>+224(SB), Y0, Y2
+	VFMADD213PS powers<>+256(SB), Y0, Y2
+	VFMADD213PS powers<>+288(SB), Y0, Y2
+	VFMADD213PS powers<>+320(SB), Y0, Y2
+	VFMADD213PS powers<>+352(SB), Y0, Y2
+	VMULPS      Y0, Y0, Y4
+	VFMADD213PS Y0, Y4, Y2
+	VPADDD      powers<>+384(SB), Y3, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VSUBPS      powers<>+416(SB), Y3, Y0
+	VFMADD213PS Y0, Y3, Y2
+	VADDPS      powers<>+544(SB), Y2, Y0
+	VDIVPS      Y0, Y2, Y2
+	VORPS       Y1, Y2, Y2
+	VMOVUPS     Y2, (AX)(BX*4)
+	ADDQ        $0x08, BX
+	CMPQ        BX, DX
+	JLT         loop
+	VZEROUPPER
+	RET
+
+// func logAVX2(dst *byte, a *byte, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·logAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+
+loop:
+	VMOVUPS     (CX)(BX*4), Y0
+	VCMPPS      $0x11, powers<>+576(SB), Y0, Y1
+	VMULPS      powers<>+608(SB), Y0, Y2
+	VBLENDVPS   Y1, Y2, Y0, Y2
+	VPADDD      powers<>+640(SB), Y2, Y2
+	VPSRLD      $0x17, Y2, Y3
+	VPSUBD      powers<>+384(SB), Y3, Y3
+	VCVTDQ2PS   Y3, Y3
+	VANDPS      powers<>+672(SB), Y1, Y1
+	VADDPS      Y3, Y1, Y3
+	VANDPS      powers<>+704(SB), Y2, Y1
+	VPADDD      powers<>+736(SB), Y1, Y1
+	VSUBPS      powers<>+416(SB), Y1, Y1
+	VMULPS      Y1, Y1, Y2
+	VMULPS      Y2, Y1, Y4
+	VMOVUPS     powers<>+768(SB), Y5
+	VFMADD213PS powers<>+800(SB), Y1, Y5
+	VFMADD213PS powers<>+832(SB), Y1, Y5
+	VFMADD213PS powers<>+864(SB), Y1, Y5
+	VFMADD213PS powers<>+896(SB), Y1, Y5
+	VFMADD213PS powers<>+928(SB), Y1, Y5
+	VFMADD213PS powers<>+960(SB), Y1, Y5
+	VFMADD213PS powers<>+992(SB), Y1, Y5
+	VFMADD213PS powers<>+1024(SB), Y1, Y5
+	VMULPS      Y5, Y4, Y5
+	VFMADD231PS powers<>+1056(SB), Y3, Y5
+	VFMADD231PS powers<>+1088(SB), Y2, Y5
+	VADDPS      Y5, Y1, Y5
+	VFMADD231PS powers<>+1120(SB), Y3, Y5
+	VXORPS      Y1, Y1, Y1
+	VMOVUPS     powers<>+1184(SB), Y2
+	VCMPPS      $0x12, powers<>+1152(SB), Y0, Y1
+	VBLENDVPS   Y1, Y2, Y5, Y5
+	VMOVUPS     powers<>+1216(SB), Y2
+	VCMPPS      $0x11, powers<>+1152(SB), Y0, Y1
+	VBLENDVPS   Y1, Y2, Y5, Y5
+	VCMPPS      $0x08, powers<>+1248(SB), Y0, Y1
+	VBLENDVPS   Y1, Y0, Y5, Y5
+	VMOVUPS     Y5, (AX)(BX*4)
+	ADDQ        $0x08, BX
+	CMPQ        BX, DX
+	JLT         loop
+	VZEROUPPER
+	RET
+
 // func chooseAVX2(dst *byte, condition *byte, a *byte, b *byte, n int)
 // Requires: AVX, AVX2
 TEXT ·chooseAVX2(SB), NOSPLIT, $0-40

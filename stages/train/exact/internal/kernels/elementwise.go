@@ -79,6 +79,9 @@ func elementwise(op compute.OpType, dtype dtypes.DType) Elementwise {
 	case dtypes.Uint64:
 		return integerKernel[uint64](op)
 	case dtypes.Float32:
+		if f := narrow[op]; f != nil {
+			return each(f)
+		}
 		return floatKernel[float32](op)
 	case dtypes.Float64:
 		return floatKernel[float64](op)

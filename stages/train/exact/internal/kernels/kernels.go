@@ -125,8 +125,8 @@ func (s *Set) Convert(from, to dtypes.DType) Elementwise {
 	return convert(from, to)
 }
 
-// portable is the definition of all others.
-var portable = Set{
+// portableSet is the definition of all others.
+var portableSet = Set{
 	Name:      "portable",
 	Tiles:     []Tile{{Rows: portableRows, Cols: portableCols, name: tilePortable}},
 	MaxWindow: portableMaxWindow,
@@ -138,7 +138,7 @@ var portable = Set{
 }
 
 // All returns the sets that this processor can run, the fastest first.
-func All() []Set { return append(assembled(), portable) }
+func All() []Set { return append(assembled(), portableSet) }
 
 // names of all sets that there are, on any processor.
 var names = []string{"portable", "avx2", "avx512"}

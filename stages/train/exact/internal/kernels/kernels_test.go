@@ -55,7 +55,7 @@ func same(a, b []float32) bool {
 func others(t *testing.T, f func(t *testing.T, s Set)) {
 	t.Helper()
 	for _, s := range All() {
-		if s.Name != portable.Name {
+		if s.Name != portableSet.Name {
 			t.Run(s.Name, func(t *testing.T) { f(t, s) })
 		}
 	}
@@ -180,7 +180,7 @@ func TestTilesAgree(t *testing.T) {
 }
 
 func TestPortableTileIsTheDefinition(t *testing.T) {
-	tile := portable.Tiles[0]
+	tile := portableSet.Tiles[0]
 	a, b := []float32{1, 2, 3, 4}, make([]float32, 2*tile.Cols)
 	for i := range b {
 		b[i] = float32(i)
@@ -216,7 +216,7 @@ func TestWindowKernelsAgree(t *testing.T) {
 					s.SumRows(address(r.sums), address(from), &inside[0], count, n)
 					return r
 				}
-				got, want := run(s), run(portable)
+				got, want := run(s), run(portableSet)
 				if !same(got.most, want.most) || !bytes.Equal(got.number, want.number) || !same(got.spread, want.spread) || !same(got.sums, want.sums) {
 					t.Fatalf("%d windows of %d: %v, want %v", n, count, got, want)
 				}
@@ -237,7 +237,7 @@ func TestLanesAgree(t *testing.T) {
 			}
 			got, want := make([]float32, n), make([]float32, n)
 			s.Lanes(address(got), address(a), address(b), &aSteps[0], &bSteps[0], k, n)
-			portable.Lanes(address(want), address(a), address(b), &aSteps[0], &bSteps[0], k, n)
+			portableSet.Lanes(address(want), address(a), address(b), &aSteps[0], &bSteps[0], k, n)
 			if !same(got, want) {
 				t.Fatalf("%d lanes over %d steps: %v, want %v", n, k, got, want)
 			}

@@ -4,7 +4,8 @@
 package main
 
 import (
-	. "github.com/mmcloughlin/avo/build" //nolint:revive // avo's programs read as assembly this way
+	. "github.com/mmcloughlin/avo/build"   //nolint:revive // avo's programs read as assembly this way
+	. "github.com/mmcloughlin/avo/operand" //nolint:revive // as above
 	"github.com/mmcloughlin/avo/reg"
 )
 
@@ -36,6 +37,28 @@ func end() {
 	RET()
 }
 
+// groups writes the work on n elements of float32, a multiple of 8: on four vectors at a
+// time, which are under way together, and then on one. Its own loop may begin at the label
+// again. The pointers move on.
+func groups(n reg.GPVirtual, pointers []reg.GPVirtual, work func(vectors int, again string)) {
+	for _, g := range []struct {
+		vectors           int
+		label, again, few string
+	}{{4, "next", "four", "few"}, {1, "few", "one", "done"}} {
+		Label(g.label)
+		CMPQ(n, Imm(uint64(8*g.vectors)))
+		JLT(LabelRef(g.few))
+		work(g.vectors, g.again)
+		for _, p := range pointers {
+			ADDQ(Imm(uint64(avx2.bytes*g.vectors)), p)
+		}
+		SUBQ(Imm(uint64(8*g.vectors)), n)
+		JMP(LabelRef(g.label))
+	}
+	Label("done")
+	end()
+}
+
 func main() {
 	ConstraintExpr("amd64")
 	tile(avx2, 6, 2)
@@ -53,6 +76,7 @@ func main() {
 		compare(c.name, c.doc, c.predicate)
 	}
 	unaries()
+	powers()
 	choose()
 	fromBool()
 	maxWindow()

@@ -103,7 +103,7 @@ func lanes() {
 	k, n := param("k"), param("n")
 	ao, bo, i := GP64(), GP64(), GP64()
 
-	group := func(vectors int, again, next string) {
+	groups(n, []reg.GPVirtual{dst, a, b}, func(vectors int, again string) {
 		sums := make([]reg.VecVirtual, vectors)
 		for j := range sums {
 			sums[j] = YMM()
@@ -124,20 +124,5 @@ func lanes() {
 		for j := range sums {
 			VMOVUPS(sums[j], Mem{Base: dst, Disp: 32 * j})
 		}
-		for _, p := range []reg.GPVirtual{dst, a, b} {
-			ADDQ(Imm(uint64(32*vectors)), p)
-		}
-		SUBQ(Imm(uint64(8*vectors)), n)
-		JMP(LabelRef(next))
-	}
-	Label("next")
-	CMPQ(n, Imm(32))
-	JLT(LabelRef("few"))
-	group(4, "four", "next")
-	Label("few")
-	CMPQ(n, Imm(8))
-	JLT(LabelRef("done"))
-	group(1, "one", "few")
-	Label("done")
-	end()
+	})
 }

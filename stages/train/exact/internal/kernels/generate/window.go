@@ -108,7 +108,7 @@ func sumRows() {
 		"is portableSumRows for n elements, a multiple of 8.")
 	acc, from, rows, count, n := param("acc"), param("from"), param("rows"), param("count"), param("n")
 	offset, i := GP64(), GP64()
-	group := func(vectors int, again, next string) {
+	groups(n, []reg.GPVirtual{acc, from}, func(vectors int, again string) {
 		sums := make([]reg.VecVirtual, vectors)
 		for j := range sums {
 			sums[j] = YMM()
@@ -126,19 +126,5 @@ func sumRows() {
 		for j := range sums {
 			VMOVUPS(sums[j], Mem{Base: acc, Disp: 32 * j})
 		}
-		ADDQ(Imm(uint64(32*vectors)), acc)
-		ADDQ(Imm(uint64(32*vectors)), from)
-		SUBQ(Imm(uint64(8*vectors)), n)
-		JMP(LabelRef(next))
-	}
-	Label("next")
-	CMPQ(n, Imm(32))
-	JLT(LabelRef("few"))
-	group(4, "four", "next")
-	Label("few")
-	CMPQ(n, Imm(8))
-	JLT(LabelRef("done"))
-	group(1, "one", "few")
-	Label("done")
-	end()
+	})
 }
