@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 // check reports what no single position can know: values that contradict each other.
@@ -19,7 +21,7 @@ func (d *decoder) check(m *Manifest) {
 	if d.sound("split") {
 		d.checkSplit(m.Split)
 	}
-	if d.sound("split.validation", "model.early_stopping") && m.Model.EarlyStopping != nil && m.Split.Validation == 0 {
+	if d.sound("split.validation", "model.early_stopping") && m.Model.EarlyStopping != nil && m.Split.Validation == 0 && !m.Model.RepeatArticle {
 		d.faultAt("model.early_stopping", "model.early_stopping",
 			m.Model.EarlyStopping.Monitor+" needs a validation set, and split.validation is 0", "write `early_stopping: none`, or give split.validation a fraction")
 	}
@@ -36,6 +38,34 @@ func (d *decoder) check(m *Manifest) {
 	if d.sound("environment") && !m.Environment.Native {
 		d.faultAt("environment.native", "environment.native", "want true: there is no other environment yet", "")
 	}
+}
+
+// repeatArticle gives the model the article's settings. A manifest may say them, as a
+// rendered one does, and no others.
+func (d *decoder) repeatArticle(m *Manifest) {
+	said, article := m.Model, articleModel()
+	saidFields, articleFields := modelGrammar(&said).fields, modelGrammar(&article).fields
+	for i, f := range saidFields {
+		path := "model." + f.key
+		if d.places[path] == nil || !d.sound(path) {
+			continue
+		}
+		got, want := oneLineOf(f.value.encode()), oneLineOf(articleFields[i].value.encode())
+		if got != want {
+			d.faultAt(path, path, fmt.Sprintf("with %s it is %s", repeatArticle, want), "remove one of them")
+		}
+	}
+	m.Model = article
+}
+
+// oneLineOf is a node as a person would write it in one line.
+func oneLineOf(n *yaml.Node) string {
+	n.Style = yaml.FlowStyle
+	text, err := yaml.Marshal(n)
+	if err != nil {
+		return describe(n)
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // optimizerSettings are the settings that some optimizers only have.

@@ -76,6 +76,9 @@ func (d *decoder) manifest(root *yaml.Node) *Manifest {
 	d.place("", root)
 	grammar(m).decode(d, root, "")
 	if kindOf(root) == isMapping {
+		if m.Model.RepeatArticle {
+			d.repeatArticle(m)
+		}
 		d.check(m)
 	}
 	return m

@@ -95,6 +95,20 @@ type Model struct {
 	Batch         int            `json:"batch"`
 	Epochs        int            `json:"epochs"`
 	EarlyStopping *EarlyStopping `json:"early_stopping,omitempty"` // nil trains every epoch
+
+	// RepeatArticle trains and measures as the article did, on the same pictures. The other
+	// settings are the article's then.
+	RepeatArticle bool `json:"repeat_article,omitempty"`
+}
+
+// articleModel is what the article trained: its notebook build-model.ipynb.
+func articleModel() Model {
+	m := defaults().Model
+	m.RepeatArticle = true
+	m.Size = articleSide
+	m.Augment = Augment{Rotation: 40, Shift: 0.2, Shear: 0.2, Zoom: 0.2, Flip: "horizontal"}
+	m.EarlyStopping = &EarlyStopping{Monitor: valLoss, Patience: 4}
+	return m
 }
 
 // articleSide is the side of the pictures that the article's network reads, in pixels.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,8 +25,8 @@ import (
 // The models, as a manifest has them. peer.py has the same.
 var models = map[string]string{
 	"article": "{layers: article, optimizer: {name: rmsprop, learning_rate: 0.0005}, batch: 16, augment: {flip: horizontal, crop: 4}}",
-	"slider": "{layers: slider, optimizer: {name: sgd, learning_rate: 0.05, momentum: 0.9, nesterov: true, weight_decay: 0.0005}," +
-		" schedule: {cosine: {warm_up: 1}}, batch: 32, augment: {flip: horizontal, crop: 4}}",
+	"slider": "{layers: slider, optimizer: {name: sgd, learning_rate: 0.08, momentum: 0.9, nesterov: true, weight_decay: 0.0005}," +
+		" schedule: {cosine: {warm_up: 2}}, batch: 32, label_smoothing: 0.2, augment: {flip: horizontal, crop: 4, cutout: 0.25}}",
 }
 
 func main() {
@@ -40,7 +41,7 @@ func run(ctx context.Context) error {
 	name := flag.String("model", "slider", "article or slider")
 	side := flag.Int("side", 32, "pixels of a side of the network's input")
 	epochs := flag.Int("epochs", 20, "passes over the training pictures")
-	seeds := flag.Int("seeds", 5, "runs, with the seeds 1, 2, …")
+	seeds := flag.String("seeds", "1,2,3,4,5", "a run for each of these")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "cores to keep busy")
 	flag.Parse()
 
@@ -58,9 +59,13 @@ func run(ctx context.Context) error {
 		return err
 	}
 	fmt.Println("who,model,side,epochs,seed,accuracy,seconds")
-	for seed := range *seeds {
+	for text := range strings.SplitSeq(*seeds, ",") {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("-seeds %s: %w", *seeds, err)
+		}
 		start := time.Now()
-		kind, err := train.New(train.Params{Model: m.Model, Shape: "stretch", Side: *side, Labels: labels, Seed: uint64(seed + 1)}, "")
+		kind, err := train.New(train.Params{Model: m.Model, Shape: "stretch", Side: *side, Labels: labels, Seed: seed}, "")
 		if err != nil {
 			return err
 		}
@@ -70,12 +75,12 @@ func run(ctx context.Context) error {
 		}
 		took := time.Since(start)
 		inputs[evaluate.InputModel] = cas.NewTree(store, trained.Tree)
-		result, err := stages.RunKind(ctx, store, evaluate.New(""), inputs, *workers, stages.Discard)
+		result, err := stages.RunKind(ctx, store, evaluate.New(evaluate.Params{}, ""), inputs, *workers, stages.Discard)
 		if err != nil {
 			return err
 		}
 		accuracy := float64(result.Counters["correct"]) / float64(result.Counters["tested"])
-		fmt.Printf("sandwich,%s,%d,%d,%d,%.4f,%.0f\n", *name, *side, *epochs, seed+1, accuracy, took.Seconds())
+		fmt.Printf("sandwich,%s,%d,%d,%d,%.4f,%.0f\n", *name, *side, *epochs, seed, accuracy, took.Seconds())
 	}
 	return nil
 }

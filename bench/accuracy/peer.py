@@ -1,6 +1,8 @@
 """The models of main.go in PyTorch, with the same budget, initialisation and augmentation.
 
 python3 bench/accuracy/peer.py DATA MODEL SIDE EPOCHS SEEDS [THREADS]
+
+SEEDS are numbers with commas between them.
 """
 
 import glob
@@ -49,20 +51,11 @@ class Block(nn.Module):
         return functional.relu(self.body(x) + x)
 
 
-class SameStride2(nn.Conv2d):
-    """Keras' padding of a kernel of 3 with a stride of 2: an even side gets its zeros at the end."""
-
-    def forward(self, x):
-        before = 1 if x.shape[-1] % 2 else 0
-        return super().forward(functional.pad(x, (before, 1, before, 1)))
-
-
 def slider(_):
-    layers, channels = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
-    for filters in (32, 64, 128):
-        layers += [SameStride2(channels, filters, 3, stride=2, bias=False), nn.BatchNorm2d(filters), nn.ReLU(), Block(filters)]
-        channels = filters
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, 4))
+    def layer(before, filters):
+        return nn.Conv2d(before, filters, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(filters), nn.ReLU()
+
+    return nn.Sequential(*layer(3, 32), *layer(32, 48), Block(48), *layer(48, 96), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(96, 4))
 
 
 def glorot(module):
@@ -72,47 +65,53 @@ def glorot(module):
             nn.init.zeros_(module.bias)
 
 
-def augment(x):
+def augment(x, cutout):
     side = x.shape[-1]
+    hole = round(cutout * side)
     padded = functional.pad(x, (4, 4, 4, 4), mode="reflect")
     out = torch.empty_like(x)
     for i in range(len(x)):
         down, right = torch.randint(0, 9, (2,)).tolist()
         cut = padded[i, :, down:down + side, right:right + side]
         out[i] = cut.flip(-1) if torch.rand(()) < 0.5 else cut
+        if hole:
+            top, left = (torch.randint(0, side, (2,)) - hole // 2).tolist()
+            out[i, :, max(top, 0):top + hole, max(left, 0):left + hole] = 0.5
     return out
 
 
 def main():
-    data, name, side, epochs, seeds = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
+    data, name, side, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(int(sys.argv[6]) if len(sys.argv) > 6 else 2)
     x, y = load(os.path.join(data, "train"), side)
     test_x, test_y = load(os.path.join(data, "test"), side)
     batch = {"article": 16, "slider": 32}[name]
     steps = math.ceil(len(x) / batch)
     print("who,model,side,epochs,seed,accuracy,seconds")
-    for seed in range(1, seeds + 1):
+    for seed in map(int, sys.argv[5].split(",")):
         torch.manual_seed(seed)
         start = time.time()
         model = {"article": article, "slider": slider}[name](side).to(memory_format=torch.channels_last)
         model.apply(glorot)
         if name == "article":
             optimizer = torch.optim.RMSprop(model.parameters(), lr=0.0005, alpha=0.9, eps=1e-7)
-            rate = lambda step: 1
+            smoothing, cutout, rate = 0, 0, lambda step: 1
         else:
             kernels = [p for p in model.parameters() if p.dim() > 1]
             others = [p for p in model.parameters() if p.dim() == 1]
-            optimizer = torch.optim.SGD([{"params": kernels, "weight_decay": 0.0005}, {"params": others}], lr=0.05, momentum=0.9, nesterov=True)
+            optimizer = torch.optim.SGD([{"params": kernels, "weight_decay": 0.0005}, {"params": others}], lr=0.08, momentum=0.9, nesterov=True)
+            smoothing, cutout, warm = 0.2, 0.25, 2 * steps
 
             def rate(step):
-                if step < steps:
-                    return (step + 1) / steps
-                return 0.5 * (1 + math.cos(math.pi * (step - steps) / max(epochs * steps - 1 - steps, 1)))
+                if step < warm:
+                    return (step + 1) / warm
+                return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(epochs * steps - 1 - warm, 1)))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         for _ in range(epochs):
             model.train()
             for rows in torch.randperm(len(x)).split(batch):
-                loss = functional.cross_entropy(model(augment(x[rows]).contiguous(memory_format=torch.channels_last)), y[rows])
+                pictures = augment(x[rows], cutout).contiguous(memory_format=torch.channels_last)
+                loss = functional.cross_entropy(model(pictures), y[rows], label_smoothing=smoothing)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -46,6 +46,7 @@ func run() error {
 	rounds := flag.Int("rounds", 7, "how many `times` each is measured")
 	seconds := flag.Float64("seconds", 1, "how `long` a measurement takes")
 	growth := flag.Bool("growth", false, "measure ours alone, from 32 to 256 pixels and from 1 to 128 pictures")
+	whole := flag.Bool("loop", false, "measure ours alone: the training stage beside its bare step")
 	one := flag.Int("threads", 0, "measure with this `number` of threads only; 1 and 2 by default")
 	serve := flag.String("serve", "", "be the measured process: threads,side,batch")
 	flag.Parse()
@@ -56,6 +57,13 @@ func run() error {
 		}
 		return s.serve(os.Stdin, os.Stdout)
 	}
+	threads := []int{1, 2}
+	if *one != 0 {
+		threads = []int{*one}
+	}
+	if *whole {
+		return loop(os.Stdout, threads, *rounds)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -64,11 +72,9 @@ func run() error {
 	if *growth {
 		return grow(ours, *rounds, *seconds)
 	}
-	for _, threads := range []int{1, 2} {
-		if *one == 0 || *one == threads {
-			if err := compare(setting{threads, 128, 16}, ours, peers, *rounds, *seconds); err != nil {
-				return err
-			}
+	for _, n := range threads {
+		if err := compare(setting{n, 128, 16}, ours, peers, *rounds, *seconds); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -64,7 +64,7 @@ func tinyModel(ts *testscript.TestScript, neg bool, args []string) {
 	layers := []manifest.Layer{{Flatten: &manifest.Flatten{}}}
 	network, err := model.New(layers, 8, []string{"egg", "ham"})
 	ts.Check(err)
-	m := &model.Model{Network: network, Shape: model.Stretch, Weights: network.Initial(1)}
+	m := &model.Model{Network: network, Input: model.Preparation{Shape: model.Stretch, Resize: model.CatmullRom}, Weights: network.Initial(1)}
 	desc, weights, err := m.Encode()
 	ts.Check(err)
 	folder := ts.MkAbs(args[0])

@@ -117,7 +117,7 @@ a question mark is left out when it does not apply.
 
   build    package created ran stages dead quarantined lock_changed
            metrics?[pictures accuracy[correct value low high] confusion[[]]
-           classes[label precision recall f1 support] macro weighted]
+           classes[label precision recall f1 support] macro weighted repeat_article?]
            validation?[epoch loss accuracy]
            latest? variants?[set[] error?]
            cache?[remote results blobs downloaded shared uploaded requests]

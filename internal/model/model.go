@@ -37,7 +37,7 @@ type Counts struct {
 // brought to its input.
 type Model struct {
 	Network *Network
-	Shape   Shape
+	Input   Preparation
 	Weights []Tensor // in the order of Network.Parameters
 	Counts  Counts
 }
@@ -58,7 +58,7 @@ type inputDoc struct {
 	Width    int     `json:"width"`
 	Channels int     `json:"channels"` // red, green, blue
 	Shape    Shape   `json:"shape"`    // what becomes of a picture with other proportions
-	Resize   string  `json:"resize"`   // the filter
+	Resize   Resize  `json:"resize"`   // and with another size
 	Scale    float64 `json:"scale"`    // what a byte is multiplied by
 }
 
@@ -71,7 +71,7 @@ func (m *Model) Encode() (desc, weights []byte, err error) {
 		Labels:  n.labels,
 		Input: inputDoc{
 			Height: n.side, Width: n.side, Channels: Channels,
-			Shape: m.Shape, Resize: resampling, Scale: 1.0 / 255,
+			Shape: m.Input.Shape, Resize: m.Input.Resize, Scale: 1.0 / 255,
 		},
 		Layers:     n.Described(),
 		Output:     n.outputFunction(),
@@ -146,15 +146,17 @@ func decodeDescription(data []byte) (*Model, error) {
 		return nil, errors.New("something stands after the JSON object")
 	}
 	in := doc.Input
+	input := Preparation{Shape: in.Shape, Resize: in.Resize}
 	switch {
 	case doc.Version != version:
 		return nil, fmt.Errorf("version %d, this program reads version %d", doc.Version, version)
 	case in.Height != in.Width || in.Channels != Channels:
 		return nil, fmt.Errorf("input: want a square with %d channels, got %d × %d with %d", Channels, in.Width, in.Height, in.Channels)
-	case in.Shape != Stretch && in.Shape != Letterbox:
-		return nil, fmt.Errorf("input: unknown shape %q", in.Shape)
-	case in.Resize != resampling || in.Scale != 1.0/255:
-		return nil, fmt.Errorf("input: want %s resizing and a scale of 1/255, got %q and %v", resampling, in.Resize, in.Scale)
+	case in.Scale != 1.0/255:
+		return nil, fmt.Errorf("input: want a scale of 1/255, got %v", in.Scale)
+	}
+	if err := input.check(); err != nil {
+		return nil, fmt.Errorf("input: %w", err)
 	}
 	n, err := New(doc.Layers, in.Height, doc.Labels)
 	if err != nil {
@@ -164,7 +166,7 @@ func decodeDescription(data []byte) (*Model, error) {
 		return nil, fmt.Errorf("want output %s with %d parameters, got %q with %d",
 			n.outputFunction(), n.ParameterCount(), doc.Output, doc.Parameters)
 	}
-	return &Model{Network: n, Shape: in.Shape, Counts: doc.Trained}, nil
+	return &Model{Network: n, Input: input, Counts: doc.Trained}, nil
 }
 
 // Load reads a model from the root of a folder, such as the model/ of a package.

@@ -21,7 +21,7 @@ func tinyModel(tb testing.TB) *Model {
 	tb.Helper()
 	layers := []manifest.Layer{conv(2, 3, "same"), pool(2), dropout(0.25), flatten(), dense(3)}
 	n := mustNew(tb, layers, 4, twoLabels)
-	return &Model{Network: n, Shape: Stretch, Weights: n.Initial(5), Counts: Counts{Train: 8, Validation: 1, Epochs: 3, BestEpoch: 2}}
+	return &Model{Network: n, Input: Preparation{Shape: Stretch, Resize: CatmullRom}, Weights: n.Initial(5), Counts: Counts{Train: 8, Validation: 1, Epochs: 3, BestEpoch: 2}}
 }
 
 func encode(tb testing.TB, m *Model) (desc, weights []byte) {
@@ -142,7 +142,7 @@ func TestLoadRefuses(t *testing.T) {
 		"long":               {append(bytes.Clone(desc), make([]byte, maxDescription)...), weights, "longer than"},
 		"not square":         {replace(`"width": 4`, `"width": 5`), weights, "want a square"},
 		"shape":              {replace(`"stretch"`, `"wide"`), weights, `unknown shape "wide"`},
-		"filter":             {replace(`"catmull-rom"`, `"nearest"`), weights, "want catmull-rom"},
+		"filter":             {replace(`"catmull-rom"`, `"lanczos"`), weights, `unknown resize "lanczos"`},
 		"layer":              {replace(`"units": 3`, `"units": 0`), weights, "layer 5: want 1 to"},
 		"output":             {replace(`"sigmoid"`, `"softmax"`), weights, "want output sigmoid"},
 		"parameters":         {replace(`"parameters": 87`, `"parameters": 86`), weights, "87 parameters"},
@@ -214,7 +214,7 @@ func TestPixels(t *testing.T) {
 		Stretch:   ".##.\n.##.\n.##.\n.##.\n",
 		Letterbox: "....\n.##.\n.##.\n....\n",
 	} {
-		pixels, err := shape.Pixels(wide, 4)
+		pixels, err := Preparation{shape, CatmullRom}.Pixels(wide, 4)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,19 +227,51 @@ func TestPixels(t *testing.T) {
 	exact.Set(0, 0, color.NRGBA{R: 10, G: 20, B: 30, A: 255})
 	exact.Set(1, 0, black)
 	tall := image.NewRGBA(image.Rect(0, 0, 1, 2000))
-	if pixels, err := Letterbox.Pixels(tall, 3); err != nil || len(pixels) != 27 {
+	if pixels, err := (Preparation{Letterbox, Bilinear}).Pixels(tall, 3); err != nil || len(pixels) != 27 {
 		t.Errorf("a very narrow picture: %d pixels, error %v", len(pixels)/3, err)
 	}
 	one := exact.SubImage(image.Rect(0, 0, 1, 1))
-	if pixels, err := Stretch.Pixels(one, 1); err != nil || !bytes.Equal(pixels, []byte{10, 20, 30}) {
+	if pixels, err := (Preparation{Stretch, CatmullRom}).Pixels(one, 1); err != nil || !bytes.Equal(pixels, []byte{10, 20, 30}) {
 		t.Errorf("a picture of the right size: %v, %v", pixels, err)
 	}
 	for _, bad := range []struct {
-		shape Shape
+		input Preparation
 		img   image.Image
-	}{{Stretch, image.NewGray(image.Rectangle{})}, {"wide", wide}} {
-		if _, err := bad.shape.Pixels(bad.img, 4); err == nil {
-			t.Errorf("%q of %v: no error", bad.shape, bad.img.Bounds())
+	}{{Preparation{Stretch, Nearest}, image.NewGray(image.Rectangle{})}, {Preparation{"wide", CatmullRom}, wide}, {Preparation{Stretch, "lanczos"}, wide}} {
+		if _, err := bad.input.Pixels(bad.img, 4); err == nil {
+			t.Errorf("%q of %v: no error", bad.input, bad.img.Bounds())
+		}
+	}
+}
+
+// The values are those of skimage.transform.resize(…, mode="edge", anti_aliasing=False),
+// rounded, and of Pillow's NEAREST.
+func TestResize(t *testing.T) {
+	grey := func(width int, values ...byte) image.Image {
+		img := image.NewGray(image.Rect(0, 0, width, len(values)/width))
+		img.Pix = values
+		return img
+	}
+	for name, test := range map[string]struct {
+		resize Resize
+		img    image.Image
+		side   int
+		want   []byte
+	}{
+		"bilinear, smaller":   {Bilinear, grey(4, 0, 40, 80, 120, 0, 40, 80, 120, 200, 200, 200, 200, 100, 100, 100, 100), 2, []byte{20, 100, 150, 150}},
+		"bilinear, skipping":  {Bilinear, grey(5, 10, 20, 30, 40, 50), 1, []byte{30}},
+		"bilinear, larger":    {Bilinear, grey(2, 0, 100, 0, 100), 4, []byte{0, 25, 75, 100, 0, 25, 75, 100, 0, 25, 75, 100, 0, 25, 75, 100}},
+		"nearest, smaller":    {Nearest, grey(3, 1, 2, 3, 4, 5, 6, 7, 8, 9), 2, []byte{1, 3, 7, 9}},
+		"nearest, stretching": {Nearest, grey(4, 1, 2, 3, 4), 2, []byte{2, 4, 2, 4}},
+	} {
+		pixels, err := (Preparation{Stretch, test.resize}).Pixels(test.img, test.side)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range test.want {
+			if pixels[3*i] != want {
+				t.Errorf("%s: value %d of %v is %d, want %d", name, i, test.want, pixels[3*i], want)
+			}
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (m *Model) ONNX() ([]byte, error) {
 		Weights:  e.constants,
 		Inputs:   []onnx.Value{{Name: onnxInput, Type: onnx.Uint8, Dims: []int{0, n.side, n.side, Channels}}},
 		Outputs:  []onnx.Value{{Name: onnxOutput, Type: onnx.Float32, Dims: []int{0, len(n.labels)}}},
-		Metadata: [][2]string{{"labels", string(labels)}, {"resize", resampling}, {"shape", string(m.Shape)}},
+		Metadata: [][2]string{{"labels", string(labels)}, {"resize", string(m.Input.Resize)}, {"shape", string(m.Input.Shape)}},
 	}
 	return model.Encode(), nil
 }

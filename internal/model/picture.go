@@ -19,10 +19,31 @@ const (
 	Letterbox Shape = "letterbox" // black is added on both sides
 )
 
-// resampling is the filter that pictures are resized with, under the name that
-// model.json has for it. It is the one that crops are made with, so that a model sees
-// later what it was trained on.
-const resampling = "catmull-rom"
+// Resize is how a picture is brought to another size.
+type Resize string
+
+// The ways to resize.
+const (
+	CatmullRom Resize = "catmull-rom" // the filter that crops are made with, so that a model sees later what it was trained on
+	Bilinear   Resize = "bilinear"    // from the four pixels around a place, however much smaller the result is
+	Nearest    Resize = "nearest"     // the pixel at a place
+)
+
+// Preparation is what becomes of a picture before a network sees it.
+type Preparation struct {
+	Shape  Shape
+	Resize Resize
+}
+
+func (p Preparation) check() error {
+	switch {
+	case p.Shape != Stretch && p.Shape != Letterbox:
+		return fmt.Errorf("unknown shape %q", p.Shape)
+	case p.Resize != CatmullRom && p.Resize != Bilinear && p.Resize != Nearest:
+		return fmt.Errorf("unknown resize %q", p.Resize)
+	}
+	return nil
+}
 
 // maxPicture is the longest side of a picture that is prepared.
 const maxPicture = 1 << 16
@@ -30,31 +51,77 @@ const maxPicture = 1 << 16
 // Pixels brings a picture to side × side pixels and returns them, three bytes of red,
 // green and blue each, rows first. Transparent parts are laid on black. A picture of
 // that size already is taken as it is.
-func (s Shape) Pixels(img image.Image, side int) ([]byte, error) {
-	size := img.Bounds().Size()
-	if size.X < 1 || size.Y < 1 || size.X > maxPicture || size.Y > maxPicture {
-		return nil, fmt.Errorf("prepare picture: a size of %d × %d pixels", size.X, size.Y)
+func (p Preparation) Pixels(img image.Image, side int) ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("prepare picture: %w", err)
 	}
-	if size.X != side || size.Y != side {
-		switch s {
-		case Stretch:
-			img = photo.Resize(img, image.Point{X: side, Y: side})
-		case Letterbox:
-			img = letterbox(img, side)
-		default:
-			return nil, fmt.Errorf("prepare picture: unknown shape %q", s)
-		}
+	size := img.Bounds().Size()
+	switch {
+	case size.X < 1 || size.Y < 1 || size.X > maxPicture || size.Y > maxPicture:
+		return nil, fmt.Errorf("prepare picture: a size of %d × %d pixels", size.X, size.Y)
+	case size.X == side && size.Y == side:
+	case p.Shape == Stretch:
+		img = p.Resize.to(img, side, side)
+	default:
+		img = p.letterbox(img, side)
 	}
 	return rgb(img), nil
 }
 
 // letterbox scales the longer side to the input's and centres the picture on black.
-func letterbox(img image.Image, side int) image.Image {
+func (p Preparation) letterbox(img image.Image, side int) image.Image {
 	size := img.Bounds().Size()
 	scaled := func(length, longest int) int { return max(1, (length*side+longest/2)/longest) }
 	longest := max(size.X, size.Y)
-	fitted := photo.Resize(img, image.Point{X: scaled(size.X, longest), Y: scaled(size.Y, longest)})
+	fitted := p.Resize.to(img, scaled(size.X, longest), scaled(size.Y, longest))
 	return imaging.PasteCenter(imaging.New(side, side, color.Black), fitted)
+}
+
+func (r Resize) to(img image.Image, width, height int) image.Image {
+	switch r {
+	case Bilinear:
+		return bilinear(img, width, height)
+	case Nearest:
+		return imaging.Resize(img, width, height, imaging.NearestNeighbor)
+	}
+	return photo.Resize(img, image.Point{X: width, Y: height})
+}
+
+// bilinear looks up the middle of each pixel of the result in the picture, as
+// skimage.transform.resize does without anti-aliasing. Beyond the picture is its edge.
+func bilinear(img image.Image, width, height int) image.Image {
+	from := imaging.Clone(img)
+	out := image.NewNRGBA(image.Rect(0, 0, width, height))
+	columns, rows := between(from.Rect.Dx(), width), between(from.Rect.Dy(), height)
+	whole := 2 * width * 2 * height
+	for y, r := range rows {
+		for x, c := range columns {
+			for channel := range 4 {
+				mix := func(row int) int {
+					line := from.Pix[row*from.Stride+channel:]
+					return int(line[4*c.first])*(2*width-c.part) + int(line[4*c.next])*c.part
+				}
+				value := mix(r.first)*(2*height-r.part) + mix(r.next)*r.part
+				out.Pix[y*out.Stride+4*x+channel] = uint8((value + whole/2) / whole)
+			}
+		}
+	}
+	return out
+}
+
+// gap is a place between two pixels: part of 2·count, of the way from the first one to the
+// next, where count is that of the places along the side.
+type gap struct{ first, next, part int }
+
+// between returns the places of count pixels along a side of so many.
+func between(length, count int) []gap {
+	list := make([]gap, count)
+	for i := range list {
+		at := max((2*i+1)*length-count, 0)
+		first := at / (2 * count)
+		list[i] = gap{first, min(first+1, length-1), at % (2 * count)}
+	}
+	return list
 }
 
 // rgb returns the pixels without alpha.

@@ -3,6 +3,7 @@ package neural
 import (
 	"math"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/graph"
 
 	"github.com/sandwich-build/sandwich/internal/model"
@@ -204,16 +205,39 @@ func averagePool(x *graph.Node, p manifest.Pool, in manifest.Shape) *graph.Node 
 func (f *forward) normalize(l model.Layer, x *graph.Node) *graph.Node {
 	scale, offset, mean, variance := f.weights[l.First], f.weights[l.First+1], f.weights[l.First+2], f.weights[l.First+3]
 	epsilon := float32(l.BatchNorm.Epsilon)
+	known := x.Graph().Backend().Capabilities().Operations
 	if !f.training {
-		return graph.InternalBatchNormForInference(x, scale, offset, mean, variance, epsilon, -1)
+		if known[compute.OpTypeBatchNormForInference] {
+			return graph.InternalBatchNormForInference(x, scale, offset, mean, variance, epsilon, -1)
+		}
+		return normalized(x, scale, offset, mean, variance, epsilon)
 	}
-	normalized, batchMean, batchVariance := graph.InternalBatchNormForTraining(x, scale, offset, epsilon, -1)
+	var y, batchMean, batchVariance *graph.Node
+	if known[compute.OpTypeBatchNormForTraining] {
+		y, batchMean, batchVariance = graph.InternalBatchNormForTraining(x, scale, offset, epsilon, -1)
+	} else { // gomlx's own backend has neither of the operations
+		others := make([]int, x.Rank()-1)
+		for axis := range others {
+			others[axis] = axis
+		}
+		batchMean = graph.ReduceMean(x, others...)
+		batchVariance = graph.ReduceMean(graph.Square(graph.Sub(x, graph.ExpandLeftToRank(batchMean, x.Rank()))), others...)
+		y = normalized(x, scale, offset, batchMean, batchVariance, epsilon)
+	}
 	if n := x.Shape().Size() / l.In.Channels; n > 1 {
 		batchVariance = graph.MulScalar(batchVariance, float64(float32(n)/float32(n-1)))
 	}
 	f.moved[l.First+2] = average(mean, graph.StopGradient(batchMean), l.BatchNorm.Momentum)
 	f.moved[l.First+3] = average(variance, graph.StopGradient(batchVariance), l.BatchNorm.Momentum)
-	return normalized
+	return y
+}
+
+// normalized spells batch normalization out: (x - mean) / √(variance + epsilon) · scale + offset,
+// channel by channel.
+func normalized(x, scale, offset, mean, variance *graph.Node, epsilon float32) *graph.Node {
+	factor := graph.Div(scale, graph.Sqrt(graph.AddScalar(variance, float64(epsilon))))
+	centred := graph.Sub(x, graph.ExpandLeftToRank(mean, x.Rank()))
+	return addBias(graph.Mul(centred, graph.ExpandLeftToRank(factor, x.Rank())), offset)
 }
 
 // softmax is spelled out because gomlx's own is a fused operation that backends

@@ -183,7 +183,7 @@ func (p *Predictor) Close() { p.inference.device.Finalize() }
 func (p *Predictor) Predict(ctx context.Context, pictures []image.Image) ([][]float32, error) {
 	n := p.model.Network
 	logits, err := p.inference.logits(ctx, p.weights, len(pictures), func(i int, values []float32) error {
-		pixels, err := p.model.Shape.Pixels(pictures[i], n.Side())
+		pixels, err := p.model.Input.Pixels(pictures[i], n.Side())
 		if err != nil {
 			return fmt.Errorf("picture %d: %w", i+1, err)
 		}

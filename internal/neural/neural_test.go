@@ -332,7 +332,7 @@ func TestResultsDoNotDependOnWorkersOrKernels(t *testing.T) {
 // What a picture's probabilities are does not depend on what else is asked.
 func TestPicturesDoNotDependOnEachOther(t *testing.T) {
 	n := network(t, []manifest.Layer{conv(8, 3, "valid"), pool(2), flatten(), dense(8)}, 12, threeLabels)
-	p, err := NewPredictor(&model.Model{Network: n, Shape: model.Stretch, Weights: weights(n)}, Options{Workers: 2})
+	p, err := NewPredictor(&model.Model{Network: n, Input: model.Preparation{Shape: model.Stretch, Resize: model.CatmullRom}, Weights: weights(n)}, Options{Workers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +366,7 @@ func TestPicturesDoNotDependOnEachOther(t *testing.T) {
 
 func TestPredictPreparesPictures(t *testing.T) {
 	n := network(t, []manifest.Layer{conv(2, 3, "same"), pool(2), dropout(0.25), flatten(), dense(3)}, 4, twoLabels)
-	m := &model.Model{Network: n, Shape: model.Stretch, Weights: n.Initial(5)}
+	m := &model.Model{Network: n, Input: model.Preparation{Shape: model.Stretch, Resize: model.CatmullRom}, Weights: n.Initial(5)}
 	p, err := NewPredictor(m, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -436,15 +436,40 @@ func TestOpenBackend(t *testing.T) {
 
 // The stock backend computes the same, up to rounding.
 func TestBackendsAgree(t *testing.T) {
-	n := network(t, []manifest.Layer{conv(4, 3, "same"), pool(2), flatten(), dense(5)}, 8, threeLabels)
-	want, _ := steps(t, n, Options{Backend: "go"}, 3)
-	got, _ := steps(t, n, Options{}, 3)
-	for i := range want {
-		for j, v := range want[i].Data {
-			if math.Abs(float64(v-got[i].Data[j])) > 1e-4 {
-				t.Errorf("%s[%d] = %v, gomlx's backend makes %v", want[i].Name, j, got[i].Data[j], v)
-				break
+	for name, n := range map[string]*model.Network{
+		"plain":      network(t, []manifest.Layer{conv(4, 3, "same"), pool(2), flatten(), dense(5)}, 8, threeLabels),
+		"batch norm": networks(t)["batch norm"],
+	} {
+		b := batch(n, 3)
+		descend := func(backend string) ([]model.Tensor, Score) {
+			tr := trainer(t, n, descent, weights(n), Options{Backend: backend})
+			for range 3 {
+				if _, err := tr.Step(b, 0.1); err != nil {
+					t.Fatal(err)
+				}
 			}
+			w, err := tr.Weights()
+			if err != nil {
+				t.Fatal(err)
+			}
+			score, err := tr.Measure(t.Context(), examples(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w, score
+		}
+		want, wantScore := descend("go")
+		got, gotScore := descend("exact")
+		for i := range want {
+			for j, v := range want[i].Data {
+				if math.Abs(float64(v-got[i].Data[j])) > 1e-4 {
+					t.Errorf("%s: %s[%d] = %v, gomlx's backend makes %v", name, want[i].Name, j, got[i].Data[j], v)
+					break
+				}
+			}
+		}
+		if math.Abs(wantScore.Loss-gotScore.Loss) > 1e-4 || wantScore.Correct != gotScore.Correct {
+			t.Errorf("%s: the score is %+v, gomlx's backend makes %+v", name, gotScore, wantScore)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestONNXRuntimeAgrees(t *testing.T) {
 	want := make(map[string][][]float32)
 	for name, n := range list {
 		name = strings.ReplaceAll(name, " ", "-")
-		m := &model.Model{Network: n, Shape: model.Stretch, Weights: weights(n)}
+		m := &model.Model{Network: n, Input: model.Preparation{Shape: model.Stretch, Resize: model.CatmullRom}, Weights: weights(n)}
 		encoded, err := m.ONNX()
 		if err != nil {
 			t.Fatal(err)

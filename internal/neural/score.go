@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/sandwich-build/sandwich/internal/model"
+	"github.com/sandwich-build/sandwich/stages/train/exact/portable"
 )
 
 // classScores returns one score for each label. A single logit z stands for the
@@ -28,7 +29,7 @@ func powers(scores []float64) (list []float64, sum, highest float64) {
 	}
 	list = make([]float64, len(scores))
 	for i, z := range scores {
-		list[i] = math.Exp(z - highest)
+		list[i] = portable.Exp(z - highest)
 		sum += list[i]
 	}
 	return list, sum, highest
@@ -47,7 +48,7 @@ func probabilities(scores []float64) []float32 {
 // crossEntropy of scores with how much of a picture is each label, which adds up to 1.
 func crossEntropy(scores []float64, targets []float32) float64 {
 	_, sum, highest := powers(scores)
-	loss := math.Log(sum) + highest
+	loss := portable.Log(sum) + highest
 	for i, t := range targets {
 		if t != 0 { // a score of -∞ with a target of 0 is no loss
 			loss -= float64(float64(t) * scores[i])

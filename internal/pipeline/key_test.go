@@ -139,6 +139,7 @@ var keys = map[string]string{
 	"Model.ClassWeights.Weights":          "train",
 	"Model.ClassWeights.Weights{}":        "train",
 	"Model.Smoothing":                     "train",
+	"Model.RepeatArticle":                 "evaluate train",
 	"Model.Batch":                         "train",
 	"Model.Size":                          "train",
 	"Model.Epochs":                        "train",

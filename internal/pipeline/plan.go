@@ -76,7 +76,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		},
 		{
 			Name: Evaluate,
-			Kind: evaluate.New(s.environment.Backend),
+			Kind: evaluate.New(evaluate.Params{RepeatArticle: m.Model.RepeatArticle}, s.environment.Backend),
 			Inputs: []stages.Input{
 				{Name: evaluate.InputCrops, From: Crop}, {Name: evaluate.InputSplit, From: Split}, {Name: evaluate.InputModel, From: Train},
 			},

@@ -1,5 +1,6 @@
 // Package evaluate is the stage that measures a trained model on the test crops, and on
-// nothing else: no training or validation picture is read.
+// nothing else: no training or validation picture is read. Only where the article's procedure
+// is repeated, all crops are, and the report says so.
 package evaluate
 
 import (
@@ -42,21 +43,30 @@ var ErrNoTest = errors.New("no crop to test on; raise split.test")
 // block is how many pictures are in memory at a time.
 const block = 64
 
-// Kind is the stage kind. It has no parameters.
-type Kind struct{ backend string }
+// Params decide what is measured.
+type Params struct {
+	// RepeatArticle measures on all crops, those that the model was trained on.
+	RepeatArticle bool `json:"repeat_article,omitempty"`
+}
+
+// Kind is the stage kind.
+type Kind struct {
+	params  Params
+	backend string
+}
 
 // New returns the kind. What it computes on, as package neural takes it, is part of the
 // environment.
-func New(backend string) *Kind { return &Kind{backend: backend} }
+func New(p Params, backend string) *Kind { return &Kind{params: p, backend: backend} }
 
 // Name implements stages.Kind.
 func (*Kind) Name() string { return "evaluate" }
 
 // Version implements stages.Kind.
-func (*Kind) Version() int { return 4 }
+func (*Kind) Version() int { return 5 }
 
 // Params implements stages.Kind.
-func (*Kind) Params() any { return struct{}{} }
+func (k *Kind) Params() any { return k.params }
 
 // Run implements stages.Kind. Without a test crop it fails with ErrNoTest: a model of
 // which nobody knows how good it is should not look like one that was measured.
@@ -65,7 +75,7 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err != nil {
 		return err
 	}
-	rows, err := testRows(ctx, t)
+	rows, err := k.rows(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -79,7 +89,7 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err != nil {
 		return err
 	}
-	return write(ctx, t, labels, rows, probabilities)
+	return k.write(ctx, t, labels, rows, probabilities)
 }
 
 func loadModel(ctx context.Context, t *stages.Task) (*model.Model, error) {
@@ -95,14 +105,14 @@ func loadModel(ctx context.Context, t *stages.Task) (*model.Model, error) {
 	return model.Decode(desc, weights)
 }
 
-// testRows returns the crops of the test set.
-func testRows(ctx context.Context, t *stages.Task) ([]cropfile.Assignment, error) {
+// rows returns the crops to measure on.
+func (k *Kind) rows(ctx context.Context, t *stages.Task) ([]cropfile.Assignment, error) {
 	var rows []cropfile.Assignment
 	for row, err := range table.Rows(ctx, t.Input(InputSplit), cropfile.SplitFile, cropfile.Split) {
 		if err != nil {
 			return nil, err
 		}
-		if row.Set == cropfile.Test {
+		if row.Set == cropfile.Test || k.params.RepeatArticle {
 			rows = append(rows, row)
 		}
 	}
@@ -162,7 +172,7 @@ func decode(ctx context.Context, t *stages.Task, rows []cropfile.Assignment) ([]
 	return pictures, context.Cause(ctx) // some are missing when it has ended
 }
 
-func write(ctx context.Context, t *stages.Task, labels []string, rows []cropfile.Assignment, probabilities [][]float32) error {
+func (k *Kind) write(ctx context.Context, t *stages.Task, labels []string, rows []cropfile.Assignment, probabilities [][]float32) error {
 	confusion := make([][]int, len(labels))
 	for i := range confusion {
 		confusion[i] = make([]int, len(labels))
@@ -171,6 +181,7 @@ func write(ctx context.Context, t *stages.Task, labels []string, rows []cropfile
 		confusion[slices.Index(labels, row.Label)][model.Largest(probabilities[i])]++
 	}
 	m := measure(labels, confusion)
+	m.RepeatArticle = k.params.RepeatArticle
 	metrics, err := m.encode()
 	if err != nil {
 		return err
@@ -179,8 +190,11 @@ func write(ctx context.Context, t *stages.Task, labels []string, rows []cropfile
 	if err != nil {
 		return err
 	}
-	t.Infof("accuracy %.3f on %d test pictures (95 %% interval %.3f to %.3f)",
-		m.Accuracy.Value, m.Pictures, m.Accuracy.Low, m.Accuracy.High)
+	on := "test pictures"
+	if m.RepeatArticle {
+		on = "pictures that it was trained on, as the article did"
+	}
+	t.Infof("accuracy %.3f on %d %s (95 %% interval %.3f to %.3f)", m.Accuracy.Value, m.Pictures, on, m.Accuracy.Low, m.Accuracy.High)
 	t.Count("correct", int64(m.Accuracy.Correct))
 	t.Count("tested", int64(m.Pictures))
 	out := t.Out()

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/sandwich-build/sandwich/internal/cropfile"
@@ -19,16 +20,18 @@ const maxKept = 2 << 30
 // kept as bytes, a fourth of the memory that values take: 49 kB at 128 pixels.
 type album struct {
 	tree   cas.Tree
-	shape  model.Shape
+	input  model.Preparation
 	side   int
 	rows   []cropfile.Assignment
 	labels []int         // of each row
-	kept   [][]byte      // nil where it is not kept
 	left   *atomic.Int64 // bytes that may still be kept
+
+	mu   sync.Mutex // guards kept
+	kept [][]byte   // nil where it is not kept
 }
 
-func newAlbum(tree cas.Tree, shape model.Shape, side int, rows []cropfile.Assignment, labels map[string]int, left *atomic.Int64) *album {
-	a := &album{tree: tree, shape: shape, side: side, rows: rows, kept: make([][]byte, len(rows)), left: left}
+func newAlbum(tree cas.Tree, input model.Preparation, side int, rows []cropfile.Assignment, labels map[string]int, left *atomic.Int64) *album {
+	a := &album{tree: tree, input: input, side: side, rows: rows, kept: make([][]byte, len(rows)), left: left}
 	for _, row := range rows {
 		a.labels = append(a.labels, labels[row.Label])
 	}
@@ -36,17 +39,22 @@ func newAlbum(tree cas.Tree, shape model.Shape, side int, rows []cropfile.Assign
 }
 
 // pixels returns the i-th picture at the size of the network's input. It may be called
-// from several goroutines at once for different pictures.
+// from several goroutines at once.
 func (a *album) pixels(ctx context.Context, i int) ([]byte, error) {
-	if a.kept[i] != nil {
-		return a.kept[i], nil
+	a.mu.Lock()
+	kept := a.kept[i]
+	a.mu.Unlock()
+	if kept != nil {
+		return kept, nil
 	}
 	pixels, err := a.read(ctx, a.rows[i].Path)
 	if err != nil {
 		return nil, fmt.Errorf("crop %s: %w", a.rows[i].Path, err)
 	}
 	if a.left.Add(-int64(len(pixels))) >= 0 {
+		a.mu.Lock()
 		a.kept[i] = pixels
+		a.mu.Unlock()
 	}
 	return pixels, nil
 }
@@ -60,5 +68,5 @@ func (a *album) read(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.shape.Pixels(img, a.side)
+	return a.input.Pixels(img, a.side)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/random"
 	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/stages/train/exact/portable"
 )
 
 // augmenter makes a picture's random variants: rotation, shift, shear, zoom and flip as
@@ -39,6 +40,7 @@ func (g augmenter) apply(dst []float32, pixels []byte, draws *random.Stream) {
 }
 
 func (g augmenter) transform(dst []float32, pixels []byte, v variant) {
+	turn := v.turn.fixed()
 	for row := range g.side {
 		y := reflected(row+v.down, g.side)
 		if v.flipY {
@@ -49,12 +51,12 @@ func (g augmenter) transform(dst []float32, pixels []byte, v variant) {
 			if v.flipX {
 				x = g.side - 1 - x
 			}
-			to := dst[(row*g.side+column)*3:]
-			if !v.turned {
-				model.Scale(to[:3], pixels[(y*g.side+x)*3:][:3])
-				continue
+			to := (*[3]float32)(dst[(row*g.side+column)*3:])
+			if v.turned {
+				g.sample(to, pixels, turn.apply(y, x))
+			} else {
+				model.Scale(to[:], pixels[(y*g.side+x)*3:][:3])
 			}
-			g.sample(to, pixels, v.turn, float64(y), float64(x))
 		}
 	}
 	v.colour(dst[:g.side*g.side*3])
@@ -189,8 +191,8 @@ func (g augmenter) cut(dst []float32, v variant) {
 //	R = [cos -sin 0; sin cos 0]   T = [1 0 rows; 0 1 columns]
 //	S = [1 -sin(shear) 0; 0 cos(shear) 0]   Z = diag(zoomRows, zoomColumns)
 func compose(theta, rows, columns, shear, zoomRows, zoomColumns, side float64) affine {
-	sin, cos := math.Sincos(theta)
-	shearSin, shearCos := math.Sincos(shear)
+	sin, cos := portable.Sincos(theta)
+	shearSin, shearCos := portable.Sincos(shear)
 	// R·S, then the columns of the zoom.
 	m := affine{
 		a: cos * zoomRows,
@@ -204,23 +206,41 @@ func compose(theta, rows, columns, shear, zoomRows, zoomColumns, side float64) a
 	return m
 }
 
-// sample writes the bilinear value at the place that m has for (row, column). Outside of
-// the picture is its nearest pixel.
-func (g augmenter) sample(dst []float32, pixels []byte, m affine, row, column float64) {
-	limit := float64(g.side - 1)
-	// Products are converted before they are added, so that no compiler fuses them.
-	y := float64(m.a*row) + float64(m.b*column) + m.e
-	x := float64(m.c*row) + float64(m.d*column) + m.f
-	y, x = min(max(y, 0), limit), min(max(x, 0), limit)
-	top, left := int(y), int(x)
+// fraction is how many bits of a place, or of a factor, lie behind the point of a fixed.
+// Additions and multiplications of whole numbers are exact, and so the same everywhere.
+const fraction = 32
+
+// fixed is affine with fixed-point numbers.
+type fixed struct{ a, b, c, d, e, f int64 }
+
+func (m affine) fixed() fixed {
+	number := func(x float64) int64 { return int64(math.RoundToEven(x * (1 << fraction))) }
+	return fixed{number(m.a), number(m.b), number(m.c), number(m.d), number(m.e), number(m.f)}
+}
+
+// place is where a value is in a picture, in fixed-point rows and columns.
+type place struct{ y, x int64 }
+
+func (m *fixed) apply(row, column int) place {
+	r, c := int64(row), int64(column)
+	return place{m.a*r + m.b*c + m.e, m.c*r + m.d*c + m.f}
+}
+
+// sample writes the bilinear value at a place. Outside of the picture is its nearest pixel.
+func (g augmenter) sample(dst *[3]float32, pixels []byte, at place) {
+	// weight is how many bits of a fraction count: with two of them, a value has 48 bits.
+	const weight = 20
+	limit := int64(g.side-1) << fraction
+	y, x := min(max(at.y, 0), limit), min(max(at.x, 0), limit)
+	top, left := int(y>>fraction), int(x>>fraction)
 	bottom, right := min(top+1, g.side-1), min(left+1, g.side-1)
-	down, over := y-float64(top), x-float64(left)
-	tl, tr := pixels[(top*g.side+left)*3:][:3], pixels[(top*g.side+right)*3:][:3]
-	bl, br := pixels[(bottom*g.side+left)*3:][:3], pixels[(bottom*g.side+right)*3:][:3]
-	for channel := range 3 {
-		upper := float64(float64(tl[channel])*(1-over)) + float64(float64(tr[channel])*over)
-		lower := float64(float64(bl[channel])*(1-over)) + float64(float64(br[channel])*over)
-		value := float64(upper*(1-down)) + float64(lower*down)
-		dst[channel] = float32(value) * (1.0 / 255)
+	down, over := y>>(fraction-weight)&(1<<weight-1), x>>(fraction-weight)&(1<<weight-1)
+	tl, tr := (*[3]byte)(pixels[(top*g.side+left)*3:]), (*[3]byte)(pixels[(top*g.side+right)*3:])
+	bl, br := (*[3]byte)(pixels[(bottom*g.side+left)*3:]), (*[3]byte)(pixels[(bottom*g.side+right)*3:])
+	for channel := range dst {
+		upper := int64(tl[channel])<<weight + (int64(tr[channel])-int64(tl[channel]))*over
+		lower := int64(bl[channel])<<weight + (int64(br[channel])-int64(bl[channel]))*over
+		value := upper<<weight + (lower-upper)*down
+		dst[channel] = float32(value) * (1.0 / 255 / (1 << (2 * weight)))
 	}
 }

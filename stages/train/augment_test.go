@@ -212,7 +212,7 @@ func TestMixupAndLabels(t *testing.T) {
 	}
 	m := manifest.Model{Batch: 3, Smoothing: 0.1, ClassWeights: manifest.ClassWeights{Name: "balanced"}}
 	prepare := func() *neural.Batch {
-		b, err := newFeeder(n, a, Params{Model: m, Labels: n.Labels()}, 2).prepare(t.Context(), 1, []int{0, 1, 2})
+		b, err := newFeeder(n, a, newCourse(0, 3, 3), Params{Model: m, Labels: n.Labels()}, 2).prepare(t.Context(), 1, []int{0, 1, 2})
 		if err != nil {
 			t.Fatal(err)
 		}

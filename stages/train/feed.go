@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"math"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -11,48 +10,45 @@ import (
 	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/random"
 	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/stages/train/exact/portable"
 )
 
 // ahead is how many batches are ready before the step that needs them: while one is
 // computed, the next is decoded and augmented.
 const ahead = 2
 
-// feeder prepares batches. Its draws are keyed by the seed, the epoch and the picture, so
+// feeder prepares batches. Its draws are keyed by the seed, the pass and the picture, so
 // that neither order nor parallelism can change one.
 type feeder struct {
 	network *model.Network
 	album   *album
 	augment augmenter
+	course  *course
 	seed    uint64
-	batch   int
 	weights []float32 // of each label in the loss
 	spread  float64   // how much of a label is spread over all
 	workers int
 	free    chan *neural.Batch // batches that nobody reads
 }
 
-func newFeeder(n *model.Network, a *album, p Params, workers int) *feeder {
+func newFeeder(n *model.Network, a *album, c *course, p Params, workers int) *feeder {
 	m := p.Model
 	return &feeder{
-		network: n, album: a, augment: augmenter{Augment: m.Augment, side: n.Side()},
-		seed: p.Seed, batch: m.Batch, weights: classWeights(m.ClassWeights, p.Labels, a.labels), spread: m.Smoothing, workers: workers, free: make(chan *neural.Batch, ahead+1),
+		network: n, album: a, augment: augmenter{Augment: m.Augment, side: n.Side()}, course: c, seed: p.Seed,
+		weights: classWeights(m.ClassWeights, p.Labels, a.labels), spread: m.Smoothing, workers: workers, free: make(chan *neural.Batch, ahead+1),
 	}
 }
-
-// steps is the number of batches of an epoch. The last one may be smaller.
-func (f *feeder) steps() int { return (len(f.album.rows) + f.batch - 1) / f.batch }
 
 // epoch calls use with each batch of an epoch from step first on, in order. The batch
 // must not be used after that. It returns when no goroutine of it is left.
 func (f *feeder) epoch(ctx context.Context, number, first int, use func(step int, b *neural.Batch) error) error {
-	order := random.New(random.Key{Seed: f.seed, Stage: "shuffle", Epoch: number}).Permutation(len(f.album.rows))
 	group, running := errgroup.WithContext(ctx)
 	ready := make(chan *neural.Batch, ahead-1)
 	group.Go(func() error {
 		defer close(ready)
-		for step := first; step < f.steps(); step++ {
-			rows := order[step*f.batch : min((step+1)*f.batch, len(order))]
-			b, err := f.prepare(running, number, rows)
+		for step := first; step < f.course.steps; step++ {
+			pass, rows := f.course.at(number, step)
+			b, err := f.prepare(running, pass, rows)
 			if err != nil {
 				return err
 			}
@@ -101,8 +97,8 @@ func (f *feeder) giveBack(b *neural.Batch) {
 	}
 }
 
-// prepare fills a batch with pictures of an epoch.
-func (f *feeder) prepare(ctx context.Context, number int, rows []int) (*neural.Batch, error) {
+// prepare fills a batch with pictures of a pass.
+func (f *feeder) prepare(ctx context.Context, pass int, rows []int) (*neural.Batch, error) {
 	b := f.take(len(rows))
 	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(f.workers)
@@ -115,7 +111,7 @@ func (f *feeder) prepare(ctx context.Context, number int, rows []int) (*neural.B
 			if err != nil {
 				return err
 			}
-			key := random.Key{Seed: f.seed, Stage: "augment", Item: f.album.rows[picture].Path, Epoch: number}
+			key := random.Key{Seed: f.seed, Stage: "augment", Item: f.album.rows[picture].Path, Epoch: pass}
 			f.augment.apply(b.Picture(row), pixels, random.New(key))
 			b.DrawMasks(f.network, row, key)
 			f.label(b, row, f.album.labels[picture])
@@ -128,7 +124,7 @@ func (f *feeder) prepare(ctx context.Context, number int, rows []int) (*neural.B
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	f.mix(b, number, rows)
+	f.mix(b, pass, rows)
 	return b, nil
 }
 
@@ -165,15 +161,15 @@ func classWeights(rule manifest.ClassWeights, labels []string, pictures []int) [
 }
 
 // mix mixes each picture with the next one of the batch, and their targets and shares (Zhang,
-// Cissé, Dauphin and Lopez-Paz, "mixup", ICLR 2018). The order is drawn anew in each epoch,
+// Cissé, Dauphin and Lopez-Paz, "mixup", ICLR 2018). The order is drawn anew in each pass,
 // so the next picture is any.
-func (f *feeder) mix(b *neural.Batch, number int, rows []int) {
+func (f *feeder) mix(b *neural.Batch, pass int, rows []int) {
 	if f.augment.Mixup == 0 || b.Rows < 2 {
 		return
 	}
 	firstPicture, firstTarget, firstShare := slices.Clone(b.Picture(0)), slices.Clone(b.Target(0)), b.Shares[0]
 	for row, picture := range rows {
-		key := random.Key{Seed: f.seed, Stage: "mixup", Item: f.album.rows[picture].Path, Epoch: number}
+		key := random.Key{Seed: f.seed, Stage: "mixup", Item: f.album.rows[picture].Path, Epoch: pass}
 		share := float32(beta(random.New(key), f.augment.Mixup))
 		otherPicture, otherTarget, otherShare := firstPicture, firstTarget, firstShare
 		if row+1 < b.Rows {
@@ -197,7 +193,7 @@ func blend(x, y []float32, share float32) {
 // (Jöhnk, "Erzeugung von betaverteilten und gammaverteilten Zufallszahlen", Metrika 8, 1964).
 func beta(draws *random.Stream, a float64) float64 {
 	for {
-		x, y := math.Pow(draws.Float64(), 1/a), math.Pow(draws.Float64(), 1/a)
+		x, y := portable.Pow(draws.Float64(), 1/a), portable.Pow(draws.Float64(), 1/a)
 		if sum := x + y; sum > 0 && sum <= 1 {
 			return x / sum
 		}

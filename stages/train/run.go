@@ -19,6 +19,7 @@ type run struct {
 	trainer    *neural.Trainer
 	feeder     *feeder
 	validation *album
+	drawn      *course // of the pictures to validate on; nil for all of the album
 	schedule   *schedule
 	stop       *stopper
 	said       []string
@@ -47,7 +48,10 @@ func (r *run) train(ctx context.Context) error {
 	}
 	r.stop = newStopper(rule)
 	r.task.Infof("%d parameters, %d training pictures, %d validation pictures",
-		r.kind.network.ParameterCount(), len(r.feeder.album.rows), len(r.validation.rows))
+		r.kind.network.ParameterCount(), len(r.feeder.album.rows), r.heldOut())
+	if p.RepeatArticle {
+		r.task.Infof("repeating the article: val_loss and val_accuracy are of training pictures")
+	}
 	e, step := r.resume(ctx)
 	r.kept = time.Now()
 	for stopped := false; !stopped && e.number <= p.Epochs; e, step = (epoch{number: e.number + 1}), 0 {
@@ -74,9 +78,9 @@ func (r *run) train(ctx context.Context) error {
 func (r *run) finish(ctx context.Context, e epoch) (stopped bool, err error) {
 	p := r.kind.params.Model
 	if err := r.validate(ctx, &e); err != nil {
-		return false, r.interrupted(ctx, err, e, r.feeder.steps())
+		return false, r.interrupted(ctx, err, e, r.feeder.course.steps)
 	}
-	e.mean(len(r.feeder.album.rows))
+	e.mean(r.feeder.course.during(e.number, r.feeder.course.steps))
 	r.history = append(r.history, e)
 	r.say("epoch %d/%d: %s", e.number, p.Epochs, e)
 	if r.schedule.after(e) {
@@ -90,11 +94,10 @@ func (r *run) finish(ctx context.Context, e epoch) (stopped bool, err error) {
 	return stopped, err
 }
 
-// pass trains on each picture once, from a step on.
+// pass trains for an epoch, from a step on.
 func (r *run) pass(ctx context.Context, e *epoch, from int) error {
-	pictures := len(r.feeder.album.rows)
-	batch := r.kind.params.Model.Batch
-	total, done := int64(pictures*r.kind.params.Model.Epochs), int64(pictures*(e.number-1)+min(from*batch, pictures))
+	course := r.feeder.course
+	total := int64(course.before(r.kind.params.Model.Epochs+1, 0))
 	next := from
 	err := r.feeder.epoch(ctx, e.number, from, func(step int, b *neural.Batch) error {
 		score, err := r.trainer.Step(b, r.schedule.rate(e.number, step))
@@ -107,10 +110,9 @@ func (r *run) pass(ctx context.Context, e *epoch, from int) error {
 		}
 		e.loss += float64(score.Loss * float64(b.Rows))
 		e.correct += score.Correct
-		done += int64(b.Rows)
 		next = step + 1
-		pictures := float64(step*batch + b.Rows)
-		r.task.Describe(done, total, "images", fmt.Sprintf("epoch %d, loss %.4f, accuracy %.3f", e.number, e.loss/pictures, float64(e.correct)/pictures))
+		pictures := float64(course.during(e.number, next))
+		r.task.Describe(int64(course.before(e.number, next)), total, "images", fmt.Sprintf("epoch %d, loss %.4f, accuracy %.3f", e.number, e.loss/pictures, float64(e.correct)/pictures))
 		if time.Since(r.kept) < r.kind.every {
 			return nil
 		}
@@ -132,15 +134,40 @@ func (r *run) interrupted(ctx context.Context, err error, e epoch, step int) err
 	return err
 }
 
-// validate measures the weights on the validation pictures, as they are.
+// heldOut is how many pictures are validated on and not trained on.
+func (r *run) heldOut() int {
+	if r.drawn != nil {
+		return 0
+	}
+	return len(r.validation.rows)
+}
+
+// watched are the pictures to validate an epoch on.
+func (r *run) watched(epoch int) []int {
+	var list []int
+	if r.drawn == nil {
+		for i := range r.validation.rows {
+			list = append(list, i)
+		}
+		return list
+	}
+	for step := range r.drawn.steps {
+		_, pictures := r.drawn.at(epoch, step)
+		list = append(list, pictures...)
+	}
+	return list
+}
+
+// validate measures the weights on validation pictures, as they are.
 func (r *run) validate(ctx context.Context, e *epoch) error {
 	a := r.validation
 	if len(a.rows) == 0 {
 		return nil
 	}
-	examples := make([]neural.Example, len(a.rows))
-	for i := range a.rows {
-		examples[i] = neural.Example{Label: a.labels[i], Fill: func(values []float32) error {
+	pictures := r.watched(e.number)
+	examples := make([]neural.Example, len(pictures))
+	for at, i := range pictures {
+		examples[at] = neural.Example{Label: a.labels[i], Fill: func(values []float32) error {
 			pixels, err := a.pixels(ctx, i)
 			if err == nil {
 				model.Scale(values, pixels)
@@ -180,11 +207,11 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 func (r *run) write(ctx context.Context) error {
 	m := &model.Model{
 		Network: r.kind.network,
-		Shape:   r.kind.shape,
+		Input:   r.kind.deployed(),
 		Weights: r.weights,
 		Counts: model.Counts{
 			Train:      len(r.feeder.album.rows),
-			Validation: len(r.validation.rows),
+			Validation: r.heldOut(),
 			Epochs:     len(r.history),
 			BestEpoch:  r.best,
 		},

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/stages/train/exact/portable"
 )
 
 // schedule says the learning rate of each step.
@@ -53,7 +54,7 @@ func (s *schedule) cosine(step float64) float64 {
 		return (step + 1) / math.Max(warm, 1)
 	}
 	way := (step - warm) / math.Max(total-1-warm, 1) // 1 in the last step
-	half := float64(0.5 * (1 + math.Cos(math.Pi*math.Min(way, 1))))
+	half := float64(0.5 * (1 + portable.Cos(math.Pi*math.Min(way, 1))))
 	return c.Floor + float64((1-c.Floor)*half)
 }
 

@@ -44,7 +44,7 @@ type Params struct {
 type Kind struct {
 	params  Params
 	network *model.Network
-	shape   model.Shape
+	input   model.Preparation // of what is trained on
 	backend string
 	every   time.Duration // between two checkpoints
 }
@@ -71,7 +71,11 @@ func New(p Params, backend string) (*Kind, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Kind{params: p, network: n, shape: shape, backend: backend, every: keepEvery}, nil
+	input := model.Preparation{Shape: shape, Resize: model.CatmullRom}
+	if p.Model.RepeatArticle {
+		input = model.Preparation{Shape: model.Stretch, Resize: model.Nearest}
+	}
+	return &Kind{params: p, network: n, input: input, backend: backend, every: keepEvery}, nil
 }
 
 // modelShape is what becomes of a picture that is to look like crops of a shape: what
@@ -91,7 +95,7 @@ func modelShape(shape string) (model.Shape, error) {
 func (k *Kind) Name() string { return "train" }
 
 // Version implements stages.Kind.
-func (k *Kind) Version() int { return 4 }
+func (k *Kind) Version() int { return 5 }
 
 // Params implements stages.Kind.
 func (k *Kind) Params() any { return k.params }
@@ -118,7 +122,7 @@ func (e *DivergedError) Error() string {
 
 // Run implements stages.Kind. It returns within a training step when the context ends.
 func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
-	trainRows, validationRows, err := readSplit(ctx, t)
+	trainRows, validationRows, err := k.readSplit(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -138,35 +142,43 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 	var left atomic.Int64
 	left.Store(cmp.Or(t.Memory(), maxKept))
 	open := func(rows []cropfile.Assignment) *album {
-		return newAlbum(t.Input(InputCrops), k.shape, k.params.Side, rows, labels, &left)
+		return newAlbum(t.Input(InputCrops), k.input, k.params.Side, rows, labels, &left)
 	}
-	feeder := newFeeder(k.network, open(trainRows), k.params, t.Workers())
-	r := &run{
-		kind:       k,
-		task:       t,
-		trainer:    trainer,
-		feeder:     feeder,
-		validation: open(validationRows),
-		schedule:   newSchedule(k.params.Model, feeder.steps()),
+	m, training := k.params.Model, open(trainRows)
+	r := &run{kind: k, task: t, trainer: trainer, validation: open(validationRows)}
+	course := newCourse(k.params.Seed, len(trainRows), m.Batch)
+	if m.RepeatArticle {
+		course, r.drawn = articleCourses(k.params.Seed, len(trainRows), m.Batch, len(labels))
+		r.validation = training
 	}
+	r.feeder = newFeeder(k.network, training, course, k.params, t.Workers())
+	r.schedule = newSchedule(m, course.steps)
 	if err := r.train(ctx); err != nil {
 		return err
 	}
 	return r.write(ctx)
 }
 
-// readSplit returns the crops to train on and those to validate on.
-func readSplit(ctx context.Context, t *stages.Task) (training, validation []cropfile.Assignment, err error) {
+// deployed is what becomes of pictures that the model is asked about. The article's were
+// resized otherwise than those it was trained on.
+func (k *Kind) deployed() model.Preparation {
+	if k.params.Model.RepeatArticle {
+		return model.Preparation{Shape: model.Stretch, Resize: model.Bilinear}
+	}
+	return k.input
+}
+
+// readSplit returns the crops to train on and those to validate on. The article trained on
+// all that there were.
+func (k *Kind) readSplit(ctx context.Context, t *stages.Task) (training, validation []cropfile.Assignment, err error) {
 	for row, err := range table.Rows(ctx, t.Input(InputSplit), cropfile.SplitFile, cropfile.Split) {
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, nil, err
-		}
-		switch row.Set {
-		case cropfile.Train:
+		case row.Set == cropfile.Train || k.params.Model.RepeatArticle:
 			training = append(training, row)
-		case cropfile.Validation:
+		case row.Set == cropfile.Validation:
 			validation = append(validation, row)
-		case cropfile.Test: // never looked at here
 		}
 	}
 	return training, validation, nil

@@ -32,7 +32,7 @@ func Example() {
 	weights := tensors.FromValue([]float32{0, 0})
 	for range 3 {
 		var loss *tensors.Tensor
-		weights, loss = step.MustExec2(weights, x, y)
+		weights, loss = step.MustCall2(weights, x, y)
 		fmt.Printf("loss %v, then weights %v\n", loss.Value(), weights.Value())
 	}
 
