@@ -18,6 +18,10 @@ func (d *decoder) check(m *Manifest) {
 		d.checkSource(m.Dataset.Source, m.Dataset.Subsets)
 	}
 	d.checkLabels(m.Dataset)
+	if b := m.Dataset.Boxes; d.sound("dataset.boxes") && b.MaxArea != 0 && b.MinArea > b.MaxArea {
+		d.faultAt("dataset.boxes.min_area", "dataset.boxes.min_area",
+			fmt.Sprintf("%s is more than max_area, %s, so that no box passes", formatNumber(b.MinArea), formatNumber(b.MaxArea)), "")
+	}
 	if d.sound("split") {
 		d.checkSplit(m.Split)
 	}

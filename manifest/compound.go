@@ -230,6 +230,10 @@ func optionalInteger(v integer[int]) orNone {
 	return orNone{v, func() bool { return *v.to == 0 }, func() { *v.to = 0 }}
 }
 
+func optionalNumber(v number) orNone {
+	return orNone{v, func() bool { return *v.to == 0 }, func() { *v.to = 0 }}
+}
+
 func (v orNone) decode(d *decoder, n *yaml.Node, path string) {
 	if kindOf(n) == isText && n.Value == none {
 		v.clear()

@@ -44,11 +44,12 @@ func everything() *Manifest {
 				{Name: "Sandwich", As: "no", Descendants: true, Except: []string{"Hamburger", "12"}},
 			},
 			Images: []string{"cvdf"},
-			Boxes:  Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 32},
+			Boxes:  Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 32, MinArea: 0.01, MaxArea: 0.9, MaxAspect: 4, Margin: 0.005},
 			Limit:  2000,
 		},
-		Crop:  Crop{Pad: 0.25, Shape: "letterbox", Size: 192, TruncatedFiles: "keep"},
-		Split: Split{Train: 0.7, Validation: 0.2, Test: 0.1, By: "image"},
+		Crop:    Crop{Pad: 0.25, Shape: "letterbox", Size: 192, TruncatedFiles: "keep"},
+		Quality: Quality{MinSharpness: 12.5, MinContrast: 4, MinColour: 2},
+		Split:   Split{Train: 0.7, Validation: 0.2, Test: 0.1, By: "image"},
 		Model: Model{
 			Size: 96,
 			Layers: []Layer{
@@ -188,6 +189,7 @@ func mergedLayer(layers []Layer) Layer {
 func TestFaults(t *testing.T) {
 	labels := func(s string) string { return strings.Replace(minimal, "[Sandwich, Hamburger]", s, 1) }
 	source := func(s string) string { return strings.Replace(minimal, "open-images/v4", s, 1) }
+	boxes := func(s string) string { return minimal + "  boxes: " + s + "\n" }
 	subsets := func(src, s string) string {
 		return strings.Replace(src, "dataset:\n", "dataset:\n  subsets: "+s+"\n", 1)
 	}
@@ -219,7 +221,7 @@ func TestFaults(t *testing.T) {
 		{"text for list", with("model: {layers: [conv]}"), "6:18: model.layers[0]: conv needs a value (write `conv: …`)"},
 		{"scalar for list", labels("Sandwich"), `5:11: dataset.labels: want a list of labels, got "Sandwich" (write [Sandwich])`},
 		{"scalar for mapping", with("crop: 128"), "6:7: crop: want a mapping with pad, shape, size, truncated_files, got 128"},
-		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, split, model, seed, code, environment, package, registry, cache, mirrors, limits, matrix, got a list"},
+		{"root is a list", "- version: 1\n", "1:1: want a mapping with version, name, message, dataset, crop, quality, split, model, seed, code, environment, package, registry, cache, mirrors, limits, matrix, got a list"},
 		{"long text", with("seed: " + strings.Repeat("x", 100)), `6:7: seed: want an integer, got "` + strings.Repeat("x", 60) + `…"`},
 
 		// what YAML's versions read differently
@@ -242,6 +244,8 @@ func TestFaults(t *testing.T) {
 		{"too large for any", with("seed: 123456789012345678901234567890"), "6:7: seed: want an integer from 0 to 9007199254740991, got 123456789012345678901234567890"},
 		{"open end", with("model: {optimizer: {rho: 1}}"), "6:26: model.optimizer.rho: want a number above 0 below 1, got 1"},
 		{"size or none", with("crop: {size: small}"), "6:14: crop.size: want a positive integer, got \"small\" (or `none`)"},
+		{"aspect below one", boxes("{max_aspect: 0.5}"), "6:23: dataset.boxes.max_aspect: want a number from 1 to 1000, got 0.5 (or `none`)"},
+		{"areas that exclude each other", boxes("{max_area: 0.1, min_area: 0.2}"), "6:36: dataset.boxes.min_area: 0.2 is more than max_area, 0.1, so that no box passes"},
 		{"version", strings.Replace(with("sneed: 2"), "version: 1", "version: 2", 1), "1:10: version: want 1, got 2"},
 		{"name", strings.Replace(minimal, "quilt/open_images", "open_images", 1), `2:7: name: want a package name, namespace/name, of letters, digits, _ and -, got "open_images"`},
 		{"long name", strings.Replace(minimal, "quilt/", strings.Repeat("q", 200)+"/", 1), "2:7: name: want a package name, namespace/name, of letters, digits, _ and - of at most 128 characters, got 212"},

@@ -147,6 +147,8 @@ func grammar(m *Manifest) mapping {
 			doc: "Which boxes of which photos make the data set."},
 		{key: "crop", value: cropGrammar(&m.Crop),
 			doc: "How a box is cut from its photo."},
+		{key: "quality", value: qualityGrammar(&m.Quality),
+			doc: "Rules that the picture of a crop must pass. 0 lets any pass."},
 		{key: "split", value: splitGrammar(&m.Split),
 			doc: "How the photos are divided into three sets. The fractions add up to 1."},
 		{key: "model", value: modelGrammar(&m.Model),
@@ -244,6 +246,25 @@ func boxesGrammar(b *Boxes) mapping {
 			doc: "Leave out boxes with any of these flags."},
 		{key: "min_side", value: integer[int]{&b.MinSide, 0, 10_000},
 			doc: "Pixels that the shorter side must have, measured on the photo as found."},
+		{key: "min_area", value: number{to: &b.MinArea, max: 1, openMax: true},
+			doc: "How much of the photo the box must cover, as a fraction of its area."},
+		{key: "max_area", value: optionalNumber(number{to: &b.MaxArea, max: 1, openMin: true}),
+			doc: "How much of the photo the box may cover. none lets it cover all."},
+		{key: "max_aspect", value: optionalNumber(number{to: &b.MaxAspect, min: 1, max: 1000}),
+			doc: "How many times longer than the shorter side the longer one may be, in pixels."},
+		{key: "margin", value: number{to: &b.Margin, max: 0.5, openMax: true},
+			doc: "How far the box must stay away from each edge of the photo, as a fraction of the photo's side."},
+	}}
+}
+
+func qualityGrammar(q *Quality) mapping {
+	return mapping{fields: []field{
+		{key: "min_sharpness", value: number{to: &q.MinSharpness, max: 1_000_000},
+			doc: "Leave out blurred crops: the least variance of the Laplacian of their luminance, at 64 pixels a side at most."},
+		{key: "min_contrast", value: number{to: &q.MinContrast, max: 128},
+			doc: "Leave out crops that are nearly uniform: the least standard deviation of their luminance (0 to 255)."},
+		{key: "min_colour", value: number{to: &q.MinColour, max: 255},
+			doc: "Leave out grey crops: the least mean distance of their chroma from grey (|Cb - 128| + |Cr - 128|)."},
 	}}
 }
 

@@ -23,7 +23,7 @@ type Limit struct {
 
 // StageNames returns the names of the stages of a build, in the order in which they run.
 func StageNames() []string {
-	return []string{"metadata", "select", "download", "crop", "split", "train", "evaluate", "pack"}
+	return []string{"metadata", "select", "download", "crop", "quality", "split", "train", "evaluate", "report", "pack"}
 }
 
 // MergeLimits returns the limits in which later ones replace earlier ones of the same

@@ -16,6 +16,7 @@ type Manifest struct {
 	Message     string            // what this revision is about
 	Dataset     Dataset           // which boxes and photos
 	Crop        Crop              // how a box becomes a picture
+	Quality     Quality           // which pictures are good enough
 	Split       Split             // which picture is for what
 	Model       Model             // what is trained, and how
 	Seed        uint64            // the one root of every random draw; below 2^53
@@ -58,10 +59,14 @@ type Label struct {
 	Except      []string // names or ids of labels below it to leave out, with all below them
 }
 
-// Boxes are the rules that a box must pass.
+// Boxes are the rules that a box must pass. What the zero value of one stands for is any box.
 type Boxes struct {
-	Exclude []string // of occluded, truncated, group_of, depiction, inside
-	MinSide int      // pixels of the shorter side, measured on the photo as found; 0 takes all
+	Exclude   []string // of occluded, truncated, group_of, depiction, inside
+	MinSide   int      // pixels of the shorter side, measured on the photo as found
+	MinArea   float64  // fraction of the photo that the box covers
+	MaxArea   float64  // as above
+	MaxAspect float64  // longer side over shorter side, in pixels
+	Margin    float64  // between the box and each edge of the photo, as a fraction of the photo's side
 }
 
 // Crop says how a box is cut from its photo.
@@ -74,6 +79,14 @@ type Crop struct {
 	// what there is of it. Not to be mixed up with boxes that are truncated, whose object
 	// reaches beyond the photo.
 	TruncatedFiles string
+}
+
+// Quality are the rules that the picture of a crop must pass, after it is cut and before it
+// is used for anything. 0 lets any picture pass.
+type Quality struct {
+	MinSharpness float64 // variance of the Laplacian of the luminance, at 64 pixels a side at most
+	MinContrast  float64 // standard deviation of the luminance, of 255
+	MinColour    float64 // mean distance of the chroma from grey, of 255
 }
 
 // Split says how photos are divided. The three fractions add up to 1.

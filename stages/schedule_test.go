@@ -485,7 +485,7 @@ func TestTooMuchMemory(t *testing.T) {
 }
 
 func TestNearestStage(t *testing.T) {
-	names := []string{"metadata", "select", "download", "crop", "split", "train", "evaluate", "pack"}
+	names := []string{"metadata", "select", "download", "crop", "quality", "split", "train", "evaluate", "report", "pack"}
 	for written, want := range map[string]string{
 		"trian": "train", "Train": "train", "crops": "crop", "eval": "evaluate", "slit": "split", "pakc": "pack",
 		"downloads": "download", "model": "", "": "", "x": "",

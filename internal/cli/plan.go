@@ -106,7 +106,7 @@ func newPlanAnswer(f *pipeline.Forecast) planAnswer {
 		p.Moves = append(p.Moves, plannedMove(m))
 	}
 	for _, r := range f.Funnel.Rules {
-		p.Rules = append(p.Rules, plannedRule(r))
+		p.Rules = append(p.Rules, plannedRule{r.Rule, r.Boxes, r.Images, r.DroppedBoxes, r.DroppedImages})
 	}
 	return p
 }

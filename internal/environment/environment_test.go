@@ -85,7 +85,7 @@ var engine = []string{"stages", "stages/cas", "manifest"}
 // the list.
 func TestDecidingModules(t *testing.T) {
 	const project = "github.com/sandwich-build/sandwich/"
-	kinds := []string{"metadata", "select", "download", "crop", "split", "train", "evaluate", "pack"}
+	kinds := []string{"metadata", "select", "download", "crop", "quality", "split", "train", "evaluate", "report", "pack"}
 	need := make(map[string]bool)
 	for _, tags := range []string{"", "xla"} {
 		args := []string{"list", "-tags", tags, "-deps", "-f", `{{.ImportPath}} {{with .Module}}{{.Path}}{{end}} {{join .Imports ","}}`}

@@ -1,9 +1,11 @@
 package openimages
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Funnel says how many boxes and photos each rule of a stage left and dropped
@@ -20,6 +22,56 @@ type FunnelRule struct {
 	Images        int64  `json:"images"` // with at least one box that passed it
 	DroppedBoxes  int64  `json:"dropped_boxes"`
 	DroppedImages int64  `json:"dropped_images"`
+
+	Examples []FunnelExample `json:"examples,omitempty"` // of the boxes that it dropped
+}
+
+// FunnelExample is a box that a rule dropped.
+type FunnelExample struct {
+	ImageID ImageID     `json:"image"`
+	Box     BoxID       `json:"box"`
+	Label   string      `json:"label"`
+	At      [4]Fraction `json:"at"` // left, right, top and bottom, as the box file has them; of a crop, on the upright photo
+
+	Crop string `json:"crop,omitempty"` // the path of its crop, if it came to one
+}
+
+// Example returns a box as an example of what was dropped.
+func (b *SelectedBox) Example() FunnelExample {
+	return FunnelExample{ImageID: b.ImageID, Box: b.ID, Label: b.Label, At: [4]Fraction{b.XMin, b.XMax, b.YMin, b.YMax}}
+}
+
+// maxExamples is how many boxes a rule shows of those that it dropped.
+const maxExamples = 10
+
+// Examples keep the first boxes, by photo and box, of those that they are offered, in
+// whatever order that happens.
+type Examples struct{ kept []FunnelExample }
+
+// Wants reports whether a box of the photo could be among the first.
+func (e *Examples) Wants(id ImageID) bool {
+	return len(e.kept) < maxExamples || id <= e.kept[len(e.kept)-1].ImageID
+}
+
+// Offer takes an example if it is among the first so far.
+func (e *Examples) Offer(x FunnelExample) {
+	at, _ := slices.BinarySearchFunc(e.kept, x, func(a, b FunnelExample) int {
+		return cmp.Or(cmp.Compare(a.ImageID, b.ImageID), cmp.Compare(a.Box, b.Box), slices.Compare(a.At[:], b.At[:]))
+	})
+	if at < maxExamples {
+		e.kept = slices.Insert(e.kept, at, x)
+		e.kept = e.kept[:min(len(e.kept), maxExamples)]
+	}
+}
+
+// Kept returns the examples, in their order, with those of less filling up what is left
+// of the places.
+func (e *Examples) Kept(less *Examples) []FunnelExample {
+	kept := slices.Clone(e.kept)
+	if less != nil {
+		kept = append(kept, less.kept...)
+	}
+	return kept[:min(len(kept), maxExamples)]
 }
 
 // Move says how many boxes two labels of the manifest both asked for, and that the

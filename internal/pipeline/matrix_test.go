@@ -72,8 +72,8 @@ func TestMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := []string{"metadata", "select", "download", "crop", "split", "train", "evaluate", "pack"}
-	want := [][]string{all, all[3:], all[5:], all[5:]}
+	all := []string{"metadata", "select", "download", "crop", "quality", "split", "train", "evaluate", "report", "pack"}
+	want := [][]string{all, all[3:], all[6:], all[6:]}
 	if diff := cmp.Diff(want, stagesRan); diff != "" {
 		t.Errorf("the stages that ran (-want +got)\n%s", diff)
 	}

@@ -36,7 +36,7 @@ func (s *session) meta(o *Outcome) ([]byte, error) {
 		m.Sandwich.Accuracy = o.Metrics.Accuracy.Value
 	}
 	m.Sandwich.Counters = map[string]int64{"dead": o.Dead, "quarantined": o.Quarantined}
-	if step, ok := o.Build.Step(Crop); ok {
+	if step, ok := o.Build.Step(Quality); ok {
 		m.Sandwich.Counters["crops"] = step.Result.Counters["crops"]
 	}
 	text, err := json.Marshal(m)

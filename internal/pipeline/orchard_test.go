@@ -355,10 +355,11 @@ func checkChanges(t *testing.T, w *world, p *project) {
 		edits []string
 		want  []string
 	}{
-		{"epochs", []string{"epochs: 1", "epochs: 2"}, []string{"train", "evaluate", "pack"}},
-		{"crop", []string{"shape: stretch", "shape: letterbox"}, []string{"crop", "split", "train", "evaluate", "pack"}},
-		{"min_side", []string{"min_side: 0", "min_side: 40"}, []string{"crop", "split", "train", "evaluate", "pack"}},
-		{"split", []string{"train: 0.6, validation: 0.2", "train: 0.5, validation: 0.3"}, []string{"split", "train", "evaluate", "pack"}},
+		{"epochs", []string{"epochs: 1", "epochs: 2"}, []string{"train", "evaluate", "report", "pack"}},
+		{"crop", []string{"shape: stretch", "shape: letterbox"}, []string{"crop", "quality", "split", "train", "evaluate", "report", "pack"}},
+		{"min_side", []string{"min_side: 0", "min_side: 40"}, []string{"crop", "quality", "split", "train", "evaluate", "report", "pack"}},
+		{"quality", []string{"quality: {min_contrast: 0}", "quality: {min_contrast: 1}"}, []string{"quality", "split", "report", "pack"}},
+		{"split", []string{"train: 0.6, validation: 0.2", "train: 0.5, validation: 0.3"}, []string{"split", "train", "evaluate", "report", "pack"}},
 		{"message", []string{"message: Apples and", "message: Only apples and"}, []string{"pack"}},
 		{"back", nil, []string{}},
 	} {
@@ -376,6 +377,8 @@ func checkChanges(t *testing.T, w *world, p *project) {
 	}
 }
 
+// funnelOf returns the funnel of a stage, without its examples, of which each rule must have
+// ten if it dropped as many.
 func funnelOf(t *testing.T, o *pipeline.Outcome, stage string) openimages.Funnel {
 	t.Helper()
 	data, err := o.Build.Tree(stage).ReadFile(t.Context(), openimages.FunnelFile)
@@ -385,6 +388,13 @@ func funnelOf(t *testing.T, o *pipeline.Outcome, stage string) openimages.Funnel
 	f, err := openimages.ReadFunnel(bytes.NewReader(data), path.Join(stage, openimages.FunnelFile))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range f.Rules {
+		r := &f.Rules[i]
+		if want := int(min(10, r.DroppedBoxes)); r.Rule != "label" && len(r.Examples) != want {
+			t.Errorf("%s: rule %s dropped %d boxes and shows %d", stage, r.Rule, r.DroppedBoxes, len(r.Examples))
+		}
+		r.Examples = nil
 	}
 	return f
 }

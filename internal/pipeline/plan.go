@@ -14,6 +14,8 @@ import (
 	"github.com/sandwich-build/sandwich/stages/evaluate"
 	"github.com/sandwich-build/sandwich/stages/metadata"
 	"github.com/sandwich-build/sandwich/stages/pack"
+	"github.com/sandwich-build/sandwich/stages/quality"
+	"github.com/sandwich-build/sandwich/stages/report"
 	selection "github.com/sandwich-build/sandwich/stages/select"
 	"github.com/sandwich-build/sandwich/stages/split"
 	"github.com/sandwich-build/sandwich/stages/train"
@@ -25,9 +27,11 @@ const (
 	Select   = "select"
 	Download = "download"
 	Crop     = "crop"
+	Quality  = "quality"
 	Split    = "split"
 	Train    = "train"
 	Evaluate = "evaluate"
+	Report   = "report"
 	Pack     = "pack"
 )
 
@@ -61,13 +65,20 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		},
 		{
 			Name:   Crop,
-			Kind:   crop.New(m.Crop, m.Dataset.Boxes.MinSide),
+			Kind:   crop.New(m.Crop, m.Dataset.Boxes),
 			Inputs: []stages.Input{{Name: crop.Selection, From: Select}, {Name: crop.Photos, From: Download}},
+		},
+		{
+			Name: Quality,
+			Kind: quality.New(m.Quality, m.Crop.Shape),
+			Inputs: []stages.Input{
+				{Name: quality.Selection, From: Select}, {Name: quality.Photos, From: Download}, {Name: quality.Crops, From: Crop},
+			},
 		},
 		{
 			Name:   Split,
 			Kind:   split.New(m.Split, m.Seed),
-			Inputs: []stages.Input{{Name: split.Crops, From: Crop}},
+			Inputs: []stages.Input{{Name: split.Crops, From: Quality}},
 		},
 		{
 			Name:   Train,
@@ -79,6 +90,18 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			Kind: evaluate.New(evaluate.Params{RepeatArticle: m.Model.RepeatArticle}, s.environment.Backend),
 			Inputs: []stages.Input{
 				{Name: evaluate.InputCrops, From: Crop}, {Name: evaluate.InputSplit, From: Split}, {Name: evaluate.InputModel, From: Train},
+			},
+		},
+		{
+			Name: Report,
+			Kind: report.New(),
+			Inputs: []stages.Input{
+				{Name: report.Selection, From: Select},
+				{Name: report.Photos, From: Download},
+				{Name: report.Crops, From: Crop},
+				{Name: report.Quality, From: Quality},
+				{Name: report.Split, From: Split},
+				{Name: report.Evaluation, From: Evaluate},
 			},
 		},
 	}
@@ -94,9 +117,11 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			{Name: pack.Selection, From: Select},
 			{Name: pack.Photos, From: Download},
 			{Name: pack.Crops, From: Crop},
+			{Name: pack.Quality, From: Quality},
 			{Name: pack.Split, From: Split},
 			{Name: pack.Model, From: Train},
 			{Name: pack.Evaluation, From: Evaluate},
+			{Name: pack.Report, From: Report},
 			{Name: pack.Project, Pin: built},
 		},
 	})

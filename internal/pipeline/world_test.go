@@ -233,6 +233,7 @@ dataset:
   images: [original, thumbnail, cvdf]
   boxes: {min_side: 0}
 crop: {shape: stretch, size: 16}
+quality: {min_contrast: 0}
 split: {train: 0.6, validation: 0.2, test: 0.2, by: image}
 model:
   layers:

@@ -184,7 +184,7 @@ func TestUpright(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			store := cas.NewMemory()
 			in := inputs(t, store, []picture{{"p", test.data, test.place, test.rotation, []openimages.SelectedBox{top}}})
-			tree, _ := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep"}, 0), in)
+			tree, _ := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep"}, manifest.Boxes{}), in)
 			c := crops(t, tree)[0]
 			img := decode(t, tree, c.Path)
 			size := img.Bounds().Size()
@@ -226,7 +226,7 @@ func TestShapes(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", test.crop), func(t *testing.T) {
 			store := cas.NewMemory()
 			in := inputs(t, store, []picture{{"p", photo, pinfile.Original, 0, []openimages.SelectedBox{test.box}}})
-			tree, _ := stagetest.Run(t, store, crop.New(test.crop, 0), in)
+			tree, _ := stagetest.Run(t, store, crop.New(test.crop, manifest.Boxes{}), in)
 			c := crops(t, tree)[0]
 			if got := image.Rect(c.Left, c.Top, c.Right, c.Bottom); got != test.at {
 				t.Errorf("cut at %v, want %v", got, test.at)
@@ -248,25 +248,39 @@ func TestShapes(t *testing.T) {
 // TestFunnel drops a box by every rule.
 func TestFunnel(t *testing.T) {
 	jpg := encodeJPEG(t, quadrants(100, 100))
-	whole, tiny, none := box("A b/c", "0", "1", "0", "1"), box("A b/c", "0", "0.05", "0", "1"), box("A b/c", "0.5", "0.5", "0", "1")
+	whole, tiny, none := box("A b/c", "0.01", "0.99", "0.01", "0.99"), box("A b/c", "0.1", "0.15", "0.01", "0.99"), box("A b/c", "0.5", "0.5", "0", "1")
+	long, small := box("A b/c", "0.1", "0.9", "0.1", "0.28"), box("A b/c", "0.1", "0.25", "0.1", "0.25")
+	edge, all := box("A b/c", "0", "0.5", "0.1", "0.6"), box("A b/c", "0", "1", "0", "1")
 	pictures := []picture{
 		{"dead", nil, "", 0, []openimages.SelectedBox{whole, tiny}},
-		{"good", jpg, pinfile.Original, 0, []openimages.SelectedBox{whole, tiny}},
+		{"good", jpg, pinfile.Original, 0, []openimages.SelectedBox{whole, tiny, small, long, edge, all}},
 		{"html", []byte("<!DOCTYPE html>"), pinfile.Original, 0, []openimages.SelectedBox{whole}},
 		{"part", jpg[:len(jpg)/2], pinfile.Original, 0, []openimages.SelectedBox{whole}},
 		{"tiny", jpg, pinfile.Original, 0, []openimages.SelectedBox{tiny}},
 	}
 	store := cas.NewMemory()
-	tree, result := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep"}, 10), inputs(t, store, pictures))
+	rules := manifest.Boxes{MinSide: 10, MinArea: 0.03, MaxArea: 0.98, MaxAspect: 4, Margin: 0.01}
+	tree, result := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep"}, rules), inputs(t, store, pictures))
+	example := func(image string, b openimages.SelectedBox) string {
+		return fmt.Sprintf(`{"image":"%s","box":"%s","label":"A b/c","at":["%s","%s","%s","%s"]}`, image, b.ID, b.XMin, b.XMax, b.YMin, b.YMax)
+	}
+	dead := []string{example("dead", whole), example("dead", tiny)}
+	if whole.ID > tiny.ID {
+		slices.Reverse(dead)
+	}
 	want := map[string]string{
 		cropfile.CropsFile: "Crop,Label,ImageID,Subset,Box,Left,Top,Right,Bottom,PhotoWidth,PhotoHeight\n" +
-			"crops/A_b_c/good_" + string(whole.ID) + ".jpg,A b/c,good,train," + string(whole.ID) + ",0,0,100,100,100,100\n",
+			"crops/A_b_c/good_" + string(whole.ID) + ".jpg,A b/c,good,train," + string(whole.ID) + ",1,1,99,99,100,100\n",
 		cropfile.QuarantineFile: "ImageID,Reason\nhtml,not an image: HTML\npart,truncated\n",
 		openimages.FunnelFile: `{"rules":[` +
-			`{"rule":"photo missing","boxes":5,"images":4,"dropped_boxes":2,"dropped_images":1},` +
-			`{"rule":"photo quarantined","boxes":3,"images":2,"dropped_boxes":2,"dropped_images":2},` +
-			`{"rule":"min_side","boxes":1,"images":1,"dropped_boxes":2,"dropped_images":1},` +
-			`{"rule":"empty","boxes":1,"images":1,"dropped_boxes":0,"dropped_images":0}]}` + "\n",
+			`{"rule":"photo missing","boxes":9,"images":4,"dropped_boxes":2,"dropped_images":1,"examples":[` + strings.Join(dead, ",") + `]},` +
+			`{"rule":"photo quarantined","boxes":7,"images":2,"dropped_boxes":2,"dropped_images":2,"examples":[` + example("html", whole) + "," + example("part", whole) + `]},` +
+			`{"rule":"min_side","boxes":5,"images":1,"dropped_boxes":2,"dropped_images":1,"examples":[` + example("good", tiny) + "," + example("tiny", tiny) + `]},` +
+			`{"rule":"empty","boxes":5,"images":1,"dropped_boxes":0,"dropped_images":0},` +
+			`{"rule":"min_area","boxes":4,"images":1,"dropped_boxes":1,"dropped_images":0,"examples":[` + example("good", small) + `]},` +
+			`{"rule":"max_area","boxes":3,"images":1,"dropped_boxes":1,"dropped_images":0,"examples":[` + example("good", all) + `]},` +
+			`{"rule":"max_aspect","boxes":2,"images":1,"dropped_boxes":1,"dropped_images":0,"examples":[` + example("good", long) + `]},` +
+			`{"rule":"margin","boxes":1,"images":1,"dropped_boxes":1,"dropped_images":0,"examples":[` + example("good", edge) + `]}]}` + "\n",
 	}
 	for name, want := range want {
 		if diff := cmp.Diff(want, stagetest.Read(t, tree, name)); diff != "" {
@@ -280,7 +294,7 @@ func TestFunnel(t *testing.T) {
 		t.Errorf("log (-want +got):\n%s", diff)
 	}
 
-	_, err := stages.RunKind(t.Context(), store, crop.New(manifest.Crop{Shape: "keep"}, 0),
+	_, err := stages.RunKind(t.Context(), store, crop.New(manifest.Crop{Shape: "keep"}, manifest.Boxes{}),
 		inputs(t, store, []picture{{"none", jpg, pinfile.Original, 0, []openimages.SelectedBox{none}}, pictures[0]}), 1, stages.Discard)
 	var lost *crop.LostLabelsError
 	if !errors.As(err, &lost) || !slices.Equal(lost.Labels, []string{"A b/c"}) {
@@ -297,7 +311,7 @@ func TestTruncatedFiles(t *testing.T) {
 		{"part", jpg[:len(jpg)*6/10], pinfile.Original, 0, []openimages.SelectedBox{upper, lower}},
 		{"whole", jpg, pinfile.Original, 0, []openimages.SelectedBox{upper}},
 	})
-	dropped, _ := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep", TruncatedFiles: "drop"}, 0), in)
+	dropped, _ := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep", TruncatedFiles: "drop"}, manifest.Boxes{}), in)
 	if n := len(crops(t, dropped)); n != 1 {
 		t.Errorf("%d crops, want that of the whole photo", n)
 	}
@@ -305,7 +319,7 @@ func TestTruncatedFiles(t *testing.T) {
 	if got := nearest(preview, 10, 10) + " " + nearest(preview, 118, 10); got != "r g" || preview.Bounds().Size() != image.Pt(128, 128) {
 		t.Errorf("the picture of the quarantined photo has %s, size %v", got, preview.Bounds())
 	}
-	kept, result := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep", TruncatedFiles: "keep"}, 0), in)
+	kept, result := stagetest.Run(t, store, crop.New(manifest.Crop{Shape: "keep", TruncatedFiles: "keep"}, manifest.Boxes{}), in)
 	if result.Counters["quarantined"] != 0 {
 		t.Error("the photo is quarantined")
 	}
@@ -325,7 +339,7 @@ func TestFolderClash(t *testing.T) {
 	jpg := encodeJPEG(t, quadrants(10, 10))
 	store := cas.NewMemory()
 	in := inputs(t, store, []picture{{"p", jpg, pinfile.Original, 0, []openimages.SelectedBox{box("a b", "0", "1", "0", "1"), box("A/b", "0", "1", "0", "0.5")}}})
-	_, err := stages.RunKind(t.Context(), store, crop.New(manifest.Crop{Shape: "keep"}, 0), in, 1, stages.Discard)
+	_, err := stages.RunKind(t.Context(), store, crop.New(manifest.Crop{Shape: "keep"}, manifest.Boxes{}), in, 1, stages.Discard)
 	if want := "labels \"A/b\" and \"a b\" would share the folder \"a_b\": give one of them another name with `as`"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -336,7 +350,7 @@ func TestCancel(t *testing.T) {
 	in := inputs(t, store, []picture{{"p", encodeJPEG(t, quadrants(10, 10)), pinfile.Original, 0, []openimages.SelectedBox{box("A", "0", "1", "0", "1")}}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := stages.RunKind(ctx, store, crop.New(manifest.Crop{Shape: "keep"}, 0), in, 1, stages.Discard); !errors.Is(err, context.Canceled) {
+	if _, err := stages.RunKind(ctx, store, crop.New(manifest.Crop{Shape: "keep"}, manifest.Boxes{}), in, 1, stages.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
@@ -356,7 +370,7 @@ func TestNasty(t *testing.T) {
 		})
 	}
 	store := cas.NewMemory()
-	kind := crop.New(manifest.Crop{Shape: "letterbox", Size: 32}, 0)
+	kind := crop.New(manifest.Crop{Shape: "letterbox", Size: 32}, manifest.Boxes{})
 	result, err := stages.RunKind(t.Context(), store, kind, inputs(t, store, pictures), 2, stages.Discard)
 	check(t, err)
 	tree := cas.NewTree(store, result.Tree)
@@ -419,7 +433,7 @@ func TestGolden(t *testing.T) {
 	store := cas.NewMemory()
 	in := inputs(t, store, appleOrange(t)[:6])
 	for _, test := range tests {
-		tree, result := stagetest.Run(t, store, crop.New(test.crop, 32), in)
+		tree, result := stagetest.Run(t, store, crop.New(test.crop, manifest.Boxes{MinSide: 32}), in)
 		sum := sha256.New()
 		all := crops(t, tree)
 		for _, c := range all {
@@ -439,7 +453,7 @@ func BenchmarkCrop(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, err := stages.RunKind(b.Context(), store, crop.New(manifest.Crop{Shape: "stretch", Size: size}, 32), in, 1, stages.Discard)
+				_, err := stages.RunKind(b.Context(), store, crop.New(manifest.Crop{Shape: "stretch", Size: size}, manifest.Boxes{MinSide: 32}), in, 1, stages.Discard)
 				check(b, err)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(pictures)), "ns/photo")
@@ -450,6 +464,6 @@ func BenchmarkCrop(b *testing.B) {
 // TestSuite's golden digest holds the tables and the crops.
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
-	kind := crop.New(manifest.Crop{Shape: "letterbox", Size: 32, Pad: 0.05}, 10)
-	stagetest.Suite(t, store, kind, inputs(t, store, appleOrange(t)[:3]), stagetest.Golden{Version: 2, Tree: "sha256:80227e3c9bcc8a2e7d582e9b7bfab4582abddf4ce22a195eda6511e3142d158d"})
+	kind := crop.New(manifest.Crop{Shape: "letterbox", Size: 32, Pad: 0.05}, manifest.Boxes{MinSide: 10})
+	stagetest.Suite(t, store, kind, inputs(t, store, appleOrange(t)[:3]), stagetest.Golden{Version: 3, Tree: "sha256:80227e3c9bcc8a2e7d582e9b7bfab4582abddf4ce22a195eda6511e3142d158d"})
 }

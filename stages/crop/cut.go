@@ -17,9 +17,11 @@ import (
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/photo"
 	"github.com/sandwich-build/sandwich/internal/photo/jpeg"
+	"github.com/sandwich-build/sandwich/internal/upright"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/items"
+	"github.com/sandwich-build/sandwich/stages/pictures"
 )
 
 // result is what became of a photo.
@@ -27,8 +29,7 @@ type result struct {
 	crops       []cropfile.Crop
 	quarantined string       // why no crop was made; empty when the photo is fine
 	preview     []cas.Digest // what can be seen of a photo that is quarantined; at most one
-	small       int          // boxes below min_side
-	empty       int          // boxes without a pixel
+	dropped     []dropped
 }
 
 // cutter makes the crops of one run.
@@ -43,6 +44,7 @@ type cutter struct {
 	*Kind
 	task    *stages.Task
 	plan    *plan
+	rules   []rule
 	budget  *photo.Budget
 	headers *items.Set
 	crops   *items.Set
@@ -74,11 +76,11 @@ type seen struct {
 // starts a goroutine that decodes: so no goroutine waits for memory while it holds
 // some, and all photos together stay within the budget.
 func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, error) {
-	memory, err := k.memory(t)
+	budget, err := pictures.Budget(t, k.limits)
 	if err != nil {
 		return nil, err
 	}
-	c := &cutter{Kind: k, task: t, plan: p, budget: photo.NewBudget(memory)}
+	c := &cutter{Kind: k, task: t, plan: p, rules: rules(k.boxes), budget: budget}
 	if c.headers, err = t.Items(ctx, "headers", k.limits); err != nil {
 		return nil, err
 	}
@@ -125,23 +127,10 @@ func (k *Kind) cutAll(ctx context.Context, t *stages.Task, p *plan) ([]result, e
 	return results, g.Wait()
 }
 
-// memory is the budget of all photos that are decoded at the same time. A photo must fit,
-// or which ones are quarantined would depend on it.
-func (k *Kind) memory(t *stages.Task) (int64, error) {
-	least, given := k.limits.Memory, t.Memory()
-	if given == 0 {
-		return least, nil
-	}
-	if given < least {
-		return 0, fmt.Errorf("a photo may take %d MiB to decode, and the stage is to have %d: raise its limit of memory", least>>20, given>>20)
-	}
-	return given, nil
-}
-
 // job is a photo on its way to its result.
 type job struct {
 	planned *plannedPhoto
-	frame   frame
+	frame   upright.Frame
 	boxes   []region // in the order of the plan
 	result  result
 
@@ -173,7 +162,7 @@ func (c *cutter) prepare(ctx context.Context, planned *plannedPhoto) (_ *job, er
 	if err != nil || j.result.quarantined != "" {
 		return j, err
 	}
-	if j.frame, err = newFrame(&h, planned.place, planned.rotation); err != nil {
+	if j.frame, err = upright.New(&h, planned.place, planned.rotation); err != nil {
 		return nil, err
 	}
 	memory := c.cuts(j, &h)
@@ -209,7 +198,7 @@ func (c *cutter) known(ctx context.Context, j *job) (all bool, err error) {
 		r := &j.boxes[i]
 		// The separator sorts before whatever an id may have.
 		name := string(j.planned.id) + "\x00" + string(r.box.ID)
-		if r.item, err = c.crops.Begin(ctx, name, cropKey{j.planned.digest.Hex(), j.frame.turn, r.cut}); err != nil {
+		if r.item, err = c.crops.Begin(ctx, name, cropKey{j.planned.digest.Hex(), j.frame.Turn, r.cut}); err != nil {
 			return false, err
 		}
 		var ok bool
@@ -289,30 +278,26 @@ func (c *cutter) open(ctx context.Context, j *job) error {
 	return err
 }
 
-// cuts adds the regions of the boxes to a job, or counts why there are none, and returns
+// cuts adds the regions of the boxes to a job, or notes why there are none, and returns
 // the memory that the photo and the largest picture of them take.
 func (c *cutter) cuts(j *job, h *photo.Header) (memory int64) {
 	var cuts []photo.Cut
-	measured := j.frame.measured()
+	measured := j.frame.Measured()
 	for i := range j.planned.boxes {
 		box := &j.planned.boxes[i]
 		bare := pixels(&box.Box, measured, 0)
-		switch shorter := min(bare.Dx(), bare.Dy()); {
-		case shorter < c.minSide:
-			j.result.small++
-			continue
-		case shorter <= 0:
-			j.result.empty++
+		if rule := broken(c.rules, &box.Box, bare.Size()); rule != "" {
+			j.result.dropped = append(j.result.dropped, dropped{box, rule})
 			continue
 		}
 		rect := pixels(&box.Box, measured, c.crop.Pad)
 		if c.crop.Shape == shapeSquare {
 			rect = square(rect, measured)
 		}
-		cut := c.newCut(j.frame.onStored(rect))
+		cut := c.newCut(j.frame.OnStored(rect))
 		j.boxes = append(j.boxes, region{box: box, cut: cut})
 		cuts = append(cuts, cut.photo())
-		memory = max(memory, cut.memory(j.frame.turn))
+		memory = max(memory, cut.memory(j.frame.Turn))
 	}
 	if h.Layout != nil {
 		cuts = append(cuts, h.Fit(previewSide)) // should the pixels turn out to be damaged
@@ -333,7 +318,7 @@ func (c *cutter) cut(ctx context.Context, j *job) error {
 	damaged := false
 	err := j.file.Cut(ctx, cuts, func(i int, img *image.YCbCr, damage error) error {
 		damaged = damaged || damage != nil
-		return c.store(ctx, wanted[i], img, j.frame.turn, damage)
+		return c.store(ctx, wanted[i], img, j.frame.Turn, damage)
 	})
 	if rejection, ok := errors.AsType[*photo.RejectedError](err); ok {
 		for _, r := range wanted {
@@ -431,8 +416,8 @@ func (c *cutter) finish(j *job) error {
 	return nil
 }
 
-func newCrop(p *plan, planned *plannedPhoto, r *region, f *frame) cropfile.Crop {
-	at, size := f.onUpright(r.cut.Region), f.upright()
+func newCrop(p *plan, planned *plannedPhoto, r *region, f *upright.Frame) cropfile.Crop {
+	at, size := f.OnUpright(r.cut.Region), f.Upright()
 	name := fmt.Sprintf("%s_%s.jpg", planned.id, r.box.ID)
 	return cropfile.Crop{
 		Path:    path.Join("crops", p.folders[r.box.Label], name),

@@ -23,7 +23,7 @@ import (
 // world is what a build of crops starts from.
 type world struct {
 	crop     manifest.Crop
-	minSide  int
+	boxes    manifest.Boxes
 	pictures map[openimages.ImageID]picture
 }
 
@@ -31,14 +31,14 @@ type world struct {
 // one is no photo, which its header shows, and one is dead. Box sides are 10 to 60 pixels.
 func newWorld(tb testing.TB) world {
 	tb.Helper()
-	w := world{manifest.Crop{Shape: "letterbox", Size: 16}, 5, map[openimages.ImageID]picture{}}
+	w := world{manifest.Crop{Shape: "letterbox", Size: 16}, manifest.Boxes{MinSide: 5}, map[openimages.ImageID]picture{}}
 	add := func(id openimages.ImageID, data []byte, boxes ...openimages.SelectedBox) {
 		w.pictures[id] = picture{id, data, pinfile.Original, 0, boxes}
 	}
 	jpg := func(width, height int) []byte { return encodeJPEG(tb, quadrants(width, height)) }
 	add("wide", jpg(100, 60), box("A", "0", "0.5", "0", "0.5"), box("B", "0.5", "1", "0.5", "1"), box("B", "0.5", "0.6", "0", "0.5"))
-	add("high", jpg(60, 100), box("A", "0.25", "0.75", "0", "0.1"))
-	add("small", jpg(40, 40), box("B", "0", "0.5", "0", "0.25"))
+	add("high", jpg(60, 100), box("A", "0.25", "0.75", "0.2", "0.3"))
+	add("small", jpg(40, 40), box("B", "0.1", "0.6", "0.1", "0.35"))
 	add("short", append(jpg(80, 80)[:900], 0xff, 0xd9), box("A", "0", "1", "0", "1"))
 	add("html", []byte("<!DOCTYPE html>"), box("A", "0", "1", "0", "1"))
 	add("dead", nil, box("A", "0", "1", "0", "1"))
@@ -57,7 +57,7 @@ func (w world) with(id openimages.ImageID, change func(p *picture)) world {
 
 func (w world) build(tb testing.TB, store cas.Store, name string) stagetest.Case {
 	tb.Helper()
-	return stagetest.Case{Name: name, Kind: crop.New(w.crop, w.minSide), Inputs: inputs(tb, store, slices.Collect(maps.Values(w.pictures)))}
+	return stagetest.Case{Name: name, Kind: crop.New(w.crop, w.boxes), Inputs: inputs(tb, store, slices.Collect(maps.Values(w.pictures)))}
 }
 
 // change is a change of the world, and which photos have to be read for it.
@@ -78,7 +78,11 @@ func changes(tb testing.TB) []change {
 		{"crop.Size", rule(func(w *world) { w.crop.Size = 17 }), ids("high", "short", "small", "wide")},
 		{"crop.Pad", rule(func(w *world) { w.crop.Pad = 0.1 }), ids("high", "small", "wide")}, // short is cut whole
 		{"crop.TruncatedFiles", rule(func(w *world) { w.crop.TruncatedFiles = "keep" }), nil},
-		{"boxes.min_side, of which some boxes fall short", rule(func(w *world) { w.minSide = 11 }), nil},
+		{"boxes.min_side, of which some boxes fall short", rule(func(w *world) { w.boxes.MinSide = 11 }), nil},
+		{"boxes.min_area", rule(func(w *world) { w.boxes.MinArea = 0.1 }), nil},
+		{"boxes.max_area", rule(func(w *world) { w.boxes.MaxArea = 0.2 }), nil},
+		{"boxes.max_aspect", rule(func(w *world) { w.boxes.MaxAspect = 2 }), nil},
+		{"boxes.margin", rule(func(w *world) { w.boxes.Margin = 0.01 }), nil},
 		{"a photo's bytes", w.with("wide", func(p *picture) { p.data = encodeJPEG(tb, quadrants(102, 60)) }), ids("wide")},
 		{"a photo that cannot be used", w.with("wide", func(p *picture) { p.data = []byte("<html>") }), ids("wide")},
 		{"a photo dies", w.with("wide", func(p *picture) { p.data = nil }), nil},
@@ -86,7 +90,7 @@ func changes(tb testing.TB) []change {
 		{"a photo is new", w.with("new", func(p *picture) {
 			*p = picture{"new", encodeJPEG(tb, quadrants(30, 30)), pinfile.CVDF, 0, []openimages.SelectedBox{box("B", "0", "1", "0", "1")}}
 		}), ids("new")},
-		{"a photo is gone", world{w.crop, w.minSide, fewer}, nil},
+		{"a photo is gone", world{w.crop, w.boxes, fewer}, nil},
 		{"a box is moved", w.with("wide", func(p *picture) { p.boxes[0] = box("A", "0", "0.6", "0", "0.5") }), ids("wide")},
 		{"a box is new", w.with("wide", func(p *picture) { p.boxes = append(p.boxes, box("B", "0", "1", "0", "1")) }), ids("wide")},
 		{"a box is gone", w.with("wide", func(p *picture) { p.boxes = p.boxes[:1] }), nil},

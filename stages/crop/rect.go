@@ -5,8 +5,6 @@ import (
 	"math"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
-	"github.com/sandwich-build/sandwich/internal/photo"
-	"github.com/sandwich-build/sandwich/internal/pinfile"
 )
 
 // The shapes of the manifest.
@@ -53,41 +51,3 @@ func grow(lo, hi, length, limit int) (from, to int) {
 	lo = max(0, min(lo, limit-length))
 	return lo, lo + length
 }
-
-// frame says how a photo's pixels and its boxes lie to each other; see the package
-// comment.
-type frame struct {
-	stored image.Point       // size of the photo as stored
-	boxes  photo.Orientation // turns what boxes are measured on into the stored photo
-	turn   photo.Orientation // turns the stored photo upright
-}
-
-func newFrame(h *photo.Header, place pinfile.Place, rotation openimages.Rotation) (frame, error) {
-	f := frame{stored: image.Point{X: h.Width, Y: h.Height}, boxes: photo.Upright, turn: h.Orientation}
-	if rotation == openimages.RotationUnknown {
-		return f, nil
-	}
-	known, err := photo.Rotation(int(rotation))
-	if err != nil {
-		return f, err
-	}
-	if place == pinfile.Thumbnail {
-		f.boxes = known
-	} else {
-		f.turn = known
-	}
-	return f, nil
-}
-
-// measured is the size of the picture that boxes are measured on.
-func (f *frame) measured() image.Point { return f.boxes.Inverse().Size(f.stored) }
-
-// upright is the size of the upright photo.
-func (f *frame) upright() image.Point { return f.turn.Size(f.stored) }
-
-// onStored returns where a rectangle of the picture that boxes are measured on lies in
-// the photo as stored.
-func (f *frame) onStored(r image.Rectangle) image.Rectangle { return f.boxes.Rect(r, f.measured()) }
-
-// onUpright returns where a rectangle of the stored photo lies on the upright one.
-func (f *frame) onUpright(r image.Rectangle) image.Rectangle { return f.turn.Rect(r, f.stored) }

@@ -18,7 +18,7 @@ import (
 const quarantineFolder = "quarantine"
 
 // write writes the tables, counts, and tells what was quarantined.
-func write(ctx context.Context, t *stages.Task, p *plan, results []result) error {
+func (k *Kind) write(ctx context.Context, t *stages.Task, p *plan, results []result) error {
 	var crops []cropfile.Crop
 	var quarantine []cropfile.Quarantined
 	for i, r := range results {
@@ -45,7 +45,7 @@ func write(ctx context.Context, t *stages.Task, p *plan, results []result) error
 	}{
 		{cropfile.CropsFile, func(w io.Writer) error { return cropfile.WriteCrops(w, slices.Values(crops)) }},
 		{cropfile.QuarantineFile, func(w io.Writer) error { return cropfile.WriteQuarantine(w, slices.Values(quarantine)) }},
-		{openimages.FunnelFile, func(w io.Writer) error { return openimages.WriteFunnel(w, funnel(p, results)) }},
+		{openimages.FunnelFile, func(w io.Writer) error { return openimages.WriteFunnel(w, k.funnel(p, results)) }},
 	} {
 		var buf bytes.Buffer
 		if err := table.write(&buf); err != nil {
@@ -69,33 +69,55 @@ func warn(t *stages.Task, quarantine []cropfile.Quarantined) {
 	}
 }
 
-// funnel counts what each rule left. A photo counts for a rule as long as a box of it
-// is left.
-func funnel(p *plan, results []result) openimages.Funnel {
-	rules := []openimages.FunnelRule{{Rule: "photo missing"}, {Rule: "photo quarantined"}, {Rule: "min_side"}, {Rule: "empty"}}
+// funnel counts what each rule left, and shows some of what it dropped. A photo counts for
+// a rule as long as a box of it is left.
+func (k *Kind) funnel(p *plan, results []result) openimages.Funnel {
+	names := []string{ruleMissing, ruleQuarantined}
+	for _, r := range rules(k.boxes) {
+		names = append(names, r.name)
+	}
+	all := make([]openimages.FunnelRule, len(names))
+	examples := make([]openimages.Examples, len(names))
 	for i, r := range results {
-		before := len(p.photos[i].boxes)
-		dropped := [...]int{0, 0, r.small, r.empty}
+		left := len(p.photos[i].boxes)
+		byRule := map[string]int{}
+		drop := func(box *openimages.SelectedBox, rule string) {
+			byRule[rule]++
+			examples[slices.Index(names, rule)].Offer(box.Example())
+		}
 		switch {
 		case !p.photos[i].found:
-			dropped[0] = before
+			eachBox(&p.photos[i], ruleMissing, drop)
 		case r.quarantined != "":
-			dropped[1] = before
+			eachBox(&p.photos[i], ruleQuarantined, drop)
 		}
-		for rule := range rules {
-			if before == 0 {
+		for _, d := range r.dropped {
+			drop(d.box, d.rule)
+		}
+		for rule := range all {
+			if left == 0 {
 				break
 			}
-			after := before - dropped[rule]
-			rules[rule].Boxes += int64(after)
-			rules[rule].DroppedBoxes += int64(dropped[rule])
-			if after > 0 {
-				rules[rule].Images++
+			gone := byRule[names[rule]]
+			left -= gone
+			all[rule].Boxes += int64(left)
+			all[rule].DroppedBoxes += int64(gone)
+			if left > 0 {
+				all[rule].Images++
 			} else {
-				rules[rule].DroppedImages++
+				all[rule].DroppedImages++
 			}
-			before = after
 		}
 	}
-	return openimages.Funnel{Rules: rules}
+	for i := range all {
+		all[i].Rule, all[i].Examples = names[i], examples[i].Kept(nil)
+	}
+	return openimages.Funnel{Rules: all}
+}
+
+// eachBox drops all boxes of a photo by one rule.
+func eachBox(p *plannedPhoto, rule string, drop func(*openimages.SelectedBox, string)) {
+	for i := range p.boxes {
+		drop(&p.boxes[i], rule)
+	}
 }

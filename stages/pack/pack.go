@@ -15,7 +15,7 @@
 //	code/                       the user's sources, or this binary's list of modules
 //	environment/                what the build ran in, and how to make that again
 //	model/                      weights, network, preprocessing, history
-//	report/                     metrics, predictions, what was dropped and why
+//	report/                     a page that shows it all, contact sheets, metrics, predictions, what was left out and why
 //	provenance/                 how each stage came to its output, and the files of that
 //
 // Nothing is copied: the package is a tree of pointers to what the other stages wrote.
@@ -48,14 +48,16 @@ const (
 	Selection  = "selection"  // of select
 	Photos     = "photos"     // of download
 	Crops      = "crops"      // of crop
+	Quality    = "quality"    // of quality
 	Split      = "split"      // of split
 	Model      = "model"      // of train
 	Evaluation = "evaluation" // of evaluate
+	Report     = "report"     // of report
 	Project    = "project"    // manifest.yaml, manifest.lock, code/, environment/ and the stages in provenance/
 )
 
 // outputs are the inputs that are outputs of stages, in the order in which those run.
-var outputs = []string{Metadata, Selection, Photos, Crops, Split, Model, Evaluation}
+var outputs = []string{Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
 
 // Params decide the package besides its inputs.
 type Params struct {
@@ -74,7 +76,7 @@ func New(p Params) Kind { return Kind{p} }
 func (Kind) Name() string { return "pack" }
 
 // Version returns the behaviour version.
-func (Kind) Version() int { return 2 }
+func (Kind) Version() int { return 3 }
 
 // Params returns the parameters.
 func (k Kind) Params() any { return k.params }
@@ -117,10 +119,16 @@ var files = []part{
 	{Selection, openimages.FunnelFile, "report/funnel-select.json"},
 	{Photos, pinfile.PhotosFile, "data/photos.csv"},
 	{Photos, pinfile.DeadFile, "data/dead.csv"},
-	{Crops, cropfile.CropsFile, "data/crops.csv"},
+	{Quality, cropfile.CropsFile, "data/crops.csv"},
+	{Crops, cropfile.CropsFile, "report/crops.csv"}, // those that quality left out as well
 	{Crops, openimages.FunnelFile, "report/funnel-crop.json"},
 	{Crops, "quarantine.csv", "report/quarantine.csv"},
+	{Quality, openimages.FunnelFile, "report/funnel-quality.json"},
+	{Quality, cropfile.MeasuresFile, "report/measures.csv"},
+	{Quality, cropfile.DuplicatesFile, "report/duplicates.csv"},
+	{Quality, cropfile.ContradictionsFile, "report/contradictions.csv"},
 	{Split, cropfile.SplitFile, "data/split.csv"},
+	{Split, cropfile.AuditFile, "report/audit.json"},
 }
 
 // addParts points at what other stages wrote.
@@ -137,7 +145,7 @@ func addParts(ctx context.Context, t *stages.Task, originals bool) error {
 	if err := addLists(ctx, t); err != nil {
 		return err
 	}
-	trees := []part{{Project, "", ""}, {Model, "", "model"}, {Evaluation, "", "report"}}
+	trees := []part{{Project, "", ""}, {Model, "", "model"}, {Evaluation, "", "report"}, {Report, "", "report"}}
 	if originals {
 		trees = append(trees, part{Photos, "photos", "data/photos"})
 	}
@@ -202,7 +210,8 @@ func addTree(ctx context.Context, t *stages.Task, p part) error {
 	return nil
 }
 
-// addCrops puts the crops below data/crops, by set and label.
+// addCrops puts the crops below data/crops, by set and label, and those that were left out
+// below report/dropped, by label.
 func (k Kind) addCrops(ctx context.Context, t *stages.Task) (map[string]cropfile.Assignment, error) {
 	digests := make(map[string]cas.Digest)
 	for f, err := range t.Input(Crops).Files(ctx) {
@@ -226,6 +235,15 @@ func (k Kind) addCrops(ctx context.Context, t *stages.Task) (map[string]cropfile
 			return nil, err
 		}
 	}
+	for name, d := range digests {
+		dir, below, _ := strings.Cut(name, "/")
+		if _, kept := assigned[name]; kept || dir != "crops" {
+			continue
+		}
+		if err := t.Out().Add(path.Join("report/dropped", below), d); err != nil {
+			return nil, err
+		}
+	}
 	return assigned, nil
 }
 
@@ -246,7 +264,7 @@ var metaColumns = []string{
 // LabelName the class.
 func addMeta(ctx context.Context, t *stages.Task, assigned map[string]cropfile.Assignment) error {
 	cropOf := make(map[boxKey]string)
-	for c, err := range table.Rows(ctx, t.Input(Crops), cropfile.CropsFile, cropfile.Crops) {
+	for c, err := range table.Rows(ctx, t.Input(Quality), cropfile.CropsFile, cropfile.Crops) {
 		if err != nil {
 			return err
 		}

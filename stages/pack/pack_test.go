@@ -41,16 +41,16 @@ func inputs(t *testing.T, store cas.Store) map[string]cas.Tree {
 			"photos.csv":  "ImageID,Place,URL,SHA256,Size\n0001,original,https://farm1.staticflickr.com/1/11_a_o.jpg," + cas.Sum([]byte("photo")).Hex() + ",5\n",
 			"dead.csv":    "ImageID,Reason\n0002,original: 404\n",
 		}),
-		pack.Crops: tree(map[string]string{
-			crop: "jpeg",
+		pack.Crops: tree(map[string]string{crop: "jpeg", "crops/Hamburger/0001_grey.jpg": "grey", "crops.csv": "", "quarantine.csv": "ImageID,Reason\n", "funnel.json": funnel}),
+		pack.Quality: tree(map[string]string{
 			"crops.csv": "Crop,Label,ImageID,Subset,Box,Left,Top,Right,Bottom,PhotoWidth,PhotoHeight\n" +
 				crop + ",Hamburger,0001,train,63f7646e,1,2,5,9,10,10\n",
-			"quarantine.csv": "ImageID,Reason\n",
-			"funnel.json":    funnel,
+			"measures.csv": "", "duplicates.csv": "", "contradictions.csv": "", "funnel.json": funnel,
 		}),
-		pack.Split:      tree(map[string]string{"split.csv": "Crop,Label,ImageID,Set\n" + crop + ",Hamburger,0001,test\n"}),
+		pack.Split:      tree(map[string]string{"split.csv": "Crop,Label,ImageID,Set\n" + crop + ",Hamburger,0001,test\n", "audit.json": "{}"}),
 		pack.Model:      tree(map[string]string{"model.json": "{}", "model.safetensors": "weights", "history.csv": ""}),
 		pack.Evaluation: tree(map[string]string{"report.txt": "accuracy 0.73\n", "metrics.json": "{}"}),
+		pack.Report:     tree(map[string]string{"report.html": "<html>", "sheets/originals.png": "png"}),
 		pack.Project: tree(map[string]string{
 			"manifest.yaml": "version: 1\n", "manifest.lock": "sandwich lock 1\n",
 			"code/modules.txt": "", "environment/environment.json": "{}",
@@ -84,7 +84,10 @@ func TestPackage(t *testing.T) {
 		"manifest.lock", "manifest.yaml",
 		"model/history.csv", "model/model.json", "model/model.safetensors",
 		"provenance/outputs.csv",
-		"report/funnel-crop.json", "report/funnel-select.json", "report/metrics.json", "report/quarantine.csv", "report/report.txt",
+		"report/audit.json", "report/contradictions.csv", "report/duplicates.csv",
+		"report/crops.csv", "report/dropped/Hamburger/0001_grey.jpg",
+		"report/funnel-crop.json", "report/funnel-quality.json", "report/funnel-select.json", "report/measures.csv", "report/metrics.json", "report/quarantine.csv",
+		"report/report.html", "report/report.txt", "report/sheets/originals.png",
 	}
 	slices.Sort(got)
 	slices.Sort(want)
@@ -167,7 +170,7 @@ func TestOriginalsCanBeLeftOut(t *testing.T) {
 func TestSplitOfAnotherCrop(t *testing.T) {
 	store := cas.NewMemory()
 	in := inputs(t, store)
-	in[pack.Split] = stagetest.Tree(t, store, map[string]string{"split.csv": "Crop,Label,ImageID,Set\ncrops/x.jpg,Hamburger,0001,test\n"})
+	in[pack.Split] = stagetest.Tree(t, store, map[string]string{"split.csv": "Crop,Label,ImageID,Set\ncrops/x.jpg,Hamburger,0001,test\n", "audit.json": "{}"})
 	err := stagetest.Fails(t, store, pack.New(pack.Params{}), in)
 	if !strings.Contains(err.Error(), "crops/x.jpg") {
 		t.Errorf("the error is %v", err)
@@ -177,5 +180,5 @@ func TestSplitOfAnotherCrop(t *testing.T) {
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
 	kind := pack.New(pack.Params{Package: "quilt/open_images", Message: "Lunch", Originals: true})
-	stagetest.Suite(t, store, kind, inputs(t, store), stagetest.Golden{Version: 2, Tree: "sha256:2014ae83074be88a489e6b4bce6077f37cb958b522bc002144f13fcfe3a06841"})
+	stagetest.Suite(t, store, kind, inputs(t, store), stagetest.Golden{Version: 3, Tree: "sha256:62ea5d355180e955baa67d640eebcbce9f2ededd501eaba400932e87f839901d"})
 }

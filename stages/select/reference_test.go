@@ -117,8 +117,15 @@ func (w world) reference(k selection.Kind, owners selection.Resolved, entry func
 		}
 		return int64(len(ids))
 	}
+	var dropped [][]box // by rule
 	apply := func(rule string, keep func(box) bool) {
 		before, photos := int64(len(boxes)), images()
+		dropped = append(dropped, nil)
+		for _, b := range boxes {
+			if rule != "duplicate" && !keep(b) { // which remembers what it has seen
+				dropped[len(dropped)-1] = append(dropped[len(dropped)-1], b)
+			}
+		}
 		boxes = slices.DeleteFunc(boxes, func(b box) bool { return !keep(b) })
 		funnel.Rules = append(funnel.Rules, openimages.FunnelRule{
 			Rule: rule, Boxes: int64(len(boxes)), Images: images(),
@@ -158,6 +165,27 @@ func (w world) reference(k selection.Kind, owners selection.Resolved, entry func
 		}
 	}
 	apply("limit", func(b box) bool { return slices.Contains(photosOf[entry(b.LabelID)], b.ImageID) })
+
+	chosen := func(id openimages.ImageID) bool {
+		for _, ids := range photosOf {
+			if slices.Contains(ids, id) {
+				return true
+			}
+		}
+		return false
+	}
+	for i, boxes := range dropped[1:] { // boxes of other labels are not shown
+		var examples []openimages.FunnelExample
+		for _, b := range boxes {
+			s := openimages.SelectedBox{Box: b.Box, ID: openimages.BoxID(b.Digest()[:8]), Label: owners.Class(b.LabelID)}
+			examples = append(examples, s.Example())
+		}
+		slices.SortFunc(examples, func(a, b openimages.FunnelExample) int {
+			first := map[bool]int{true: 0, false: 1}
+			return cmp.Or(cmp.Compare(first[chosen(a.ImageID)], first[chosen(b.ImageID)]), cmp.Compare(a.ImageID, b.ImageID), cmp.Compare(a.Box, b.Box))
+		})
+		funnel.Rules[i+1].Examples = examples[:min(10, len(examples))]
+	}
 
 	seen := map[string]bool{}
 	apply("duplicate", func(b box) bool {
@@ -266,6 +294,7 @@ func TestAgainstReference(t *testing.T) {
 			t.Fatalf("world %d, %+v: %s", i, k, diff)
 		}
 		funnel := readFunnel(t, tree)
+		funnel.Rules[len(funnel.Rules)-1].Examples = nil // which of two equal boxes is the second, the id does not say
 		if diff := gocmp.Diff(wantFunnel.Rules, funnel.Rules); diff != "" {
 			t.Fatalf("world %d, %+v: funnel: %s", i, k, diff)
 		}

@@ -21,6 +21,7 @@ func (s *scan) nameRules() {
 	}
 	s.rules = append(s.rules, "empty", "unlisted", "limit", "duplicate")
 	s.dropped = make([]int64, len(s.rules))
+	s.examples = make([]examples, len(s.rules))
 	s.unknown = make([]int64, len(s.exclude))
 }
 
@@ -51,6 +52,26 @@ func (s *scan) drop(p *photo, rule int) {
 	p.reached = max(p.reached, rule)
 }
 
+// examples are boxes that a rule dropped; boxes of other labels are not read, and not shown.
+// Of those on photos that are selected all the same there will be pictures, so they go
+// before others.
+type examples struct{ selected, other openimages.Examples }
+
+// show offers a dropped box as an example.
+func (s *scan) show(box *openimages.Box, rule int) {
+	of, p := &s.examples[rule], s.photos[box.ImageID]
+	to := &of.other
+	if p.image != nil {
+		to = &of.selected
+	}
+	if !of.selected.Wants(box.ImageID) || !to.Wants(box.ImageID) {
+		return
+	}
+	b := openimages.SelectedBox{Box: *box, Label: s.labels.asked[s.labels.owners[box.LabelID].asked].as}
+	b.ID = openimages.BoxID(b.Digest()[:openimages.BoxIDDigits])
+	to.Offer(b.Example())
+}
+
 // funnel adds up what the rules dropped.
 func (s *scan) funnel() openimages.Funnel {
 	reached := make([]int64, len(s.rules)+1) // photos, by how far their boxes came
@@ -65,6 +86,7 @@ func (s *scan) funnel() openimages.Funnel {
 		r := openimages.FunnelRule{
 			Rule: rule, Boxes: boxes, Images: images,
 			DroppedBoxes: s.dropped[i], DroppedImages: reached[i],
+			Examples: s.examples[i].selected.Kept(&s.examples[i].other),
 		}
 		if i == ruleLabel {
 			// Photos without such a box are known only from the image files.

@@ -40,6 +40,7 @@ type scan struct {
 	boxesRead, imagesRead int64            // rows, of all labels
 	photosWithLabel       int64            // listed photos with a box of the labels
 	dropped               []int64          // boxes, by the rule that dropped them
+	examples              []examples       // of dropped boxes, by rule
 	unknown               []int64          // boxes that do not say whether they have s.exclude[i]
 	moved                 map[[2]int]int64 // selected boxes, by who else asked for them and who got them
 }
@@ -256,15 +257,18 @@ func (s *scan) offer(row *openimages.ImageRow, file source, choices []choice) er
 // collectBoxes is the second pass over the boxes.
 func (s *scan) collectBoxes(ctx context.Context) error {
 	err := s.eachBox(ctx, func(box *openimages.Box) {
-		if s.checkBox(box) < s.ruleUnlisted() {
+		if rule := s.checkBox(box); rule < s.ruleUnlisted() {
+			s.show(box, rule)
 			return
 		}
 		owner, p := s.labels.owners[box.LabelID], s.photos[box.ImageID]
 		switch {
 		case !p.listed:
 			s.drop(p, s.ruleUnlisted())
+			s.show(box, s.ruleUnlisted())
 		case !slices.Contains(p.chosen, owner.asked):
 			s.drop(p, s.ruleLimit())
+			s.show(box, s.ruleLimit())
 		default:
 			p.reached = len(s.rules)
 			s.boxes = append(s.boxes, s.selected(box, p, owner))
@@ -309,6 +313,13 @@ func (s *scan) sortBoxes() {
 		)
 	})
 	all := len(s.boxes)
+	for i := range s.boxes[min(1, all):] {
+		if again := &s.boxes[i+1]; sameBox(s.boxes[i], *again) {
+			shown := *again
+			shown.ID = shown.ID[:openimages.BoxIDDigits]
+			s.examples[s.ruleDuplicate()].selected.Offer(shown.Example())
+		}
+	}
 	s.boxes = slices.CompactFunc(s.boxes, sameBox)
 	s.dropped[s.ruleDuplicate()] = int64(all - len(s.boxes))
 	digits := make([]int, len(s.boxes))

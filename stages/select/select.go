@@ -28,7 +28,7 @@ type Kind struct {
 func (Kind) Name() string { return "select" }
 
 // Version returns the behaviour version.
-func (Kind) Version() int { return 1 }
+func (Kind) Version() int { return 2 }
 
 // Params returns all fields of the kind.
 func (k Kind) Params() any {

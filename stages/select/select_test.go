@@ -98,11 +98,11 @@ func TestGolden(t *testing.T) {
 		"labels.json": `{"labels":["Sandwich","burger"]}` + "\n",
 		"funnel.json": `{"rules":[` +
 			`{"rule":"label","boxes":7,"images":4,"dropped_boxes":1,"dropped_images":0},` +
-			`{"rule":"depiction","boxes":6,"images":4,"dropped_boxes":1,"dropped_images":0},` +
-			`{"rule":"empty","boxes":5,"images":3,"dropped_boxes":1,"dropped_images":1},` +
-			`{"rule":"unlisted","boxes":4,"images":2,"dropped_boxes":1,"dropped_images":1},` +
+			`{"rule":"depiction","boxes":6,"images":4,"dropped_boxes":1,"dropped_images":0,"examples":[{"image":"1000000000000001","box":"098fc3e5","label":"Sandwich","at":["0.1","0.2","0.3","0.4"]}]},` +
+			`{"rule":"empty","boxes":5,"images":3,"dropped_boxes":1,"dropped_images":1,"examples":[{"image":"1000000000000003","box":"52424eda","label":"Sandwich","at":["0.2","0.2","0.3","0.4"]}]},` +
+			`{"rule":"unlisted","boxes":4,"images":2,"dropped_boxes":1,"dropped_images":1,"examples":[{"image":"1000000000000009","box":"cfce947a","label":"Sandwich","at":["0.1","0.2","0.3","0.4"]}]},` +
 			`{"rule":"limit","boxes":4,"images":2,"dropped_boxes":0,"dropped_images":0},` +
-			`{"rule":"duplicate","boxes":3,"images":2,"dropped_boxes":1,"dropped_images":0}],` +
+			`{"rule":"duplicate","boxes":3,"images":2,"dropped_boxes":1,"dropped_images":0,"examples":[{"image":"1000000000000001","box":"098fc3e5","label":"Sandwich","at":["0.1","0.2","0.3","0.4"]}]}],` +
 			`"moved":[{"from":"Sandwich","to":"Hamburger","boxes":2}]}` + "\n",
 	}
 	for path, content := range want {
@@ -315,7 +315,7 @@ func TestReal(t *testing.T) {
 			},
 			kind:     selection.Kind{Labels: []manifest.Label{{Name: "sandwich"}, {Name: "hamburger"}}, Subsets: []string{"train"}, Limit: 100},
 			counters: map[string]int64{"boxes": 200, "images": 200, "moved": 0},
-			digest:   "sha256:4bafcddb217280017010f2f45dbd9d532a1fec48395df399d87fadea4fe0f08a",
+			digest:   "sha256:97f657d3fd2dae2aa686513a78d0d189344672642f5e22e68ad730909cf12066",
 		},
 		{
 			name: "V3, of which train has 8 columns",
@@ -329,7 +329,7 @@ func TestReal(t *testing.T) {
 				Subsets: []string{"train", "test"}, Exclude: []string{"inside", "group_of"},
 			},
 			counters: map[string]int64{"boxes": 398, "images": 117},
-			digest:   "sha256:00b41427345e78180e1ba18a96e5e3da9107fb5b299f29218abdd27dbef19443",
+			digest:   "sha256:f7b97b671ec91b0e532a0c83c65d3e49e09094895f273114b6de7e73ad968960",
 		},
 		{
 			name: "23 photos with all that is known of them",
@@ -370,5 +370,5 @@ func TestSuite(t *testing.T) {
 		"boxes/train.csv": boxHeader + "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n1000000000000002,x,/m/burger,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n",
 	})
 	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}, {Name: "Hamburger"}}, Subsets: []string{"train"}, Limit: 5}
-	stagetest.Suite(t, store, k, map[string]cas.Tree{"metadata": metadata}, stagetest.Golden{Version: 1, Tree: "sha256:88ce334a68db212aaa65c74da53960d83c91e887beae9432c38bd5e577e09429"})
+	stagetest.Suite(t, store, k, map[string]cas.Tree{"metadata": metadata}, stagetest.Golden{Version: 2, Tree: "sha256:88ce334a68db212aaa65c74da53960d83c91e887beae9432c38bd5e577e09429"})
 }

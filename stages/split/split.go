@@ -2,9 +2,14 @@
 // only judge it.
 //
 // The unit is the photo: two crops of one photo look alike, and a model that has seen
-// one is not tested by the other. A photo's set is drawn by a digest of its id, so it
-// depends on nothing but the photo itself: photos that are added or taken away move no
-// other. The price is that the fractions are met on average, not exactly.
+// one is not tested by the other. Photos that show the same are one photo. The set of one
+// is drawn by a digest of its id, that of several by the first id of them: so it
+// depends on nothing but the photo itself, and photos that are added or taken away move no
+// other, unless they show the same. The price is that the fractions are met on average, not
+// exactly.
+//
+// What the groups were good for is counted in audit.json, and that none is in two sets is
+// looked for in what is written.
 //
 // Open Images has train, validation and test subsets of its own. They are not used:
 // their labels were made in different ways and densities (the train subset's are a
@@ -31,11 +36,11 @@ import (
 	"github.com/sandwich-build/sandwich/stages"
 )
 
-// Crops is the name of the input, the output of crop.
+// Crops is the name of the input, the output of quality.
 const Crops = "crops"
 
 // version is the behaviour version: raise it when equal inputs would give other bytes.
-const version = 1
+const version = 2
 
 // Kind divides crops into sets. Its input is Crops.
 type Kind struct {
@@ -79,12 +84,19 @@ func (e *MissingLabelsError) Error() string {
 // Run writes split.csv. The error is a *MissingLabelsError when a label has no crop to
 // train on; a label without a crop in another set is a warning.
 func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
-	assignments, err := k.assign(ctx, t)
+	groups, err := readGroups(ctx, t)
+	if err != nil {
+		return err
+	}
+	assignments, err := k.assign(ctx, t, groups)
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(assignments, func(a, b cropfile.Assignment) int { return cmp.Compare(a.Path, b.Path) })
 	if err := k.check(t, assignments); err != nil {
+		return err
+	}
+	if err := k.audit(ctx, t, groups, assignments); err != nil {
 		return err
 	}
 	var buf bytes.Buffer
@@ -94,29 +106,33 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) error {
 	return t.Out().Put(ctx, cropfile.SplitFile, &buf)
 }
 
-// assign reads the crops and gives each the set of its photo.
-func (k *Kind) assign(ctx context.Context, t *stages.Task) ([]cropfile.Assignment, error) {
+// assign reads the crops and gives each the set of its photo's group.
+func (k *Kind) assign(ctx context.Context, t *stages.Task, groups groups) ([]cropfile.Assignment, error) {
 	var assignments []cropfile.Assignment
-	labels := map[openimages.ImageID]map[string]int{} // photo -> label -> crops
+	labels := map[openimages.ImageID]map[string]int{} // group -> label -> crops
+	photos := map[openimages.ImageID]bool{}
 	for c, err := range table.Rows(ctx, t.Input(Crops), cropfile.CropsFile, cropfile.Crops) {
 		if err != nil {
 			return nil, err
 		}
-		if labels[c.ImageID] == nil {
-			labels[c.ImageID] = map[string]int{}
+		group := groups.of(c.ImageID)
+		if labels[group] == nil {
+			labels[group] = map[string]int{}
 		}
-		labels[c.ImageID][c.Label]++
+		labels[group][c.Label]++
+		photos[c.ImageID] = true
 		assignments = append(assignments, cropfile.Assignment{Path: c.Path, Label: c.Label, ImageID: c.ImageID})
 	}
 	for i := range assignments {
 		a := &assignments[i]
-		a.Set = k.set(stratum(labels[a.ImageID]), a.ImageID)
+		group := groups.of(a.ImageID)
+		a.Set = k.set(stratum(labels[group]), group)
 	}
-	t.Count("photos", int64(len(labels)))
+	t.Count("photos", int64(len(photos)))
 	return assignments, nil
 }
 
-// stratum returns the label that most of a photo's crops have, the first by name when
+// stratum returns the label that most of a group's crops have, the first by name when
 // several do. It makes the draws of one label independent of those of another.
 func stratum(crops map[string]int) string {
 	best := ""
@@ -128,7 +144,7 @@ func stratum(crops map[string]int) string {
 	return best
 }
 
-// set draws the set of a photo: the digest of the seed, the stratum and the photo's id
+// set draws the set of a group: the digest of the seed, the stratum and the id
 // is a number from 0 to 1, and the fractions divide that range in the order train,
 // validation, test.
 func (k *Kind) set(stratum string, id openimages.ImageID) cropfile.Set {

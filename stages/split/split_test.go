@@ -36,20 +36,22 @@ func photos(n int) []cropfile.Crop {
 	return crops
 }
 
-func input(t *testing.T, store cas.Store, crops []cropfile.Crop) map[string]cas.Tree {
+func input(t *testing.T, store cas.Store, crops []cropfile.Crop, same ...cropfile.Duplicate) map[string]cas.Tree {
 	t.Helper()
-	var buf bytes.Buffer
-	if err := cropfile.WriteCrops(&buf, slices.Values(crops)); err != nil {
+	var buf, duplicates bytes.Buffer
+	if err := errors.Join(cropfile.WriteCrops(&buf, slices.Values(crops)), cropfile.WriteDuplicates(&duplicates, slices.Values(same))); err != nil {
 		t.Fatal(err)
 	}
-	return map[string]cas.Tree{split.Crops: stagetest.Tree(t, store, map[string]string{cropfile.CropsFile: buf.String()})}
+	return map[string]cas.Tree{split.Crops: stagetest.Tree(t, store, map[string]string{
+		cropfile.CropsFile: buf.String(), cropfile.DuplicatesFile: duplicates.String(),
+	})}
 }
 
 // divide runs the stage and returns the set of each crop by its path.
-func divide(t *testing.T, s manifest.Split, seed uint64, crops []cropfile.Crop) (map[string]cropfile.Set, cas.Result) {
+func divide(t *testing.T, s manifest.Split, seed uint64, crops []cropfile.Crop, same ...cropfile.Duplicate) (map[string]cropfile.Set, cas.Result) {
 	t.Helper()
 	store := cas.NewMemory()
-	tree, result := stagetest.Run(t, store, split.New(s, seed), input(t, store, crops))
+	tree, result := stagetest.Run(t, store, split.New(s, seed), input(t, store, crops, same...))
 	sets := map[string]cropfile.Set{}
 	last := ""
 	for a, err := range cropfile.Split(strings.NewReader(stagetest.Read(t, tree, cropfile.SplitFile)), cropfile.SplitFile) {
@@ -91,6 +93,62 @@ func TestNoLeak(t *testing.T) {
 	}
 	if got := result.Counters["train"] + result.Counters["validation"] + result.Counters["test"]; got != int64(len(crops)) {
 		t.Errorf("%d crops counted, want %d", got, len(crops))
+	}
+}
+
+// groups makes groups of two to four of the photos whose crops these are, of every third.
+func groups(crops []cropfile.Crop) (all []cropfile.Duplicate) {
+	var ids []openimages.ImageID
+	for _, c := range crops {
+		ids = append(ids, c.ImageID)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	for i := 0; i+3 < len(ids); i += 12 {
+		for j := range 1 + i%3 {
+			all = append(all, cropfile.Duplicate{Group: ids[i], ImageID: ids[i+j], Like: ids[i+j+1], How: cropfile.SamePhoto, Alike: 0.9})
+		}
+	}
+	return all
+}
+
+// TestGroups holds that photos that show the same are in one set, that the audit says what
+// would have been without that, and that other photos stay where they were.
+func TestGroups(t *testing.T) {
+	crops := photos(600)
+	same := groups(crops)
+	sets, result := divide(t, article, 42, crops, same...)
+	before, _ := divide(t, article, 42, crops)
+	of := map[openimages.ImageID]cropfile.Set{}
+	alone := map[openimages.ImageID]cropfile.Set{}
+	grouped := map[openimages.ImageID]bool{}
+	for _, c := range crops {
+		of[c.ImageID], alone[c.ImageID] = sets[c.Path], before[c.Path]
+	}
+	crossing := map[openimages.ImageID]bool{}
+	for _, d := range same {
+		grouped[d.ImageID], grouped[d.Like] = true, true
+		if of[d.ImageID] != of[d.Like] {
+			t.Errorf("%s is in %s, and %s, which shows the same, in %s", d.ImageID, of[d.ImageID], d.Like, of[d.Like])
+		}
+		if alone[d.ImageID] != alone[d.Like] {
+			crossing[d.Group] = true
+		}
+	}
+	for id, set := range of {
+		if !grouped[id] && set != alone[id] {
+			t.Errorf("%s, which is in no group, moved from %s to %s", id, alone[id], set)
+		}
+	}
+	if len(crossing) < 5 {
+		t.Fatalf("%d groups would cross: the test shows nothing", len(crossing))
+	}
+	if got := result.Counters["would_cross"]; got != int64(len(crossing)) || result.Counters["groups"] != 50 {
+		t.Errorf("counters %v, want %d of 50 groups crossing", result.Counters, len(crossing))
+	}
+	want := fmt.Sprintf("leak audit: 600 photos, 50 groups that show the same (%d photos), %d of which would have crossed the sets, 0 do", len(grouped), len(crossing))
+	if got := result.Log[len(result.Log)-1].Text; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }
 
@@ -156,6 +214,7 @@ func TestMissingLabels(t *testing.T) {
 	want := []cas.Line{
 		{Warning: true, Text: "the validation set has no crop of A, B"},
 		{Warning: true, Text: "the test set has no crop of A, B"},
+		{Text: "leak audit: 2 photos, 0 groups that show the same (0 photos), 0 of which would have crossed the sets, 0 do"},
 	}
 	if diff := cmp.Diff(want, result.Log); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
@@ -172,5 +231,5 @@ func TestMissingLabels(t *testing.T) {
 
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
-	stagetest.Suite(t, store, split.New(article, 42), input(t, store, photos(500)), stagetest.Golden{Version: 1, Tree: "sha256:cb5dfc2b3849803a1918b96fb4e76da1b280a10a0e365d94d90d6bc18e421c94"})
+	stagetest.Suite(t, store, split.New(article, 42), input(t, store, photos(500), groups(photos(500))...), stagetest.Golden{Version: 2, Tree: "sha256:d9751a00e26d052055459bf2229468e332d2ef025cc1a1b5e60d52623a0ec473"})
 }
