@@ -19,20 +19,21 @@ def csv(columns):
 if tool == "duckdb":
     import duckdb
     db = duckdb.connect()
+    db.execute("SET enable_progress_bar=false")
     db.execute(f"SET threads={len(os.sched_getaffinity(0))}")
     cast = ", ".join(f"CAST({c} AS FLOAT) AS {c}" for c in numbers)
     start = time.perf_counter()
     if task == "scan":
-        rows = len(db.execute(f"SELECT ImageID, Source, LabelName, {cast} FROM {csv(boxes)} WHERE LabelName = '{what}'").fetch_arrow_table())
+        rows = len(db.sql(f"SELECT ImageID, Source, LabelName, {cast} FROM {csv(boxes)} WHERE LabelName = '{what}'").to_arrow_table())
     elif task == "images":
-        rows = len(db.execute(f"SELECT * FROM {csv(images)} WHERE starts_with(ImageID, '{what}')").fetch_arrow_table())
+        rows = len(db.sql(f"SELECT * FROM {csv(images)} WHERE starts_with(ImageID, '{what}')").to_arrow_table())
     elif task == "index":
         os.makedirs(what)
         db.execute("SET memory_limit='2GB'")
         db.execute(f"COPY (SELECT ImageID, Source, LabelName, {cast} FROM {csv(boxes)} ORDER BY LabelName) TO '{what}/all.parquet' (FORMAT parquet)")
         rows = db.execute(f"SELECT count(*) FROM '{what}/all.parquet'").fetchall()[0][0]
     else:
-        rows = len(db.execute(f"SELECT * FROM '{place}/{what}'").fetch_arrow_table())
+        rows = len(db.sql(f"SELECT * FROM '{place}/{what}'").to_arrow_table())
 else:
     import polars as pl
     start = time.perf_counter()

@@ -1,12 +1,12 @@
 // Package parquet writes and reads tables as Parquet files: flat, without missing values,
 // uncompressed. Any reader of Parquet reads them; this one reads only such.
 //
-// It is our own because the libraries are made for everything that Parquet can do: parquet-go
-// and arrow-go each add 6 MB and more to the program and a millisecond to its start, and what
-// they write changes from version to version, while ours must be the same bytes for ever. What
-// is needed of the format is little: dictionaries for what repeats, plain numbers for what does
-// not. Dictionaries make box files a third of their CSV; a compressor behind them would save
-// another tenth and cost more time than reading.
+// It is our own because the libraries are made for everything that Parquet can do: parquet-go 0.32
+// makes a stripped program 9.0 MB larger and takes 7.6 ms of processor time at its start and for one
+// row, where process start is 1.8; arrow-go 18.8 compiles for minutes. What they write
+// changes from version to version, while ours must be the same bytes for ever. What is needed of the
+// format is little: dictionaries for what repeats, plain numbers for what does not. They make an
+// official box file a third of its CSV.
 package parquet
 
 import (
