@@ -275,5 +275,5 @@ func TestMemory(t *testing.T) {
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
 	kind := quality.New(manifest.Quality{MinContrast: 3}, "stretch")
-	stagetest.Suite(t, store, kind, build(t, store, gallery(t)), stagetest.Golden{Version: 1, Tree: ""})
+	stagetest.Suite(t, store, kind, build(t, store, gallery(t)), stagetest.Golden{Version: 1, Tree: "sha256:3b24e84e5f9cdb0b1fd78cc0aa26921c84c34bf0c100bd619311ec497b606f0f"})
 }

@@ -237,5 +237,5 @@ func TestGolden(t *testing.T) {
 
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
-	stagetest.Suite(t, store, report.New(), inputs(t, store, "0.5"), stagetest.Golden{Version: 1, Tree: ""})
+	stagetest.Suite(t, store, report.New(), inputs(t, store, "0.5"), stagetest.Golden{Version: 1, Tree: "sha256:a40a195bcf07d5ad57407340349552f4874f868ec421d41bdcc551808aa21b60"})
 }
