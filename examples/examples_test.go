@@ -51,6 +51,25 @@ func TestMirrorIsGenerated(t *testing.T) {
 	}
 }
 
+// TestFoldersAreGenerated does the same with the pictures of folders.
+func TestFoldersAreGenerated(t *testing.T) {
+	got := 0
+	for picture, err := range synthetic.Folders() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got++
+		want, err := os.ReadFile(filepath.Join("folders", "photos", filepath.FromSlash(picture.Name)))
+		if err != nil || !bytes.Equal(want, picture.JPEG) {
+			t.Errorf("%s is not what go generate ./examples/... makes (%v)", picture.Name, err)
+		}
+	}
+	files, err := filepath.Glob("folders/photos/*/*.jpg")
+	if err != nil || len(files) != got {
+		t.Errorf("there are %d pictures, %v; want %d", len(files), err, got)
+	}
+}
+
 // file keeps what is written until it is closed.
 type file struct {
 	bytes.Buffer

@@ -11,21 +11,65 @@ const (
 	Hierarchy Role = "hierarchy" // which labels are below which
 	BoxRows   Role = "boxes"     // one row a box
 	ImageRows Role = "images"    // one row a photo
+
+	Annotations Role = "annotations" // what is on the photos, as a file or a folder of files
+	Photos      Role = "photos"      // the folder of the photos
+	URLTable    Role = "table"       // one row a photo or box
 )
 
 // SourceFile is one metadata file of a data set.
 type SourceFile struct {
 	Role         Role
-	Subset       string // of boxes and images; empty for the others
-	URL          string // a URL, or a path as the manifest has it
+	Subset       string // empty for files of all subsets
+	URL          string // a URL, or a path as the manifest has it; of a folder, with a slash at its end, and *.xml where it is one of such files
+	Suffix       string // of the files of a folder of text files, such as ".xml"; empty for a folder of photos
 	OfficialMD5  string // as published, in hex; empty when unknown
 	OfficialSize int64  // bytes; 0 when unknown
 }
 
-// Files are the metadata files that a data set is read from: classes, hierarchy
-// where there is one, then boxes and images of each subset in the manifest's order.
+// The forms of data sets.
+const (
+	FoldersForm = "folders"
+	COCOForm    = "coco"
+	VOCForm     = "voc"
+	YOLOForm    = "yolo"
+	URLsForm    = "urls"
+)
+
+// Form names the form that the data set has, and is empty for those of Open Images.
+func (s Source) Form() string {
+	switch {
+	case s.Folders != nil:
+		return FoldersForm
+	case s.COCO != nil:
+		return COCOForm
+	case s.VOC != nil:
+		return VOCForm
+	case s.YOLO != nil:
+		return YOLOForm
+	case s.URLs != nil:
+		return URLsForm
+	}
+	return ""
+}
+
+// Places are where to try each photo, in order: original, thumbnail, cvdf. Photos of other
+// data sets than Open Images are at one place, which is called original.
+func (d Dataset) Places() []string {
+	if d.Source.Form() != "" {
+		return []string{"original"}
+	}
+	return d.Images
+}
+
+// Files are the metadata files that a data set is read from, in an order in which the
+// small ones come first: for Open Images classes, hierarchy where there is one, then boxes
+// and images of each subset in the manifest's order.
 func Files(d Dataset) []SourceFile {
 	s := d.Source
+	if s.Form() != "" {
+		return formFiles(s, d.Subsets)
+	}
 	if official, ok := sources[s.Name]; ok {
 		s = official
 	}
@@ -37,6 +81,49 @@ func Files(d Dataset) []SourceFile {
 		files = append(files, sourceFile(BoxRows, subset, s.Boxes), sourceFile(ImageRows, subset, s.Images))
 	}
 	return files
+}
+
+// formFiles are the files of a data set in another form than that of Open Images.
+func formFiles(s Source, subsets []string) []SourceFile {
+	var files []SourceFile
+	for _, subset := range subsets {
+		file := func(role Role, place string) { files = append(files, sourceFile(role, subset, place)) }
+		folder := func(role Role, place, suffix string) {
+			f := sourceFile(role, subset, strings.TrimRight(place, "/")+"/")
+			if f.Suffix = suffix; suffix != "" {
+				f.URL += "*" + suffix
+			}
+			files = append(files, f)
+		}
+		switch s.Form() {
+		case FoldersForm:
+			folder(Photos, s.Folders.Photos, "")
+		case COCOForm:
+			file(Annotations, s.COCO.Annotations)
+			if s.COCO.Images != "" {
+				folder(Photos, s.COCO.Images, "")
+			}
+		case VOCForm:
+			folder(Annotations, s.VOC.Annotations, ".xml")
+			folder(Photos, s.VOC.Images, "")
+		case YOLOForm:
+			file(Classes, s.YOLO.Classes)
+			folder(Annotations, s.YOLO.Labels, ".txt")
+			folder(Photos, s.YOLO.Images, "")
+		case URLsForm:
+			file(URLTable, s.URLs.Table)
+		}
+	}
+	return files
+}
+
+// Folder returns the folder that a file stands for the content of, with a slash at its end,
+// or "" where it is one file.
+func (f SourceFile) Folder() string {
+	if f.Role == Photos || f.Suffix != "" {
+		return strings.TrimSuffix(f.URL, "*"+f.Suffix)
+	}
+	return ""
 }
 
 // subsetPlaceholder stands for the subset's name in the places of boxes and images.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/sandwich-build/sandwich/internal/licence"
 )
 
 // check reports what no single position can know: values that contradict each other.
@@ -22,6 +24,7 @@ func (d *decoder) check(m *Manifest) {
 		d.faultAt("dataset.boxes.min_area", "dataset.boxes.min_area",
 			fmt.Sprintf("%s is more than max_area, %s, so that no box passes", formatNumber(b.MinArea), formatNumber(b.MaxArea)), "")
 	}
+	d.checkLicences(m.Dataset.Licence)
 	if d.sound("split") {
 		d.checkSplit(m.Split)
 	}
@@ -97,16 +100,37 @@ func (d *decoder) checkOptimizer(o Optimizer) {
 	}
 }
 
+// sourcePlace is a path or URL of a source, as check sees it.
+type sourcePlace struct {
+	key, at   string // at is what the file says there
+	perSubset bool   // may have the placeholder
+	needs     bool   // must have it where there are several subsets
+}
+
+// places are the paths and URLs of a source that is not named.
+func (s Source) places() []sourcePlace {
+	switch s.Form() {
+	case FoldersForm:
+		return []sourcePlace{{"folders", s.Folders.Photos, true, true}}
+	case COCOForm:
+		return []sourcePlace{{"coco.annotations", s.COCO.Annotations, true, true}, {"coco.images", s.COCO.Images, true, false}}
+	case VOCForm:
+		return []sourcePlace{{"voc.annotations", s.VOC.Annotations, true, true}, {"voc.images", s.VOC.Images, true, false}}
+	case YOLOForm:
+		return []sourcePlace{{"yolo.classes", s.YOLO.Classes, true, false}, {"yolo.labels", s.YOLO.Labels, true, true}, {"yolo.images", s.YOLO.Images, true, false}}
+	case URLsForm:
+		return []sourcePlace{{"urls.table", s.URLs.Table, true, true}}
+	}
+	return []sourcePlace{{"classes", s.Classes, false, false}, {"hierarchy", s.Hierarchy, false, false}, {"boxes", s.Boxes, true, true}, {"images", s.Images, true, true}}
+}
+
 func (d *decoder) checkSource(s Source, subsets []string) {
 	if s.Name != "" {
 		return
 	}
-	for _, f := range []struct {
-		key, place string
-		perSubset  bool
-	}{{"classes", s.Classes, false}, {"hierarchy", s.Hierarchy, false}, {"boxes", s.Boxes, true}, {"images", s.Images, true}} {
+	for _, f := range s.places() {
 		path := "dataset.source." + f.key
-		rest := f.place
+		rest := f.at
 		if f.perSubset {
 			rest = strings.ReplaceAll(rest, subsetPlaceholder, "")
 		}
@@ -115,10 +139,13 @@ func (d *decoder) checkSource(s Source, subsets []string) {
 			if f.perSubset {
 				hint = "did you mean `" + subsetPlaceholder + "`?"
 			}
-			d.faultAt(path, path, fmt.Sprintf("unknown placeholder in %q", shorten(f.place)), hint)
-		} else if f.perSubset && len(subsets) > 1 && rest == f.place {
+			d.faultAt(path, path, fmt.Sprintf("unknown placeholder in %q", shorten(f.at)), hint)
+		} else if f.needs && len(subsets) > 1 && rest == f.at {
 			d.faultAt(path, path, fmt.Sprintf("one file for %d subsets", len(subsets)), "put "+subsetPlaceholder+" where the subset's name belongs")
 		}
+	}
+	if s.Form() != "" && d.places["dataset.images"] != nil {
+		d.faultAt("dataset.images", "dataset.images", "only photos of Open Images are at several places", "leave it out")
 	}
 }
 
@@ -146,8 +173,17 @@ func (d *decoder) checkLabels(data Dataset) {
 			d.faultAt(path, path, fmt.Sprintf("the classes %q and %q would share a folder", shorten(other), shorten(class)), "give one of them another name with `as`")
 		}
 	}
-	if len(classes) == 1 && d.sound("dataset.labels") {
+	if len(classes) == 1 && !data.All && d.sound("dataset.labels") {
 		d.faultAt("dataset.labels", "dataset.labels", "all labels become one class, and there is nothing to tell apart", "")
+	}
+}
+
+func (d *decoder) checkLicences(licences []string) {
+	for i, name := range licences {
+		path := fmt.Sprintf("dataset.licence[%d]", i)
+		if _, err := licence.Parse(name); err != nil && d.sound(path) {
+			d.faultAt(path, path, fmt.Sprintf("%v, got %q", err, shorten(name)), didYouMean(name, licence.Names()))
+		}
 	}
 }
 
@@ -162,6 +198,8 @@ func (l Label) class() string {
 
 func (d *decoder) checkDescendants(path string, l Label, s Source) {
 	switch {
+	case l.Descendants && d.sound("dataset.source") && s.Form() != "":
+		d.faultAt(path+".descendants", path+".descendants", "the labels of this source have no hierarchy", "list the labels, and merge them with `as`")
 	case l.Descendants && d.sound("dataset.source") && s.Name == "" && s.Hierarchy == "":
 		d.faultAt(path+".descendants", path+".descendants", "the source has no hierarchy", "give dataset.source.hierarchy a path or URL")
 	case !l.Descendants && len(l.Except) > 0:

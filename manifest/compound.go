@@ -217,6 +217,9 @@ type orNone struct {
 	clear  func()
 }
 
+// all is written where everything is wanted that there is.
+const all = "all"
+
 // none is written where a thing is not wanted at all.
 const none = "none"
 
@@ -255,6 +258,31 @@ func (v orNone) encode() *yaml.Node {
 
 func (v orNone) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Const: none}, v.value.schema()}}
+}
+
+// orAll is a value or the word all.
+type orAll struct {
+	value value
+	all   *bool // whether the word is written
+}
+
+func (v orAll) decode(d *decoder, n *yaml.Node, path string) {
+	if kindOf(n) == isText && n.Value == all {
+		*v.all = true
+		return
+	}
+	v.value.decode(d, n, path)
+}
+
+func (v orAll) encode() *yaml.Node {
+	if *v.all {
+		return textNode(all)
+	}
+	return v.value.encode()
+}
+
+func (v orAll) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Const: all}, v.value.schema()}}
 }
 
 // rendered is a value that is written only when it has an effect.
@@ -334,7 +362,11 @@ func (v oneOf) decode(d *decoder, n *yaml.Node, path string) {
 	case kindOf(n) == isMapping && len(n.Content) == 2:
 		mapping{fields: v.keys}.decode(d, n, path)
 	case kindOf(n) == isMapping:
-		d.fault(n, path, fmt.Sprintf("want one key, got %d", len(n.Content)/2), "start each "+strings.TrimPrefix(v.what, "a ")+" with its own `- `")
+		hint := ""
+		if strings.HasSuffix(path, "]") {
+			hint = "start each " + strings.TrimPrefix(v.what, "a ") + " with its own `- `"
+		}
+		d.fault(n, path, fmt.Sprintf("want one key, got %d", len(n.Content)/2), hint)
 	default:
 		d.mismatch(n, path, want, didYouMean(n.Value, v.words()))
 	}
@@ -358,6 +390,34 @@ func (v oneOf) schema() *jsonschema.Schema {
 	}
 	s.AnyOf = append(s.AnyOf, keys)
 	return s
+}
+
+// keyed is one key of several where a mapping has one of those, and another mapping
+// where it has not.
+type keyed struct {
+	one   oneOf
+	other mapping
+	isOne func() bool
+}
+
+func (v keyed) decode(d *decoder, n *yaml.Node, path string) {
+	keys := mapping{fields: v.one.keys}.keys()
+	if n.Kind == yaml.MappingNode && slices.ContainsFunc(keys, func(key string) bool { return child(n, key) != nil }) {
+		v.one.decode(d, n, path)
+		return
+	}
+	v.other.decode(d, n, path)
+}
+
+func (v keyed) encode() *yaml.Node {
+	if v.isOne() {
+		return v.one.encode()
+	}
+	return v.other.encode()
+}
+
+func (v keyed) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{v.other.schema(), v.one.schema()}}
 }
 
 // network is the name of a network, which stands for its layers.

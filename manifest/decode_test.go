@@ -43,9 +43,11 @@ func everything() *Manifest {
 				{Name: "/m/0cdn1"},
 				{Name: "Sandwich", As: "no", Descendants: true, Except: []string{"Hamburger", "12"}},
 			},
-			Images: []string{"cvdf"},
-			Boxes:  Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 32, MinArea: 0.01, MaxArea: 0.9, MaxAspect: 4, Margin: 0.005},
-			Limit:  2000,
+			Images:  []string{"cvdf"},
+			Boxes:   Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 32, MinArea: 0.01, MaxArea: 0.9, MaxAspect: 4, Margin: 0.005},
+			Limit:   2000,
+			Licence: []string{"CC BY", "https://example.org/terms"},
+			OptOut:  []string{"noimageai"},
 		},
 		Crop:    Crop{Pad: 0.25, Shape: "letterbox", Size: 192, TruncatedFiles: "keep"},
 		Quality: Quality{MinSharpness: 12.5, MinContrast: 4, MinColour: 2},
@@ -145,7 +147,10 @@ func TestEveryFieldHasAKey(t *testing.T) {
 		// Those of other optimizers and schedules: TestDecodeModel has them.
 		"Manifest.Model.Optimizer.Momentum", "Manifest.Model.Optimizer.Nesterov", "Manifest.Model.Optimizer.Rho",
 		"Manifest.Model.Schedule.Step", "Manifest.Model.Schedule.Plateau",
-		"Manifest.Model.RepeatArticle"} // nothing stands beside it: TestRepeatArticle
+		"Manifest.Model.RepeatArticle", // nothing stands beside it: TestRepeatArticle
+		// Those of other forms of data sets: TestForms has them.
+		"Manifest.Dataset.Source.Folders", "Manifest.Dataset.Source.COCO", "Manifest.Dataset.Source.VOC", "Manifest.Dataset.Source.YOLO",
+		"Manifest.Dataset.Source.URLs", "Manifest.Dataset.All"}
 	got := mustDecode(t, string(readTestdata(t, "everything.yaml")))
 	var walk func(path string, got, standard reflect.Value)
 	walk = func(path string, got, standard reflect.Value) {
@@ -256,7 +261,7 @@ func TestFaults(t *testing.T) {
 		{"limit of nothing", with("limits: {crop: {cpu: 0}}"), "6:22: limits.crop.cpu: want an integer from 1 to 4096, got 0 (or `none`)"},
 		{"limit without a unit", with("limits: {crop: {memory: 1024}}"), "6:25: limits.crop.memory: want an amount of memory, such as 512MiB or 4GiB, got 1024 (give it a unit: MiB, GiB or TiB)"},
 		{"limit in another unit", with("limits: {crop: {memory: 1GB}}"), "6:25: limits.crop.memory: want an amount of memory, such as 512MiB or 4GiB, got \"1GB\" (or `none`)"},
-		{"mirror", with("mirrors: {ftp://a: b}"), `6:11: mirrors["ftp://a"]: want an http or https URL prefix, got "ftp://a"`},
+		{"mirror", with("mirrors: {ftp://a: b}"), `6:11: mirrors["ftp://a"]: want an http, https or s3 URL prefix, got "ftp://a"`},
 		{"class that climbs", labels("[A, {name: B, as: ../B}]"), `5:29: dataset.labels[1].as: want the name of a class (no slash, no dot or space in front), got "../B"`},
 		{"one label", labels("[Sandwich]"), "5:11: dataset.labels: want 2 to 601 labels, got 1"},
 		{"listed twice", subsets(minimal, "[train, test, train]"), "4:26: dataset.subsets[2]: \"train\" is listed twice"},

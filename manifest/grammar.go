@@ -45,11 +45,13 @@ var (
 	// A class names a folder of the package, so it may not hide or climb.
 	className = regexp.MustCompile(`^[^\x00-\x1F\x7F/\\. ][^\x00-\x1F\x7F/\\]*$`)
 	// A location is a path, or a URL that can be read without credentials.
-	location = regexp.MustCompile(`^(https?://[^\x00-\x20\x7F]+|[^\x00-\x1F\x7F:]+)$`)
+	location = regexp.MustCompile(`^((https?|s3)://[^\x00-\x20\x7F]+|[^\x00-\x1F\x7F:]+)$`)
+	// A folder of photos is on this machine or in a bucket.
+	folderPlace = regexp.MustCompile(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|[^\x00-\x1F\x7F:]+)$`)
 	// A registry is a bucket, a file URL or a path.
 	registryPlace = regexp.MustCompile(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|file:///[^\x00-\x1F\x7F]+|[^\x00-\x1F\x7F:]+)$`)
 	folder        = regexp.MustCompile(`^[^\x00-\x1F\x7F:]+$`)
-	urlPrefix     = regexp.MustCompile(`^https?://[^\x00-\x20\x7F]+$`)
+	urlPrefix     = regexp.MustCompile(`^(https?|s3)://[^\x00-\x20\x7F]+$`)
 )
 
 // DefaultRegistry is where a package is pushed that the manifest names no place for.
@@ -166,8 +168,8 @@ func grammar(m *Manifest) mapping {
 		{key: "cache", value: optional(pointer[Cache]{to: &m.Cache, fresh: Cache{Mode: ReadWrite}, value: cacheGrammar}),
 			doc: "A cache that a team shares. What this machine does not have is looked for there."},
 		{key: "mirrors", value: textMap{to: &m.Mirrors, max: 64,
-			key:   text{want: "an http or https URL prefix", form: urlPrefix, max: maxText},
-			value: text{want: "an http or https URL prefix or a folder", form: location, max: maxText}},
+			key:   text{want: "an http, https or s3 URL prefix", form: urlPrefix, max: maxText},
+			value: text{want: "an http, https or s3 URL prefix or a folder", form: location, max: maxText}},
 			doc: "URL prefixes, and the URL prefix or folder to read instead. The longest prefix counts."},
 		{key: "limits", value: limits{&m.Limits},
 			doc: "What stages may take of the machine. It decides how a build runs, and nothing of what it makes."},
@@ -180,17 +182,26 @@ func datasetGrammar(d *Dataset) mapping {
 	return mapping{fields: []field{
 		{key: "source", required: true, value: shorthand{
 			short:   choice{&d.Source.Name, sourceNames()},
-			full:    sourceGrammar(&d.Source),
+			full:    keyed{one: formGrammar(&d.Source), other: sourceGrammar(&d.Source), isOne: func() bool { return d.Source.Form() != "" }},
 			isShort: func() bool { return d.Source.Name != "" },
-		}, doc: "The data set, by name or as four files of your own."},
+		}, doc: "The data set: Open Images by name, four files of your own in its forms, or photos and labels in another form."},
 		{key: "subsets", value: list[string]{to: &d.Subsets, of: "subsets", min: 1, max: 3, same: equal,
 			item: func(s *string) value { return choice{s, []string{"train", "validation", "test"}} }},
 			doc: "Which of the data set's subsets to draw from. They are not the split: that is your own."},
-		{key: "labels", required: true, value: list[Label]{to: &d.Labels, of: "labels", min: 2, max: maxLabels, item: labelGrammar},
-			doc: "The labels to tell apart, by name or id."},
-		{key: "images", value: list[string]{to: &d.Images, of: "places", min: 1, max: 3, same: equal,
+		{key: "labels", required: true, value: orAll{list[Label]{to: &d.Labels, of: "labels", min: 2, max: maxLabels, item: labelGrammar}, &d.All},
+			doc: "The labels to tell apart, by name or id. all takes those that the data set has."},
+		{key: "images", value: rendered{list[string]{to: &d.Images, of: "places", min: 1, max: 3, same: equal,
 			item: func(s *string) value { return choice{s, []string{"original", "thumbnail", "cvdf"}} }},
-			doc: "Where to try each photo, in this order."},
+			func() bool { return d.Source.Form() == "" }},
+			doc: "Where to try each photo of Open Images, in this order."},
+		{key: "licence", value: list[string]{to: &d.Licence, of: "licences", max: 64, same: equal,
+			item: func(s *string) value {
+				return text{to: s, want: "the name or URL of a licence", form: oneLine, max: 256}
+			}},
+			doc: "The licences that a photo may have, such as CC BY, CC-BY-SA-2.0 or a URL; one without a version covers all. Without any, all photos are taken."},
+		{key: "opt_out", value: list[string]{to: &d.OptOut, of: "directives", max: 4, same: equal,
+			item: func(s *string) value { return choice{s, []string{"noai", "noimageai", "noindex", "noimageindex"}} }},
+			doc: "Photos to leave out when a server's X-Robots-Tag has one of these for everybody or for sandwich, at the time when they are pinned."},
 		{key: "boxes", value: boxesGrammar(&d.Boxes),
 			doc: "Rules that a box must pass."},
 		{key: "limit", value: optionalInteger(integer[int]{&d.Limit, 1, 10_000_000}),
@@ -213,6 +224,56 @@ func sourceGrammar(s *Source) mapping {
 			doc: "The boxes, a CSV in any official form. {subset} stands for the subset's name."},
 		{key: "images", required: true, value: file(&s.Images),
 			doc: "The image rows, a CSV in any official form. {subset} stands for the subset's name."},
+	}}
+}
+
+// formGrammar are the forms of data sets besides that of Open Images.
+func formGrammar(s *Source) oneOf {
+	const table, photos = "a path or URL", "a folder, or s3://bucket/prefix"
+	place := func(to *string, want string) text { return text{to: to, want: want, form: location, max: maxText} }
+	folder := func(to *string) text { return text{to: to, want: photos, form: folderPlace, max: maxText} }
+	column := func(to *string) text { return text{to: to, want: "the name of a column", form: oneLine, max: 128} }
+	return oneOf{what: "a source", keys: []field{
+		{key: "folders", value: pointer[Folders]{to: &s.Folders, value: func(f *Folders) value { return folder(&f.Photos) }},
+			doc: "A folder with a folder of photos for each class. {subset} stands for the subset's name, here and below."},
+		{key: "coco", value: pointer[COCO]{to: &s.COCO, value: func(c *COCO) value {
+			images := folder(&c.Images)
+			images.optional = true
+			return mapping{fields: []field{
+				{key: "annotations", required: true, value: place(&c.Annotations, table),
+					doc: "A JSON file in the form of COCO's object instances."},
+				{key: "images", value: images,
+					doc: "The folder that the file_name of each photo is in. Without it, photos are fetched from their coco_url."},
+			}}
+		}}, doc: "Photos with boxes, as COCO has them."},
+		{key: "voc", value: pointer[VOC]{to: &s.VOC, value: func(v *VOC) value {
+			return mapping{fields: []field{
+				{key: "annotations", required: true, value: folder(&v.Annotations),
+					doc: "The folder of the XML files, one a photo."},
+				{key: "images", required: true, value: folder(&v.Images),
+					doc: "The folder of the photos."},
+			}}
+		}}, doc: "Photos with boxes, as Pascal VOC has them."},
+		{key: "yolo", value: pointer[YOLO]{to: &s.YOLO, value: func(y *YOLO) value {
+			return mapping{fields: []field{
+				{key: "classes", required: true, value: place(&y.Classes, table),
+					doc: "The names of the classes: one a line, or a YAML file with names."},
+				{key: "labels", required: true, value: folder(&y.Labels),
+					doc: "The folder of the text files, one a photo, with a line for each box."},
+				{key: "images", required: true, value: folder(&y.Images),
+					doc: "The folder of the photos."},
+			}}
+		}}, doc: "Photos with boxes, as YOLO has them."},
+		{key: "urls", value: pointer[URLs]{to: &s.URLs, fresh: URLs{URL: "url", Label: "label"}, value: func(u *URLs) value {
+			return mapping{fields: []field{
+				{key: "table", required: true, value: place(&u.Table, table),
+					doc: "A CSV or Parquet file with a row for each photo, or for each box."},
+				{key: "url", value: column(&u.URL),
+					doc: "The column with the URLs of the photos."},
+				{key: "label", value: column(&u.Label),
+					doc: "The column with the labels."},
+			}}
+		}}, doc: "A table of photos that are on the web."},
 	}}
 }
 

@@ -34,21 +34,62 @@ type Manifest struct {
 type Dataset struct {
 	Source  Source
 	Subsets []string // of train, validation, test
+	All     bool     // every label that the source has, as it is; then there are no Labels
 	Labels  []Label
-	Images  []string // places to try for each photo, in order: original, thumbnail, cvdf
+	Images  []string // places to try for each photo of Open Images, in order; see Places
+	Licence []string // names or URLs of the licences that a photo may have; none takes all photos
+	OptOut  []string // directives of X-Robots-Tag that are heeded: of noai, noimageai, noindex, noimageindex
 	Boxes   Boxes
 	Limit   int // photos per label, chosen by digest; 0 means all
 }
 
-// Source names the metadata files. Name is "open-images/v4" or "open-images/v7";
-// when it is empty the other fields hold URLs or paths. Boxes and Images may hold
-// the placeholder {subset}.
+// Source is where the data set is. Just one of these is set: Name, which is
+// "open-images/v4" or "open-images/v7"; Classes with Boxes and Images, which are files in
+// the forms of Open Images; or one of the fields below them, each a form of its own.
+// All are URLs or paths. Where a data set has subsets, the placeholder {subset} stands for
+// the name of one, but not in Classes and Hierarchy.
 type Source struct {
-	Name      string
+	Name string
+
 	Classes   string
 	Hierarchy string // may be empty when no label asks for descendants
 	Boxes     string
 	Images    string
+
+	Folders *Folders
+	COCO    *COCO
+	VOC     *VOC
+	YOLO    *YOLO
+	URLs    *URLs
+}
+
+// Folders is a data set with a folder of photos for each class.
+type Folders struct{ Photos string } // the folder that these are in
+
+// COCO is a data set with annotations as COCO's object instances are.
+type COCO struct {
+	Annotations string // a JSON file
+	Images      string // the folder of the photos; when empty, they are at their coco_url
+}
+
+// VOC is a data set with annotations as Pascal VOC's are.
+type VOC struct {
+	Annotations string // a folder of XML files
+	Images      string // the folder of the photos
+}
+
+// YOLO is a data set with annotations as YOLO's are.
+type YOLO struct {
+	Labels  string // a folder of text files
+	Images  string // the folder of the photos
+	Classes string // the names: one a line, or a YAML file with names
+}
+
+// URLs is a table of photos that are on the web.
+type URLs struct {
+	Table string // a CSV or Parquet file
+	URL   string // the column of the URLs
+	Label string // the column of the labels
 }
 
 // Label asks for the boxes of one label of the data set.

@@ -115,6 +115,11 @@ func TestSchemaAgreesWithDecoder(t *testing.T) {
 			mutate(key, whole[key], func(damaged any) any { return with(key, damaged) }, compare)
 		}
 	}
+	for _, source := range forms {
+		mutate("source", source, func(damaged any) any {
+			return with("dataset", map[string]any{"source": damaged, "labels": "all", "licence": []any{"CC BY"}})
+		}, compare)
+	}
 	model, _ := whole["model"].(map[string]any)
 	for _, key := range slices.Sorted(maps.Keys(model)) {
 		if key != "layers" {
@@ -130,6 +135,54 @@ func TestSchemaAgreesWithDecoder(t *testing.T) {
 	t.Logf("%d accepted, %d refused", accepted, refused)
 	if accepted < 500 || refused < 500 {
 		t.Errorf("%d manifests accepted and %d refused: too few of one sort to tell anything", accepted, refused)
+	}
+}
+
+// forms are sources in each of the forms besides that of Open Images.
+var forms = []map[string]any{
+	{"folders": "photos/{subset}"},
+	{"coco": map[string]any{"annotations": "a/{subset}.json", "images": "s3://bucket/{subset}"}},
+	{"voc": map[string]any{"annotations": "a/{subset}", "images": "photos"}},
+	{"yolo": map[string]any{"classes": "data.yaml", "labels": "l/{subset}", "images": "photos/{subset}"}},
+	{"urls": map[string]any{"table": "https://example.org/{subset}.parquet", "url": "link", "label": "class"}},
+}
+
+// TestForms: each form is checked, and rendered as it was read.
+func TestForms(t *testing.T) {
+	for _, source := range forms {
+		text, err := yaml.Marshal(map[string]any{
+			"version": 1, "name": "a/b",
+			"dataset": map[string]any{"source": source, "subsets": []any{"train", "test"}, "labels": "all", "licence": []any{"CC BY", "https://example.org/terms"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := mustDecode(t, string(text))
+		if m.Dataset.Source.Form() == "" || !m.Dataset.All || len(m.Dataset.Places()) != 1 {
+			t.Errorf("got %+v", m.Dataset)
+		}
+		if diff := cmp.Diff(m, mustDecode(t, mustRender(t, m))); diff != "" {
+			t.Errorf("%v (-file +render):\n%s", source, diff)
+		}
+		for _, f := range Files(m.Dataset) {
+			if strings.Contains(f.URL, "{") || f.Subset == "" || f.Folder() != "" && !strings.HasSuffix(f.Folder(), "/") {
+				t.Errorf("got the file %+v", f)
+			}
+		}
+	}
+	for _, tt := range []struct{ dataset, want string }{
+		{"{source: {folders: a}, subsets: [train, test], labels: all}", "dataset.source.folders: one file for 2 subsets (put {subset} where the subset's name belongs)"},
+		{"{source: {coco: {annotations: '{split}.json'}}, labels: all}", `dataset.source.coco.annotations: unknown placeholder in "{split}.json" (did you mean ` + "`{subset}`?)"},
+		{"{source: {folders: a}, labels: all, images: [cvdf]}", "dataset.images: only photos of Open Images are at several places (leave it out)"},
+		{"{source: {folders: a}, labels: [a, {name: b, descendants: true}]}", "dataset.labels[1].descendants: the labels of this source have no hierarchy (list the labels, and merge them with `as`)"},
+		{"{source: {folders: a}, labels: All}", "dataset.labels: want a list of labels, got \"All\" (write [All])"},
+		{"{source: {folders: a, voc: {annotations: a, images: b}}, labels: all}", "dataset.source: want one key, got 2"},
+		{"{source: {folders: a}, labels: all, licence: [CC-BY, MIT]}", `dataset.licence[1]: want the URL of a licence, or a name such as CC BY 2.0 or CC-BY-2.0, of CC BY, CC BY-SA, CC BY-ND, CC BY-NC, CC BY-NC-SA, CC BY-NC-ND, CC0, Public Domain Mark, got "MIT"`},
+	} {
+		_, err := Decode("m.yaml", []byte("version: 1\nname: a/b\ndataset: "+tt.dataset+"\n"))
+		if err == nil || !strings.HasSuffix(err.Error(), ": "+tt.want) {
+			t.Errorf("%s:\ngot  %v\nwant %s", tt.dataset, err, tt.want)
+		}
 	}
 }
 

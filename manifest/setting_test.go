@@ -68,7 +68,7 @@ func TestOverrideFaults(t *testing.T) {
 		{"model.epoch=2", "-S model.epoch=2: model.epoch: unknown key (did you mean `epochs`?)"},
 		{"modle.epochs=2", "-S modle.epochs=2: modle: unknown key (did you mean `model`?)"},
 		{"model.epochs=[", "-S model.epochs=[: model.epochs: not YAML: "},
-		{"split.train=0.5", "m.yaml:21:1: split: train 0.5 + validation"},
+		{"split.train=0.5", "m.yaml:23:1: split: train 0.5 + validation"},
 		{"dataset.labels[99]=Egg", "-S dataset.labels[99]=Egg: dataset.labels[99]: there is no labels[99] to replace"},
 		{"dataset.labels[0].name=", "dataset.labels[0].name: want a label's name or id, got nothing"},
 		{"version=2", "-S version=2: version: "},

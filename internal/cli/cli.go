@@ -79,7 +79,7 @@ environment and model into a registry, as one package with one name and hash.`,
 	flags.Var(&a.mode, "progress", "how to show progress")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show only warnings, errors and the answer")
 
-	group(root, "build", "Build:", a.initCommand(), a.labels(), a.check(), a.plan(), a.lock(), a.outdated(), a.build(),
+	group(root, "build", "Build:", a.initCommand(), a.labels(), a.check(), a.plan(), a.lock(), a.retry(), a.outdated(), a.build(),
 		a.explain(), a.history(), a.diff(), a.cache())
 	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.verify(), a.reproduce(), a.sign(), a.challenge(), a.predict())
 	group(root, "registries", "Registries:", a.list(), a.tag(), a.rollback(), a.remove())

@@ -238,7 +238,7 @@ func (e *incompleteError) Error() string {
 
 func ofImages(err error, p *ui.Problem) (int, bool) {
 	if _, ok := errors.AsType[*incompleteError](err); ok {
-		p.Hint = "`sandwich lock --retry` asks again for the dead; dead.csv and quarantine.csv in the package name them"
+		p.Hint = "`sandwich retry` asks again for the dead; dead.csv and quarantine.csv in the package name them"
 		return exitIncomplete, true
 	}
 	_, ok := errors.AsType[*crop.LostLabelsError](err)

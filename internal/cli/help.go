@@ -140,7 +140,7 @@ a question mark is left out when it does not apply.
   labels   source subsets[subset boxes] root? labels[id name match? parents[] kinds[]
            parts[] part_of[] descendants boxes images boxes_below
            subsets[subset boxes images yes{} unknown{}]] file? folder?
-  lock     lock changed photos dead
+  lock     lock changed photos dead reasons?[reason photos]
            upgraded?[lock changed sources[url old[digest bytes] new[digest bytes]]
            unknown? boxes[id label subset added removed changed]]
   ls       registry packages[name revisions pushed? tags[]]
@@ -154,6 +154,7 @@ a question mark is left out when it does not apply.
   render   manifest, as an object
   reproduce package identical rebuilt? stages[stage verdict why?[] was is?
            files?[path was? is?]] files[path was? is?] kept?
+  retry    lock changed photos dead reasons?[reason photos] failures[photo reason]
   rm       removed pointers
   rollback package was
   schema   schema

@@ -18,7 +18,7 @@ var answers = map[string]any{
 		buildAnswer
 		Variants matrixAnswer `json:"variants"`
 	}{},
-	"check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{},
+	"check": checkAnswer{}, "init": initAnswer{}, "install": installAnswer{}, "lock": lockAnswer{}, "retry": retryAnswer{},
 	"explain": explainAnswer{}, "history": historyAnswer{}, "diff": struct {
 		diffAnswer
 		packagesAnswer

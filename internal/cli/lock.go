@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +48,7 @@ Keep the lock beside the manifest in version control.`,
 			}
 			options.AllowDirty, options.Retry, options.Upgrade = allowDirty, retry, upgrade
 			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
-				return a.pinned(ctx, project, options)
+				return a.lockAnswer(ctx, project, options)
 			})
 		}),
 	}
@@ -55,8 +59,39 @@ Keep the lock beside the manifest in version control.`,
 	return cmd
 }
 
-// pinned is the answer of lock.
-func (a *app) pinned(ctx context.Context, project *pipeline.Project, options pipeline.Options) (ui.Answer, error) {
+// retry is lock for the photos that are dead, and shows those that still are.
+func (a *app) retry() *cobra.Command {
+	var flags buildFlags
+	cmd := &cobra.Command{
+		Use:   "retry [MANIFEST]",
+		Short: "Ask again for the photos that were dead",
+		Long: `Retry asks again for those photos that the lock says are dead, and for no others, and
+writes the lock if some are back. It shows which still are dead and why: the reason
+of each place where a photo could be.
+
+Photos that a place could not be asked for are not dead: build and lock go on with
+these by themselves.`,
+		Example: `  sandwich retry
+  sandwich retry --json | jq -r '.answer.failures[] | .reason' | sort | uniq -c`,
+		Args:              between(0, 1),
+		ValidArgsFunction: completeManifest,
+		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			project, options, err := a.openProject(args, flags)
+			if err != nil {
+				return nil, err
+			}
+			options.AllowDirty, options.Retry = true, true // the sources are no concern of it
+			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+				return a.retryAnswer(ctx, project, options)
+			})
+		}),
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+// pinned writes the lock.
+func (a *app) pinned(ctx context.Context, project *pipeline.Project, options pipeline.Options) (*pipeline.LockReport, error) {
 	// The variants of a matrix need the same photos.
 	report, err := pipeline.Lock(ctx, project.Variants()[0].Project, options)
 	if err != nil {
@@ -66,7 +101,15 @@ func (a *app) pinned(ctx context.Context, project *pipeline.Project, options pip
 	if !report.Changed {
 		a.summary += "; the lock was up to date"
 	}
-	answer := lockAnswer{Lock: report.Path, Changed: report.Changed, Photos: report.Photos, Dead: report.Dead}
+	return report, nil
+}
+
+func (a *app) lockAnswer(ctx context.Context, project *pipeline.Project, options pipeline.Options) (ui.Answer, error) {
+	report, err := a.pinned(ctx, project, options)
+	if err != nil {
+		return nil, err
+	}
+	answer := lockAnswer{Lock: report.Path, Changed: report.Changed, Photos: report.Photos, Dead: report.Dead, Reasons: reasons(report)}
 	if report.Upgraded != nil {
 		upgraded := newOutdatedAnswer(report.Path, report.Upgraded)
 		answer.Upgraded = &upgraded
@@ -74,11 +117,42 @@ func (a *app) pinned(ctx context.Context, project *pipeline.Project, options pip
 	return answer, nil
 }
 
+func (a *app) retryAnswer(ctx context.Context, project *pipeline.Project, options pipeline.Options) (ui.Answer, error) {
+	report, err := a.pinned(ctx, project, options)
+	if err != nil {
+		return nil, err
+	}
+	answer := retryAnswer{
+		Lock: report.Path, Changed: report.Changed, Photos: report.Photos, Dead: report.Dead, Reasons: reasons(report), Failures: []failure{},
+	}
+	for _, photo := range report.Failures {
+		answer.Failures = append(answer.Failures, failure{Photo: photo.ID, Reason: photo.Dead})
+	}
+	return answer, nil
+}
+
+// reasons are those of the dead photos, the most frequent first.
+func reasons(report *pipeline.LockReport) []reason {
+	var all []reason
+	for text, photos := range report.Reasons {
+		all = append(all, reason{Reason: text, Photos: photos})
+	}
+	slices.SortFunc(all, func(a, b reason) int { return cmp.Or(b.Photos-a.Photos, strings.Compare(a.Reason, b.Reason)) })
+	return all
+}
+
+// reason says of how many photos a place has none, and why.
+type reason struct {
+	Reason string `json:"reason"`
+	Photos int    `json:"photos"`
+}
+
 type lockAnswer struct {
-	Lock    string `json:"lock"`
-	Changed bool   `json:"changed"`
-	Photos  int    `json:"photos"`
-	Dead    int    `json:"dead"`
+	Lock    string   `json:"lock"`
+	Changed bool     `json:"changed"`
+	Photos  int      `json:"photos"`
+	Dead    int      `json:"dead"`
+	Reasons []reason `json:"reasons,omitempty"`
 
 	Upgraded *outdatedAnswer `json:"upgraded,omitempty"` // with --upgrade
 }
@@ -88,4 +162,27 @@ func (l lockAnswer) Text(w io.Writer) {
 	if l.Upgraded != nil {
 		l.Upgraded.Text(w)
 	}
+}
+
+type retryAnswer struct {
+	Lock     string    `json:"lock"`
+	Changed  bool      `json:"changed"`
+	Photos   int       `json:"photos"`
+	Dead     int       `json:"dead"`
+	Reasons  []reason  `json:"reasons,omitempty"`
+	Failures []failure `json:"failures"`
+}
+
+type failure struct {
+	Photo  string `json:"photo"`
+	Reason string `json:"reason"`
+}
+
+// Text is a table of the photos that still are dead.
+func (r retryAnswer) Text(w io.Writer) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range r.Failures {
+		fmt.Fprintf(table, "%s\t%s\n", ui.Printable(f.Photo), ui.Printable(f.Reason))
+	}
+	_ = table.Flush() // w keeps its first error
 }

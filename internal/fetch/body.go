@@ -21,10 +21,11 @@ import (
 // stream is one answer: the bytes of a URL from an offset on.
 type stream struct {
 	body      io.ReadCloser
-	end       func()            // gives the request's slot back; nil for a file
+	end       func(bytes int64) // gives the request's turn back; nil for a file
 	cause     func(error) error // why a read failed; nil for a file
 	beat      func()            // called for every minProgress bytes; nil for a file
 	since     int               // bytes since the last beat
+	read      int64             // bytes
 	origin    string            // the URL that answered, before mirrors
 	offset    int64             // of the first byte
 	size      int64             // of the whole content, -1 when unknown
@@ -46,7 +47,10 @@ func openFile(p place, origin string) (*stream, error) {
 
 // accept reads the header of an answer. It returns where the answer redirects to, or
 // nil when the content follows.
-func (s *stream) accept(resp *http.Response, a ask) (next *url.URL, err error) {
+func (s *stream) accept(resp *http.Response, a ask, optOut []string) (next *url.URL, err error) {
+	if directive := forbids(resp.Header, optOut); directive != "" && resp.StatusCode < http.StatusBadRequest {
+		return nil, &OptOutError{Directive: directive}
+	}
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK:
 		s.size = resp.ContentLength
@@ -62,7 +66,10 @@ func (s *stream) accept(resp *http.Response, a ask) (next *url.URL, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: redirect: %w", ErrURL, err)
 		}
-		return parseHTTP(location.String())
+		if IsBucket(location.String()) {
+			return nil, fmt.Errorf("%w: redirect to a bucket", ErrURL) // which would be read with the user's own rights
+		}
+		return parseURL(location.String())
 	default:
 		return nil, &StatusError{Code: code, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	}
@@ -97,6 +104,7 @@ func contentRange(header string) (offset, size int64, ok bool) {
 
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
+	s.read += int64(n)
 	if s.beat != nil {
 		if s.since += n; s.since >= minProgress {
 			s.since = 0
@@ -112,7 +120,7 @@ func (s *stream) Read(p []byte) (int, error) {
 func (s *stream) Close() error {
 	err := s.body.Close()
 	if s.end != nil {
-		s.end()
+		s.end(s.read)
 	}
 	return err
 }

@@ -65,6 +65,11 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("%s: want %s, got %s", e.What, e.Want, e.Got)
 }
 
+// OptOutError says that the owner of a URL does not want what is there to be taken.
+type OptOutError struct{ Directive string }
+
+func (e *OptOutError) Error() string { return "its owner opts out (X-Robots-Tag: " + e.Directive + ")" }
+
 // NoAnswerError says that a request got no answer at all: no such host, no route, no
 // connection, no handshake, or silence.
 type NoAnswerError struct{ Err error }
@@ -97,6 +102,9 @@ func Definite(err error) bool {
 		return !overload(status.Code) && status.Code != http.StatusProxyAuthRequired
 	}
 	if _, ok := errors.AsType[*MismatchError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*OptOutError](err); ok {
 		return true
 	}
 	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrURL) || errors.Is(err, ErrRedirects) ||

@@ -1,7 +1,7 @@
 // Package fetch turns a URL into bytes. It is the only place that talks to the
 // network, and the only one that retries.
 //
-// A Client reads http and https URLs, file:// URLs and plain paths, after the
+// A Client reads http, https and s3 URLs, file:// URLs and plain paths, after the
 // manifest's mirrors. It bounds the requests that are open, in all and for each host,
 // waits between attempts as servers ask, goes on at the offset reached when an answer
 // breaks off, and verifies what it yields: a reader that ends with io.EOF has yielded
@@ -23,8 +23,8 @@ import (
 type Options struct {
 	Mirrors   map[string]string // URL prefix -> URL prefix or folder to read instead
 	Dir       string            // what relative paths are relative to; default the working directory
-	PerHost   int               // open requests for each host; default 16
-	Total     int               // open requests in all; default 64
+	PerHost   int               // most open requests for each host, which begin with fewer and adapt; default 64
+	Total     int               // most open requests in all; default 64
 	Attempts  int               // failures before a fetch is given up; default 4
 	Wait      time.Duration     // before the second attempt, doubling and jittered from there; default 500 ms
 	Header    time.Duration     // from a request to its answer's header; default 30 s
@@ -33,11 +33,17 @@ type Options struct {
 	// Transport makes the requests; default a transport of the Client's own, which
 	// honours the proxy variables of the environment.
 	Transport http.RoundTripper
+	Buckets   Buckets  // reads s3:// URLs; nil reads none
+	OptOut    []string // directives of X-Robots-Tag, such as noai, that forbid to take what has them
 }
 
 // minProgress is what must arrive in each Options.Idle. Without it, a server that
 // sends a byte now and then would hold a slot for days.
 const minProgress = 4 << 10
+
+// firstPerHost is how many requests a host gets at first: what a person's browser might
+// open, with some haste.
+const firstPerHost = 16
 
 // maxRedirects is what browsers and curl allow in the same order of magnitude; Flickr
 // needs two.
@@ -47,6 +53,8 @@ const maxRedirects = 10
 type Client struct {
 	http      *http.Client
 	limits    *limiter
+	buckets   Buckets
+	optOut    []string
 	mirrors   []mirror
 	dir       string
 	attempts  int
@@ -63,7 +71,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	perHost, total := orDefault(o.PerHost, 16), orDefault(o.Total, 64)
+	perHost, total := orDefault(o.PerHost, 64), orDefault(o.Total, 64)
 	transport := o.Transport
 	if transport == nil {
 		transport = newTransport(perHost)
@@ -75,7 +83,9 @@ func New(o Options) (*Client, error) {
 			// bounded by its own host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		limits:    newLimiter(perHost, total),
+		limits:    newLimiter(min(firstPerHost, perHost), perHost, total),
+		buckets:   o.Buckets,
+		optOut:    o.OptOut,
 		mirrors:   mirrors,
 		dir:       o.Dir,
 		attempts:  orDefault(o.Attempts, 4),
@@ -142,7 +152,7 @@ func (c *Client) open(ctx context.Context, raw string, want Want) (*Body, error)
 		return nil, err
 	}
 	b := newBody(raw, want)
-	if !isHTTP(raw) {
+	if !isRemote(raw) {
 		file, err := localPath(raw, c.dir)
 		if err != nil {
 			return nil, err
@@ -153,7 +163,7 @@ func (c *Client) open(ctx context.Context, raw string, want Want) (*Body, error)
 		}
 		return b.admit(err)
 	}
-	u, err := parseHTTP(raw)
+	u, err := parseURL(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +209,9 @@ func (c *Client) exchange(ctx context.Context, u *url.URL, a ask) (*stream, erro
 			}
 			return s, err
 		}
+		if IsBucket(p.url) {
+			return c.object(ctx, u, p.url, a)
+		}
 		s, next, err := c.request(ctx, u, p.url, a)
 		if err != nil || s != nil {
 			return s, err
@@ -219,22 +232,24 @@ func (c *Client) request(ctx context.Context, u *url.URL, address string, a ask)
 	}
 	a.header(req.Header)
 	req.Header.Set("User-Agent", c.userAgent)
-	release, err := c.limits.acquire(ctx, req.URL.Host)
+	turn, err := c.limits.acquire(ctx, req.URL.Host)
 	if err != nil {
 		cancel(nil)
 		return nil, nil, err
 	}
 	// The clock starts when the request does, not while it waits for its turn.
 	timer := time.AfterFunc(c.header, func() { cancel(ErrTimeout) })
-	end := func() {
+	end := func(bytes int64) {
 		timer.Stop()
 		cancel(nil)
-		release()
+		turn.end(bytes)
 	}
 	resp, err := c.http.Do(req) //nolint:bodyclose // the stream does
 	if err != nil {
-		err = cause(ctx, err)
-		end()
+		if err = cause(ctx, err); errors.Is(err, ErrTimeout) {
+			turn.slow()
+		}
+		end(0)
 		return nil, nil, err
 	}
 	s := &stream{
@@ -245,7 +260,10 @@ func (c *Client) request(ctx context.Context, u *url.URL, address string, a ask)
 		origin: u.String(),
 	}
 	s.beat()
-	next, err = s.accept(resp, a)
+	next, err = s.accept(resp, a, c.optOut)
+	if asksForLess(err) {
+		turn.slow()
+	}
 	if err != nil || next != nil {
 		_ = s.Close()
 		return nil, next, err
@@ -262,6 +280,12 @@ func (a ask) header(h http.Header) {
 	if a.ifRange != "" {
 		h.Set("If-Range", a.ifRange)
 	}
+}
+
+// asksForLess reports whether an answer says that there are too many requests.
+func asksForLess(err error) bool {
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && (status.Code == http.StatusTooManyRequests || status.Code == http.StatusServiceUnavailable)
 }
 
 // cause turns the error of a request that got no answer into one of this package. A

@@ -5,50 +5,70 @@ import (
 	"sync"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/sandwich-build/sandwich/registry/transfer"
 )
 
-// limiter bounds the requests that are open at the same time, in all and for each host.
+// limiter bounds the requests that are open at the same time, in all and for each host. How
+// many a host gets adapts: more as long as that raises its throughput, half as many when it
+// says that it is too much (429, 503) or does not answer in time.
 type limiter struct {
-	perHost int64
-	total   *semaphore.Weighted
-	mu      sync.Mutex // guards hosts
-	hosts   map[string]*host
+	first, most int // for each host
+	total       *semaphore.Weighted
+	mu          sync.Mutex // guards hosts
+	hosts       map[string]*host
 }
 
-// host lives as long as somebody holds or waits for one of its slots, so that a list
-// of a million hosts does not stay in memory.
+// host is forgotten when there are too many and nobody holds or waits for one of its turns,
+// so that a list of a million hosts does not stay in memory.
 type host struct {
-	slots *semaphore.Weighted
+	pace  *transfer.Pace
 	users int
 }
 
-func newLimiter(perHost, total int) *limiter {
+// maxHosts is how many hosts are remembered that nobody uses at present.
+const maxHosts = 1024
+
+// newLimiter returns a limiter that begins with some requests for each host and tries up
+// to most.
+func newLimiter(first, most, total int) *limiter {
 	return &limiter{
-		perHost: int64(perHost),
-		total:   semaphore.NewWeighted(int64(total)),
-		hosts:   make(map[string]*host),
+		first: first, most: most,
+		total: semaphore.NewWeighted(int64(total)),
+		hosts: make(map[string]*host),
 	}
 }
 
-// acquire waits for a slot of the host and then for one of all; in this order, so that
-// those who wait for a busy host keep no other host's requests back. The returned
-// function gives both back and must be called once.
-func (l *limiter) acquire(ctx context.Context, name string) (release func(), err error) {
+// turn is a request that may be open.
+type turn struct {
+	l    *limiter
+	host *host
+}
+
+// acquire waits for a turn of the host and then for one of all; in this order, so that
+// those who wait for a busy host keep no other host's requests back.
+func (l *limiter) acquire(ctx context.Context, name string) (turn, error) {
 	h := l.enter(name)
-	if err := h.slots.Acquire(ctx, 1); err != nil {
-		l.leave(name, h)
-		return nil, context.Cause(ctx)
+	if err := h.pace.Acquire(ctx); err != nil {
+		l.leave(h)
+		return turn{}, err
 	}
 	if err := l.total.Acquire(ctx, 1); err != nil {
-		h.slots.Release(1)
-		l.leave(name, h)
-		return nil, context.Cause(ctx)
+		h.pace.Release(0)
+		l.leave(h)
+		return turn{}, context.Cause(ctx)
 	}
-	return func() {
-		l.total.Release(1)
-		h.slots.Release(1)
-		l.leave(name, h)
-	}, nil
+	return turn{l, h}, nil
+}
+
+// slow says that the host asks for less.
+func (t turn) slow() { t.host.pace.Slow() }
+
+// end gives the turn back, after so many bytes. It must be called once.
+func (t turn) end(bytes int64) {
+	t.l.total.Release(1)
+	t.host.pace.Release(bytes)
+	t.l.leave(t.host)
 }
 
 func (l *limiter) enter(name string) *host {
@@ -56,17 +76,28 @@ func (l *limiter) enter(name string) *host {
 	defer l.mu.Unlock()
 	h, ok := l.hosts[name]
 	if !ok {
-		h = &host{slots: semaphore.NewWeighted(l.perHost)}
+		l.forget()
+		h = &host{pace: transfer.NewPace(l.first, l.most, nil)}
 		l.hosts[name] = h
 	}
 	h.users++
 	return h
 }
 
-func (l *limiter) leave(name string, h *host) {
+// forget makes room for a host; the caller holds mu.
+func (l *limiter) forget() {
+	if len(l.hosts) < maxHosts {
+		return
+	}
+	for name, h := range l.hosts {
+		if h.users == 0 {
+			delete(l.hosts, name)
+		}
+	}
+}
+
+func (l *limiter) leave(h *host) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.users--; h.users == 0 {
-		delete(l.hosts, name)
-	}
+	h.users--
 }

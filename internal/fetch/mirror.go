@@ -27,7 +27,7 @@ func newMirrors(m map[string]string, dir string) ([]mirror, error) {
 		if err != nil {
 			return nil, err
 		}
-		if isHTTP(to) {
+		if !IsLocal(to) {
 			base, err := mirrorPrefix(to)
 			if err != nil {
 				return nil, err
@@ -53,7 +53,7 @@ func newMirrors(m map[string]string, dir string) ([]mirror, error) {
 }
 
 func mirrorPrefix(raw string) (string, error) {
-	u, err := parseHTTP(raw)
+	u, err := parseURL(raw)
 	if err != nil {
 		return "", fmt.Errorf("mirror: %w", err)
 	}
@@ -75,9 +75,13 @@ type place struct {
 // https://a.com/xy; nor is https://a.com one of https://a.com.example.
 func locate(mirrors []mirror, u *url.URL) (place, error) {
 	whole := u.String()
+	names := []string{whole}
+	if u.Scheme == "s3" {
+		names = append(names, publicBuckets+strings.TrimPrefix(whole, "s3://"))
+	}
 	for _, m := range mirrors {
-		rest, ok := strings.CutPrefix(whole, m.prefix)
-		if !ok || (rest != "" && rest[0] != '/' && rest[0] != '?') {
+		rest, ok := m.cut(names)
+		if !ok {
 			continue
 		}
 		if !m.folder {
@@ -87,6 +91,17 @@ func locate(mirrors []mirror, u *url.URL) (place, error) {
 		return place{folder: m.base, file: file}, err
 	}
 	return place{url: whole}, nil
+}
+
+// cut returns what follows the prefix in the first of the names that has it.
+func (m mirror) cut(names []string) (rest string, ok bool) {
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, m.prefix)
+		if ok && (rest == "" || rest[0] == '/' || rest[0] == '?') {
+			return rest, true
+		}
+	}
+	return "", false
 }
 
 // mirrorFile is the name, in a mirror folder, of what follows the prefix of a URL:
@@ -132,17 +147,17 @@ func openRegular(stat func(string) (fs.FileInfo, error), open func(string) (*os.
 	return open(name)
 }
 
-// parseHTTP reads an http(s) URL and gives it one spelling: lower-case scheme and
+// parseURL reads an http(s) or s3 URL and gives it one spelling: lower-case scheme and
 // host, no fragment, no password. A path with . or .. in it is refused, since what it
 // names depends on who reads it.
-func parseHTTP(raw string) (*url.URL, error) {
+func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURL, err)
 	}
 	u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-		return nil, fmt.Errorf("%w: %q is not http or https with a host", ErrURL, raw)
+	if (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "s3") || u.Hostname() == "" {
+		return nil, fmt.Errorf("%w: %q is not http, https or s3 with a host", ErrURL, raw)
 	}
 	if u.User != nil {
 		return nil, fmt.Errorf("%w: %s holds a user name", ErrURL, u.Redacted())
@@ -156,9 +171,10 @@ func parseHTTP(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-func isHTTP(raw string) bool {
+// isRemote reports whether raw is a URL that parseURL may read.
+func isRemote(raw string) bool {
 	scheme, _, ok := strings.Cut(raw, "://")
-	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "s3"))
 }
 
 // IsLocal reports whether raw is a path or a file:// URL, so that the user may change
@@ -190,7 +206,7 @@ func localPath(raw, dir string) (string, error) {
 			return "", fmt.Errorf("%w: %w", ErrURL, err)
 		}
 		if !strings.EqualFold(u.Scheme, "file") || (u.Host != "" && u.Host != "localhost") || u.Path == "" {
-			return "", fmt.Errorf("%w: %q: want http, https, file:///path or a path", ErrURL, raw)
+			return "", fmt.Errorf("%w: %q: want http, https, s3, file:///path or a path", ErrURL, raw)
 		}
 		name = filepath.FromSlash(u.Path)
 	}

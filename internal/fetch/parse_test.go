@@ -31,7 +31,7 @@ func TestMirrorBoundaries(t *testing.T) {
 		{"https://a.com:8080/x", "https://a.com:8080/x"},
 		{"http://a.com/x", "http://a.com/x"},
 	} {
-		u, err := parseHTTP(tt.url)
+		u, err := parseURL(tt.url)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,11 +68,11 @@ func FuzzMirror(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		u, err := parseHTTP(raw)
+		u, err := parseURL(raw)
 		if err != nil {
 			return
 		}
-		if again, err := parseHTTP(u.String()); err != nil || again.String() != u.String() {
+		if again, err := parseURL(u.String()); err != nil || again.String() != u.String() {
 			t.Errorf("%q: reads as %q, then as %v, %v", raw, u, again, err)
 		}
 		p, err := locate(mirrors, u)

@@ -1,7 +1,8 @@
 // Package mirrortest is the world in a test, a benchmark or a trial by hand: a server that
 // stands for many hosts, serves files under their URLs, and fails as planned.
 //
-// A URL https://host/path is served at <server>/host/path; Mirrors says so to a client.
+// A URL https://host/path is served at <server>/host/path, and s3://bucket/key at
+// <server>/bucket/key; Mirrors says so to a client.
 // The server counts requests, and a test that plans a fault can assert that it was hit:
 // a fault that nobody met tests nothing.
 package mirrortest
@@ -34,7 +35,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards what follows
 	files    map[string][]byte
-	hosts    map[string]bool
+	hosts    map[string]bool    // and whether it is a bucket
 	plans    map[string][]Fault // for the next requests, one each
 	broken   map[string]Fault   // for every request that has no plan
 	hit      map[string]bool    // of broken
@@ -182,7 +183,11 @@ func (s *Server) Mirrors() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	mirrors := make(map[string]string, 2*len(s.hosts))
-	for host := range s.hosts {
+	for host, bucket := range s.hosts {
+		if bucket {
+			mirrors["s3://"+host] = s.root + "/" + host
+			continue
+		}
 		mirrors["http://"+host] = s.root + "/" + host
 		mirrors["https://"+host] = s.root + "/" + host
 	}
@@ -262,7 +267,7 @@ func (s *Server) key(rawURL string) string {
 	if err != nil {
 		return rawURL
 	}
-	s.hosts[u.Host] = true
+	s.hosts[u.Host] = u.Scheme == "s3"
 	return path.Join(u.Host, u.Path)
 }
 

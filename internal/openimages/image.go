@@ -2,12 +2,15 @@ package openimages
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"html"
 	"io"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,6 +38,7 @@ type Image struct {
 	OriginalMD5        string // base64 of the original's MD5; empty when not known
 	Thumbnail300KURL   string // a copy of about 300,000 pixels
 	Rotation           Rotation
+	SHA256             string // hex of the original's SHA-256; empty when not known. No official file has it
 }
 
 // MD5 returns the original's MD5 sum, and whether it is known.
@@ -52,7 +56,10 @@ var imageColumns = []string{
 	"Author", "Title", "OriginalSize", "OriginalMD5", "Thumbnail300KURL", "Rotation",
 }
 
-// Indices into the columns that readHeader returns for imageColumns.
+// selectedImageColumns are the columns of images.csv, those of an image file and one more.
+var selectedImageColumns = append(slices.Clone(imageColumns), "SHA256")
+
+// Indices into the columns that readHeader returns for selectedImageColumns.
 const (
 	colImage = iota
 	colSubset
@@ -66,6 +73,7 @@ const (
 	colMD5
 	colThumbnail
 	colRotation
+	colSHA256
 	numImageColumns
 )
 
@@ -87,7 +95,7 @@ func Images(src io.Reader, file string) iter.Seq2[*ImageRow, error] {
 }
 
 func openImages(t *table) (*ImageRow, error) {
-	columns, err := t.readHeader(imageColumns[:1], imageColumns[1:])
+	columns, err := t.readHeader(selectedImageColumns[:1], selectedImageColumns[1:])
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +121,9 @@ func (r *ImageRow) ImageID() []byte { return r.t.field(r.columns[colImage]) }
 
 // Subset returns the row's subset, which is empty in a file without the column.
 func (r *ImageRow) Subset() []byte { return r.field(colSubset) }
+
+// License returns what the row says of the photo's licence, which is usually its URL.
+func (r *ImageRow) License() []byte { return r.field(colLicense) }
 
 // field returns a field, or nil when the file does not have the column.
 func (r *ImageRow) field(column int) []byte {
@@ -145,11 +156,20 @@ func (r *ImageRow) Image() (Image, error) {
 		OriginalMD5:        r.text(colMD5),
 		Thumbnail300KURL:   r.text(colThumbnail),
 		Rotation:           rotation,
+		SHA256:             r.text(colSHA256),
 	}
 	if _, ok := i.MD5(); !ok && i.OriginalMD5 != "" {
 		return Image{}, r.t.faultIn(r.columns[colMD5], errNotMD5)
 	}
+	if !isSHA256(i.SHA256) && i.SHA256 != "" {
+		return Image{}, r.t.faultIn(r.columns[colSHA256], errNotSHA256)
+	}
 	return i, nil
+}
+
+func isSHA256(text string) bool {
+	_, err := hex.DecodeString(text)
+	return err == nil && len(text) == 2*sha256.Size && text == strings.ToLower(text)
 }
 
 // text copies a field as valid UTF-8; a byte that is not becomes U+FFFD.
@@ -172,6 +192,7 @@ var (
 	errNotSize     = errors.New("want a number of bytes")
 	errNotRotation = errors.New("want 0, 90, 180 or 270 degrees")
 	errNotMD5      = errors.New("want an MD5 sum in base64")
+	errNotSHA256   = errors.New("want a SHA-256 sum in lower-case hexadecimal digits")
 )
 
 // parseSize reads a number of bytes; pandas writes a column in which some are

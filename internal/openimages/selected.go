@@ -64,8 +64,17 @@ func WriteSelectedBoxes(w io.Writer, boxes iter.Seq[SelectedBox]) error {
 
 // WriteImages writes an image file with the official columns, in the order of images.
 func WriteImages(w io.Writer, images iter.Seq[Image]) error {
-	return writeRows(w, imageColumns, func(yield func([]string) bool) {
-		row := make([]string, len(imageColumns))
+	return writeImages(w, imageColumns, images)
+}
+
+// WriteSelectedImages writes images.csv, in the order of images.
+func WriteSelectedImages(w io.Writer, images iter.Seq[Image]) error {
+	return writeImages(w, selectedImageColumns, images)
+}
+
+func writeImages(w io.Writer, columns []string, images iter.Seq[Image]) error {
+	return writeRows(w, columns, func(yield func([]string) bool) {
+		row := make([]string, len(selectedImageColumns))
 		for i := range images {
 			size, rotation := "", ""
 			if i.OriginalSize > 0 {
@@ -76,9 +85,45 @@ func WriteImages(w io.Writer, images iter.Seq[Image]) error {
 			}
 			copy(row, []string{
 				string(i.ImageID), i.Subset, i.OriginalURL, i.OriginalLandingURL, i.License, i.AuthorProfileURL,
-				i.Author, i.Title, size, i.OriginalMD5, i.Thumbnail300KURL, rotation,
+				i.Author, i.Title, size, i.OriginalMD5, i.Thumbnail300KURL, rotation, i.SHA256,
 			})
+			if !yield(row[:len(columns)]) {
+				return
+			}
+		}
+	})
+}
+
+// boxFileColumns are the columns of a box file in their official order.
+var boxFileColumns = []string{
+	"ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax",
+	"IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside",
+}
+
+// WriteBoxes writes a box file with the official columns of V4, in the order of boxes.
+func WriteBoxes(w io.Writer, boxes iter.Seq[Box]) error {
+	return writeRows(w, boxFileColumns, func(yield func([]string) bool) {
+		row := make([]string, len(boxFileColumns))
+		for b := range boxes {
+			copy(row, []string{
+				string(b.ImageID), b.Source, string(b.LabelID), string(b.Confidence),
+				string(b.XMin), string(b.XMax), string(b.YMin), string(b.YMax),
+			})
+			for a, f := range b.Flags {
+				row[len(row)-len(b.Flags)+a] = strconv.Itoa(int(f))
+			}
 			if !yield(row) {
+				return
+			}
+		}
+	})
+}
+
+// WriteClasses writes a class list with a header, in the order of classes.
+func WriteClasses(w io.Writer, classes iter.Seq[Class]) error {
+	return writeRows(w, classHeaders[0], func(yield func([]string) bool) {
+		for c := range classes {
+			if !yield([]string{string(c.ID), c.Name}) {
 				return
 			}
 		}

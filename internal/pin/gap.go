@@ -28,7 +28,7 @@ func Compare(ctx context.Context, selection cas.Tree, places []string, have lock
 		if err != nil {
 			return Gap{}, fmt.Errorf("pin photos: %w", err)
 		}
-		if pair.Right == nil {
+		if pair.Right == nil || pair.Left != nil && pair.Right.Dead == "" && !isOf(*pair.Right, pair.Left) {
 			gap.Photos++
 			gap.Bytes += pair.Left.OriginalSize
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
 	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
 // maxPhoto bounds a photo whose size the metadata do not tell. Flickr takes at most
@@ -23,7 +25,7 @@ import (
 const maxPhoto = 200 << 20
 
 // cvdfBucket is where the CVD Foundation hosts the photos.
-const cvdfBucket = "https://s3.amazonaws.com/open-images-dataset/"
+const cvdfBucket = "s3://open-images-dataset/"
 
 // PhotoURL returns where a place has a photo, or "" when the metadata do not say.
 func PhotoURL(image *openimages.Image, place pinfile.Place) string {
@@ -57,11 +59,20 @@ func newCandidate(image *openimages.Image, place pinfile.Place) candidate {
 	if sum, ok := image.MD5(); ok {
 		c.want.MD5 = sum[:]
 	}
+	if sum, err := hex.DecodeString(image.SHA256); err == nil && len(sum) > 0 {
+		c.want.SHA256 = sum
+	}
 	return c
 }
 
 func (c candidate) key() key {
 	return key{URL: c.url, MD5: base64.StdEncoding.EncodeToString(c.want.MD5)}
+}
+
+// digest returns the digest of the photo, if it is known beforehand.
+func (c candidate) digest() (cas.Digest, bool) {
+	d, err := cas.NewDigest(hex.EncodeToString(c.want.SHA256), c.want.Size)
+	return d, err == nil && c.want.Size > 0
 }
 
 // photo pins a photo at the first place that has it. The error says that a place could
@@ -100,6 +111,9 @@ func (r *pinning) at(ctx context.Context, c candidate) (fact, error) {
 	if c.url == "" {
 		return fact{dead: reasonNoURL}, nil
 	}
+	if fetch.IsLocal(c.url) { // which may be another file at any time
+		return r.look(ctx, c)
+	}
 	if f, ok := r.Journal.find(c.key()); ok {
 		return f, nil
 	}
@@ -116,6 +130,11 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10
 
 // look asks the world what is at one place.
 func (r *Resolver) look(ctx context.Context, c candidate) (fact, error) {
+	if d, ok := c.digest(); ok {
+		if missing, err := r.Store.Missing(ctx, []cas.Digest{d}); err == nil && len(missing) == 0 {
+			return fact{digest: d}, nil
+		}
+	}
 	body, err := r.Client.Open(ctx, c.url, c.want)
 	if err != nil {
 		return judge(ctx, err, "")
@@ -186,6 +205,9 @@ func reason(err error) string {
 	}
 	if wrong, ok := errors.AsType[*fetch.MismatchError](err); ok {
 		return "other content: wrong " + wrong.What
+	}
+	if no, ok := errors.AsType[*fetch.OptOutError](err); ok {
+		return no.Error()
 	}
 	switch {
 	case errors.Is(err, fetch.ErrTooLarge):

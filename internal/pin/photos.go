@@ -127,7 +127,7 @@ func (r *pinning) start(
 		if pair.Right != nil {
 			old = *pair.Right
 		}
-		if r.keep(old, r.places) {
+		if r.keep(old, pair.Left, r.places) {
 			result <- pinned{photo: old}
 			r.step()
 			continue
@@ -183,17 +183,23 @@ func (r *pinning) ended(err error) error {
 func imageID(i openimages.Image) string { return string(i.ImageID) }
 func photoID(p lock.Photo) string       { return p.ID }
 
-// keep reports whether a pin, if p is one, holds without a look at the world.
-func (r *Resolver) keep(p lock.Photo, places []string) bool {
+// keep reports whether a pin of an image, if p is one, holds without a look at the world. A
+// file of this machine that was no photo may have become one.
+func (r *Resolver) keep(p lock.Photo, image *openimages.Image, places []string) bool {
 	if p.Dead != "" {
-		return !r.Retry && covers(p.Dead, places)
+		return !r.Retry && covers(p.Dead, places) && !fetch.IsLocal(image.OriginalURL)
 	}
-	return p.ID != "" && !r.Repin && slices.Contains(places, p.Place)
+	return p.ID != "" && !r.Repin && slices.Contains(places, p.Place) && isOf(p, image)
+}
+
+// isOf reports whether a pin has the digest of the image, as far as that is known.
+func isOf(p lock.Photo, image *openimages.Image) bool {
+	return image.SHA256 == "" || p.Place != string(pinfile.Original) || image.SHA256 == p.Digest.Encoded()
 }
 
 // pin pins a photo that was p, if p is a pin.
 func (r *pinning) pin(ctx context.Context, image *openimages.Image, p lock.Photo) (lock.Photo, error) {
-	if p.ID == "" || p.Dead != "" || !slices.Contains(r.places, p.Place) {
+	if p.ID == "" || p.Dead != "" || !slices.Contains(r.places, p.Place) || !isOf(p, image) {
 		return r.photo(ctx, image)
 	}
 	want, err := storeDigest(p.Digest, p.Size)

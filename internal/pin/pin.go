@@ -65,11 +65,12 @@ func (b Blobs) put(ctx context.Context, url string, want fetch.Want) (cas.Digest
 // the journal at once, so that a run that is killed costs what was in flight.
 type Resolver struct {
 	Blobs
-	Journal *Journal // nil keeps nothing
-	Sums    Sums     // nil reads files of this machine each time
-	Retry   bool     // try the dead photos of the lock again
-	Repin   bool     // pin a photo of the lock anew when its bytes are neither in the store nor at their URL
-	GiveUp  bool     // take a place that does not answer for one that does not have the photo
+	Journal *Journal                   // nil keeps nothing
+	Sums    Sums                       // nil reads files of this machine each time
+	Index   func(folder string) string // the file in which what was read of a folder is remembered; nil reads folders each time
+	Retry   bool                       // try the dead photos of the lock again
+	Repin   bool                       // pin a photo of the lock anew when its bytes are neither in the store nor at their URL
+	GiveUp  bool                       // take a place that does not answer for one that does not have the photo
 }
 
 // Sums remembers the digests of files on this machine.
@@ -96,7 +97,11 @@ func (r *Resolver) Sources(ctx context.Context, files []manifest.SourceFile, hav
 		}
 		done[f.URL] = true
 		s, pinned := old[f.URL]
-		s, err := r.source(ctx, f, s, pinned && !fetch.IsLocal(f.URL))
+		pin := r.source
+		if f.Folder() != "" {
+			pin = r.folder
+		}
+		s, err := pin(ctx, f, s, pinned && !fetch.IsLocal(f.URL))
 		if err != nil {
 			return nil, fmt.Errorf("pin %s: %w", f.Role, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -292,13 +293,20 @@ func (d *dead) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("network is unreachable")
 }
 
+func (d *dead) Open(context.Context, string, string, int64) (io.ReadCloser, error) {
+	d.requests.Add(1)
+	return nil, &fetch.NoAnswerError{Err: errors.New("network is unreachable")}
+}
+
+func (d *dead) List(context.Context, string, string) iter.Seq2[fetch.Object, error] { return nil }
+
 func TestOffline(t *testing.T) {
 	w := newWorld(t, 100)
 	for _, giveUp := range []bool{false, true} {
 		for _, photos := range []int{1, 100} {
 			network := &dead{}
 			r := &pin.Resolver{GiveUp: giveUp, Blobs: pin.Blobs{
-				Client: newClient(t, fetch.Options{Transport: network, Wait: time.Millisecond, Attempts: 2, Total: 8}),
+				Client: newClient(t, fetch.Options{Transport: network, Buckets: network, Wait: time.Millisecond, Attempts: 2, Total: 8}),
 				Store:  cas.NewMemory(),
 			}}
 			_, err := pinAll(t.Context(), r, w.images[:photos], allPlaces, nil, nil)

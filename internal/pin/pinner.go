@@ -56,7 +56,7 @@ func (p *Pinner) settled(ctx context.Context, s *selected) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("pin photos: %w", err)
 		}
-		if pair.Left == nil || pair.Right == nil || !p.Resolver.keep(*pair.Right, p.Places) {
+		if pair.Left == nil || pair.Right == nil || !p.Resolver.keep(*pair.Right, pair.Left, p.Places) {
 			return false, nil
 		}
 	}

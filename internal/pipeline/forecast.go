@@ -104,7 +104,7 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 	for _, move := range f.Funnel.Moved {
 		f.Moved += move.Boxes
 	}
-	gap, err := pin.Compare(ctx, build.Tree(Select), s.Manifest.Dataset.Images, s.lock.Photos)
+	gap, err := pin.Compare(ctx, build.Tree(Select), s.Manifest.Dataset.Places(), s.lock.Photos)
 	if err != nil {
 		return nil, err
 	}

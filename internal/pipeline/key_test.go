@@ -11,11 +11,14 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/sandwich-build/sandwich/internal/dataset"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/metadata"
 	selection "github.com/sandwich-build/sandwich/stages/select"
 )
 
@@ -26,44 +29,62 @@ import (
 //
 // A setting that must not change an action has no stages here, and a line in free.
 var keys = map[string]string{
-	"Name":                      "pack",
-	"Message":                   "pack",
-	"Dataset.Source.Name":       "metadata",
-	"Dataset.Source.Classes":    "metadata",
-	"Dataset.Source.Hierarchy":  "metadata",
-	"Dataset.Source.Boxes":      "metadata",
-	"Dataset.Source.Images":     "metadata",
-	"Dataset.Subsets":           "metadata select",
-	"Dataset.Subsets[]":         "metadata select",
-	"Dataset.Labels":            "select train",
-	"Dataset.Labels[].Name":     "select train",
-	"Dataset.Labels[].As":       "select train",
-	"Dataset.Images":            "download",
-	"Dataset.Images[]":          "download",
-	"Dataset.Boxes.Exclude":     "select",
-	"Dataset.Boxes.Exclude[]":   "select",
-	"Dataset.Boxes.MinSide":     "crop",
-	"Dataset.Boxes.MinArea":     "crop",
-	"Dataset.Boxes.MaxArea":     "crop",
-	"Dataset.Boxes.MaxAspect":   "crop",
-	"Dataset.Boxes.Margin":      "crop",
-	"Dataset.Limit":             "select",
-	"Crop.Pad":                  "crop",
-	"Crop.Shape":                "crop quality train",
-	"Crop.Size":                 "crop", // and train, where there is no Model.Size
-	"Crop.TruncatedFiles":       "crop",
-	"Quality.MinSharpness":      "quality",
-	"Quality.MinContrast":       "quality",
-	"Quality.MinColour":         "quality",
-	"Split.Train":               "split",
-	"Split.Validation":          "split",
-	"Split.Test":                "split",
-	"Split.By":                  "split",
-	"Model.Optimizer.Name":      refused,
-	"Seed":                      "split train",
-	"Package.Originals":         "pack",
-	"Dataset.Labels[].Except":   "select",
-	"Dataset.Labels[].Except[]": "select",
+	"Name":                            "pack",
+	"Message":                         "pack",
+	"Dataset.Source.Name":             "metadata",
+	"Dataset.Source.Classes":          "metadata",
+	"Dataset.Source.Hierarchy":        "metadata",
+	"Dataset.Source.Boxes":            "metadata",
+	"Dataset.Source.Images":           "metadata",
+	"Dataset.Source.Folders":          "download metadata",
+	"Dataset.Source.Folders.Photos":   "metadata",
+	"Dataset.Source.COCO":             "download metadata", // the photos of Open Images may be at other places
+	"Dataset.Source.COCO.Annotations": "metadata",
+	"Dataset.Source.COCO.Images":      "metadata",
+	"Dataset.Source.VOC":              "download metadata",
+	"Dataset.Source.VOC.Annotations":  "metadata",
+	"Dataset.Source.VOC.Images":       "metadata",
+	"Dataset.Source.YOLO":             "download metadata",
+	"Dataset.Source.YOLO.Labels":      "metadata",
+	"Dataset.Source.YOLO.Images":      "metadata",
+	"Dataset.Source.YOLO.Classes":     "metadata",
+	"Dataset.Source.URLs":             "download metadata",
+	"Dataset.Source.URLs.Table":       "metadata",
+	"Dataset.Source.URLs.URL":         "metadata",
+	"Dataset.Source.URLs.Label":       "metadata",
+	"Dataset.Subsets":                 "metadata select",
+	"Dataset.Subsets[]":               "metadata select",
+	"Dataset.Labels":                  "select train",
+	"Dataset.Labels[].Name":           "select train",
+	"Dataset.Labels[].As":             "select train",
+	"Dataset.Images":                  "download",
+	"Dataset.Images[]":                "download",
+	"Dataset.Boxes.Exclude":           "select",
+	"Dataset.Boxes.Exclude[]":         "select",
+	"Dataset.Boxes.MinSide":           "crop",
+	"Dataset.Limit":                   "select",
+	"Dataset.Licence":                 "select",
+	"Dataset.Licence[]":               "select",
+	"Crop.Pad":                        "crop",
+	"Crop.Shape":                      "crop quality train",
+	"Crop.Size":                       "crop", // and train, where there is no Model.Size
+	"Split.Train":                     "split",
+	"Split.Validation":                "split",
+	"Split.Test":                      "split",
+	"Split.By":                        "split",
+	"Model.Optimizer.Name":            refused,
+	"Seed":                            "split train",
+	"Package.Originals":               "pack",
+	"Dataset.Labels[].Except":         "select",
+	"Dataset.Labels[].Except[]":       "select",
+	"Crop.TruncatedFiles":             "crop",
+	"Dataset.Boxes.MinArea":           "crop",
+	"Dataset.Boxes.MaxArea":           "crop",
+	"Dataset.Boxes.MaxAspect":         "crop",
+	"Dataset.Boxes.Margin":            "crop",
+	"Quality.MinSharpness":            "quality",
+	"Quality.MinContrast":             "quality",
+	"Quality.MinColour":               "quality",
 
 	"Dataset.Labels[].Descendants": "select",
 
@@ -159,6 +180,9 @@ var keys = map[string]string{
 
 // free are the settings that no key may depend on, each with the reason.
 var free = map[string]string{
+	"Dataset.All":        "the labels that it stands for are in the metadata, and none are listed beside it",
+	"Dataset.OptOut":     "what an owner opts out of is dead in the lock, and so in the pins",
+	"Dataset.OptOut[]":   "as above",
 	"Version":            "the language has one version, and means the same in every build",
 	"Model.LayersName":   "a name for the same layers is the same model",
 	"Code":               "the sources enter by their content, with the project that pack records",
@@ -217,9 +241,11 @@ func sample() *manifest.Manifest {
 			Labels: []manifest.Label{
 				{Name: "Sandwich", Descendants: true, Except: []string{"Hamburger"}}, {Name: "Salad"}, {Name: "Taco"},
 			},
-			Images: []string{"original", "thumbnail"},
-			Boxes:  manifest.Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 3, MinArea: 0.1, MaxArea: 0.5, MaxAspect: 4, Margin: 0.1},
-			Limit:  7,
+			Images:  []string{"original", "thumbnail"},
+			Boxes:   manifest.Boxes{Exclude: []string{"occluded", "inside"}, MinSide: 3, MinArea: 0.1, MaxArea: 0.5, MaxAspect: 4, Margin: 0.1},
+			Limit:   7,
+			Licence: []string{"CC BY", "CC0"},
+			OptOut:  []string{"noai", "noindex"},
 		},
 		Crop:    manifest.Crop{Pad: 0.1, Shape: "stretch", Size: 32, TruncatedFiles: "drop"},
 		Quality: manifest.Quality{MinSharpness: 1, MinContrast: 1, MinColour: 1},
@@ -266,8 +292,8 @@ func sample() *manifest.Manifest {
 // forgotten: a setting that changes nothing is one that a build would ignore.
 func TestEverySettingReachesAKey(t *testing.T) {
 	seen := map[string]bool{}
-	trySettings(t, sample, seen)
-	trySettings(t, func() *manifest.Manifest { // a vector is made in one way only
+	trySettings(t, "", sample, seen)
+	trySettings(t, "", func() *manifest.Manifest { // a vector is made in one way only
 		m := sample()
 		for i, l := range m.Model.Layers {
 			if l.GlobalPool != nil {
@@ -276,6 +302,25 @@ func TestEverySettingReachesAKey(t *testing.T) {
 		}
 		return m
 	}, seen)
+	for _, source := range []func() manifest.Source{
+		func() manifest.Source { return manifest.Source{Folders: &manifest.Folders{Photos: "photos"}} },
+		func() manifest.Source {
+			return manifest.Source{COCO: &manifest.COCO{Annotations: "a.json", Images: "b"}}
+		},
+		func() manifest.Source { return manifest.Source{VOC: &manifest.VOC{Annotations: "a", Images: "b"}} },
+		func() manifest.Source {
+			return manifest.Source{YOLO: &manifest.YOLO{Labels: "a", Images: "b", Classes: "c.txt"}}
+		},
+		func() manifest.Source {
+			return manifest.Source{URLs: &manifest.URLs{Table: "a.csv", URL: "b", Label: "c"}}
+		},
+	} {
+		trySettings(t, "Dataset.Source."+formField(source()), func() *manifest.Manifest {
+			m := sample()
+			m.Dataset.Source = source()
+			return m
+		}, seen)
+	}
 	for path := range settings(reflect.TypeFor[manifest.Manifest](), "") {
 		if !seen[path] {
 			t.Errorf("%s was not tried: give it a value in sample", path)
@@ -288,8 +333,19 @@ func TestEverySettingReachesAKey(t *testing.T) {
 	}
 }
 
-// trySettings changes each setting of a manifest, and notes which it tried.
-func trySettings(t *testing.T, sample func() *manifest.Manifest, seen map[string]bool) {
+// formField is the field of a source that is set.
+func formField(s manifest.Source) string {
+	v := reflect.ValueOf(s)
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			return v.Type().Field(i).Name
+		}
+	}
+	return ""
+}
+
+// trySettings changes each setting of a manifest at and below a path, and notes which it tried.
+func trySettings(t *testing.T, below string, sample func() *manifest.Manifest, seen map[string]bool) {
 	t.Helper()
 	before, err := actions(t, sample())
 	if err != nil {
@@ -301,6 +357,9 @@ func trySettings(t *testing.T, sample func() *manifest.Manifest, seen map[string
 		c.visit(reflect.ValueOf(m).Elem(), "")
 		if c.changed == "" {
 			break
+		}
+		if !strings.HasPrefix(c.changed, below) {
+			continue
 		}
 		seen[c.changed] = true
 		if c.changed == "Dataset.Labels[].Name" || c.changed == "Dataset.Labels[].As" {
@@ -332,6 +391,13 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 	s := &session{Project: &Project{Manifest: m}, client: client, lock: new(lockfile)}
 	for _, f := range manifest.Files(m.Dataset) {
 		s.lock.Sources = append(s.lock.Sources, lock.Source{URL: f.URL, Digest: digest.FromString(f.URL), Size: int64(len(f.URL))})
+	}
+	if form := dataset.New(m.Dataset.Source); form != nil {
+		text := form.Describe()
+		for _, f := range manifest.Files(m.Dataset) {
+			text += f.URL
+		}
+		s.converted = &converted{files: []metadata.File{{Path: openimages.ClassesFile, Digest: cas.Sum([]byte(text))}}}
 	}
 	s.classes = classes(t, m.Dataset.Labels)
 	plan, err := s.plan(s.lockedPinner())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/boxindex"
 	"github.com/sandwich-build/sandwich/internal/catalog"
+	"github.com/sandwich-build/sandwich/internal/dataset"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
@@ -61,6 +62,9 @@ func ReadLabels(ctx context.Context, p *Project, o Options, counts bool) (*Label
 
 func (s *session) readLabels(ctx context.Context, counts bool) (*Labels, error) {
 	files := manifest.Files(s.Manifest.Dataset)
+	if form := dataset.New(s.Manifest.Dataset.Source); form != nil {
+		return s.readFormLabels(ctx, form, files, counts)
+	}
 	lists, rows := files[:rowsFrom(files)], files[rowsFrom(files):]
 	pins, err := s.resolver.Sources(ctx, lists, s.known())
 	if err != nil {
@@ -109,6 +113,40 @@ func (s *session) readLabels(ctx context.Context, counts bool) (*Labels, error) 
 	return m, nil
 }
 
+// readFormLabels is readLabels of a data set in a form of its own.
+func (s *session) readFormLabels(ctx context.Context, form dataset.Form, files []manifest.SourceFile, counts bool) (*Labels, error) {
+	pins, err := s.resolver.Sources(ctx, files, s.known())
+	if err != nil {
+		return nil, err
+	}
+	s.lock.Sources = pins
+	classes, err := s.readForm(ctx, form, files)
+	if err != nil {
+		return nil, err
+	}
+	m := &Labels{Source: files[0].URL}
+	if !counts {
+		m.Catalog = catalog.New(classes, nil, nil)
+		return m, nil
+	}
+	if m.Tree, err = s.buildMetadata(ctx); err != nil {
+		return nil, err
+	}
+	subsets, err := readCounts(ctx, m.Tree)
+	if err != nil {
+		return nil, err
+	}
+	m.Catalog, m.pins, m.boxes = catalog.New(classes, nil, subsets), pins, map[string]digest.Digest{}
+	for _, f := range s.converted.files {
+		for _, subset := range s.Manifest.Dataset.Subsets {
+			if f.Path == openimages.BoxesFile(subset) {
+				m.boxes[subset] = digest.Digest(f.Digest.String())
+			}
+		}
+	}
+	return m, nil
+}
+
 // buildMetadata runs the stage metadata, unless its result is known.
 func (s *session) buildMetadata(ctx context.Context) (cas.Tree, error) {
 	files, err := s.metadataFiles()
@@ -129,7 +167,7 @@ func (s *session) buildMetadata(ctx context.Context) (cas.Tree, error) {
 }
 
 func (s *session) metadataKind(files []metadata.File) metadata.Kind {
-	kind := metadata.Kind{Files: files, Fetcher: s.resolver, Scratch: s.scratch}
+	kind := metadata.Kind{Files: files, Fetcher: sources{s}, Scratch: s.scratch}
 	if s.index != nil {
 		kind.Ready = s.index
 	}

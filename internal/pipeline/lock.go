@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -27,14 +28,16 @@ type LockReport struct {
 	// Upgraded says how the metadata files differ from those of before; nil unless the lock was
 	// to be upgraded and there was one.
 	Upgraded *Upstream
+	Reasons  map[string]int // how often each reason of a place is that of a dead photo, such as "original: 404 Not Found"
+	Failures []lock.Photo   // the dead photos, by id; with Options.Retry only
 }
 
 // Lock pins everything that a build of the project needs, and writes the lock. It
 // downloads what it pins, since nothing else tells its digest; the bytes stay in the
 // store for the build.
 func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
-	o.Until, o.repin = Download, true
-	report := &LockReport{Path: p.LockPath}
+	o.Until, o.repin = Download, !o.Retry // which asks for the dead, and for nothing else
+	report := &LockReport{Path: p.LockPath, Reasons: map[string]int{}}
 	err := withSession(p, o, func(s *session) (err error) {
 		if o.Upgrade && s.lock.disk != nil {
 			if report.Upgraded, err = s.upgrade(ctx); err != nil {
@@ -51,6 +54,12 @@ func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 				return err
 			case photo.Dead != "":
 				report.Dead++
+				for reason := range strings.SplitSeq(photo.Dead, "; ") {
+					report.Reasons[reason]++
+				}
+				if o.Retry {
+					report.Failures = append(report.Failures, photo)
+				}
 			default:
 				report.Photos++
 			}

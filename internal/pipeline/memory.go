@@ -69,7 +69,7 @@ func (r remembering) known(ctx context.Context, selection cas.Tree) (_ cas.Tree,
 }
 
 // pinsVersion is raised when package pin would make another tree of the same.
-const pinsVersion = "1"
+const pinsVersion = "2"
 
 // pins is the fact of which tree a selection and the lock on the disk make.
 func (r remembering) pins(ctx context.Context, selection cas.Tree) (memo.Fact, error) {
@@ -77,5 +77,5 @@ func (r remembering) pins(ctx context.Context, selection cas.Tree) (memo.Fact, e
 	if err != nil {
 		return nil, err
 	}
-	return append(memo.Fact{"pins", pinsVersion, selection.ID().String(), d.String()}, r.Manifest.Dataset.Images...), nil
+	return append(memo.Fact{"pins", pinsVersion, selection.ID().String(), d.String()}, r.Manifest.Dataset.Places()...), nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/boxindex"
+	"github.com/sandwich-build/sandwich/internal/dataset"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/manifest"
@@ -125,13 +126,7 @@ func (s *session) stateOf(ctx context.Context, pins []lock.Source) (*state, erro
 	kept := s.lock.Sources
 	s.lock.Sources = pins
 	defer func() { s.lock.Sources = kept }()
-	files := manifest.Files(s.Manifest.Dataset)
-	lists := files[:rowsFrom(files)]
-	ofLists := make([]lock.Source, len(lists))
-	for i, f := range lists {
-		ofLists[i], _ = s.lock.Source(f.URL)
-	}
-	classes, hierarchy, err := s.readLists(ctx, lists, ofLists)
+	classes, hierarchy, err := s.readClasses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +139,22 @@ func (s *session) stateOf(ctx context.Context, pins []lock.Source) (*state, erro
 	}
 	x.tree, err = s.buildMetadata(ctx)
 	return x, err
+}
+
+// readClasses reads the classes that the session's lock pins, and their hierarchy if there is
+// one.
+func (s *session) readClasses(ctx context.Context) (*openimages.Classes, *openimages.Hierarchy, error) {
+	files := manifest.Files(s.Manifest.Dataset)
+	if form := dataset.New(s.Manifest.Dataset.Source); form != nil {
+		classes, err := s.readForm(ctx, form, files)
+		return classes, nil, err
+	}
+	lists := files[:rowsFrom(files)]
+	ofLists := make([]lock.Source, len(lists))
+	for i, f := range lists {
+		ofLists[i], _ = s.lock.Source(f.URL)
+	}
+	return s.readLists(ctx, lists, ofLists)
 }
 
 // boxes compares the boxes of the labels that either state asks for.

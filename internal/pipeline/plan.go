@@ -54,7 +54,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		{
 			Name: Select,
 			Kind: selection.Kind{
-				Labels: m.Dataset.Labels, Subsets: m.Dataset.Subsets, Exclude: m.Dataset.Boxes.Exclude, Limit: m.Dataset.Limit,
+				Labels: m.Dataset.Labels, Subsets: m.Dataset.Subsets, Exclude: m.Dataset.Boxes.Exclude, Licence: m.Dataset.Licence, Limit: m.Dataset.Limit,
 			},
 			Inputs: []stages.Input{{Name: "metadata", From: Metadata}},
 		},
@@ -138,6 +138,9 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 // metadataFiles are the pinned metadata files, with their places in the tree that the
 // stage select reads.
 func (s *session) metadataFiles() ([]metadata.File, error) {
+	if s.converted != nil {
+		return s.converted.files, nil
+	}
 	var files []metadata.File
 	for _, f := range manifest.Files(s.Manifest.Dataset) {
 		pinned, ok := s.lock.Source(f.URL)
@@ -174,7 +177,7 @@ func (s *session) photoPinner() stages.Pinner {
 		return remembering{s, s.lockedPinner(), nil}
 	}
 	return remembering{s, &pin.Pinner{
-		Resolver: &s.resolver, Places: s.Manifest.Dataset.Images, Have: s.lock.Photos,
+		Resolver: &s.resolver, Places: s.Manifest.Dataset.Places(), Have: s.lock.Photos,
 		Keep: func(photos lock.Photos) (lock.Photos, error) {
 			err := s.lock.keep(s.pinning(), photos)
 			return s.lock.Photos, err
@@ -183,7 +186,7 @@ func (s *session) photoPinner() stages.Pinner {
 }
 
 func (s *session) lockedPinner() stages.Pinner {
-	return &pin.Locked{Places: s.Manifest.Dataset.Images, Have: s.lock.Photos}
+	return &pin.Locked{Places: s.Manifest.Dataset.Places(), Have: s.lock.Photos}
 }
 
 // asDrift turns the photo pinner's complaint about the lock into the session's.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/sandwich-build/sandwich/internal/dataset"
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
@@ -91,6 +92,7 @@ type session struct {
 	lock        *lockfile     // the project's
 	code        cas.Tree      // the user's sources; the zero Tree when lock.Code is nil
 	classes     []string      // what the labels become, sorted
+	converted   *converted    // the data set, where it is not in the form of Open Images
 	built       *stages.Build // as far as the last run of the plan got; nil before one
 }
 
@@ -124,7 +126,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		Store: s.store, Cache: cache, Environment: name.String(), Workers: o.Workers, Memory: machine.Memory(), Observer: s.options.Observer,
 		KeepGoing: o.KeepGoing, Verify: o.Verify, Done: o.done, Earlier: s.earlier(),
 	}
-	if s.client, err = fetch.New(fetch.Options{Mirrors: p.Manifest.Mirrors, Dir: p.Dir}); err != nil {
+	if s.client, err = fetch.New(fetch.Options{Mirrors: p.Manifest.Mirrors, Dir: p.Dir, Buckets: new(buckets), OptOut: p.Manifest.Dataset.OptOut}); err != nil {
 		return err
 	}
 	defer s.client.Close()
@@ -134,6 +136,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 	}
 	s.resolver = pin.Resolver{
 		Blobs: pin.Blobs{Client: s.client, Store: s.store}, Journal: journal, Sums: s.memory, Retry: o.Retry, Repin: o.repin,
+		Index: func(folder string) string { return disk.FolderFile(o.Store.Root(), folder) },
 	}
 	defer func() { err = errors.Join(err, s.resolver.Journal.Close()) }()
 	return run(s)
@@ -222,6 +225,9 @@ func (s *session) pinSources(ctx context.Context) error {
 			return s.drift(drift)
 		}
 	}
+	if form := dataset.New(s.Manifest.Dataset.Source); form != nil {
+		return s.pinForm(ctx, form, files)
+	}
 	// The labels are checked before anything large is fetched: a misspelt one must not
 	// cost gigabytes.
 	large := rowsFrom(files)
@@ -280,10 +286,21 @@ func (s *session) checkLabels(ctx context.Context, files []manifest.SourceFile, 
 	if err != nil {
 		return err
 	}
+	return s.resolveLabels(classes, hierarchy)
+}
+
+// resolveLabels looks up the manifest's labels.
+func (s *session) resolveLabels(classes *openimages.Classes, hierarchy *openimages.Hierarchy) error {
 	resolved, err := selection.ResolveLabels(classes, hierarchy, s.Manifest.Dataset.Labels)
 	var wrong selection.LabelErrors
 	if !errors.As(err, &wrong) {
-		s.classes = resolved.Classes()
+		if s.classes = resolved.Classes(); err == nil && len(s.classes) < 2 {
+			line, column := manifest.Locate(s.file, "dataset.labels")
+			err = &manifest.Faults{{
+				File: s.Path, Line: line, Column: column, Path: "dataset.labels",
+				Message: "the data set has one class, " + s.classes[0] + ", and there is nothing to tell apart",
+			}}
+		}
 		return err
 	}
 	faults := make(manifest.Faults, 0, len(wrong))

@@ -12,6 +12,7 @@
 //	data/crops.csv, split.csv   what each crop is cut from, what it is for
 //	data/X_meta.csv             the boxes of the crops, with the article's columns
 //	data/attribution.csv        author, title, licence and address of every photo
+//	data/attribution.html       the same as a page
 //	code/                       the user's sources, or this binary's list of modules
 //	environment/                what the build ran in, and how to make that again
 //	model/                      weights, network, preprocessing, history
@@ -75,8 +76,8 @@ func New(p Params) Kind { return Kind{p} }
 // Name returns "pack".
 func (Kind) Name() string { return "pack" }
 
-// Version returns the behaviour version.
-func (Kind) Version() int { return 3 }
+// Version returns the behaviour version. Since 4, there is attribution.html.
+func (Kind) Version() int { return 4 }
 
 // Params returns the parameters.
 func (k Kind) Params() any { return k.params }
@@ -93,7 +94,7 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err := addMeta(ctx, t, assigned); err != nil {
 		return err
 	}
-	photos, err := addAttribution(ctx, t)
+	photos, err := addAttribution(ctx, t, k.params.Package)
 	if err != nil {
 		return err
 	}
@@ -302,42 +303,6 @@ func addMeta(ctx context.Context, t *stages.Task, assigned map[string]cropfile.A
 		meta = append(meta, append(row, original, path.Base(crop)))
 	}
 	return putTable(ctx, t, "data/X_meta.csv", metaColumns, slices.Values(meta))
-}
-
-var attributionColumns = []string{"ImageID", "Author", "AuthorProfileURL", "Title", "License", "LandingURL", "OriginalURL"}
-
-// photoCount counts the photos of a package by licence.
-type photoCount struct {
-	total    int
-	licences map[string]int
-}
-
-// addAttribution writes attribution.csv: a row for each photo of the package.
-func addAttribution(ctx context.Context, t *stages.Task) (photoCount, error) {
-	found := make(map[openimages.ImageID]bool)
-	for p, err := range table.Rows(ctx, t.Input(Photos), pinfile.PhotosFile, pinfile.Photos) {
-		if err != nil {
-			return photoCount{}, err
-		}
-		found[p.ImageID] = true
-	}
-	count := photoCount{licences: make(map[string]int)}
-	var credits [][]string
-	for i, err := range table.Rows(ctx, t.Input(Selection), openimages.SelectedImagesFile, openimages.SelectedImages) {
-		if err != nil {
-			return photoCount{}, err
-		}
-		if !found[i.ImageID] {
-			continue
-		}
-		count.total++
-		count.licences[i.License]++
-		credits = append(credits, []string{
-			string(i.ImageID), openimages.PlainText(i.Author), i.AuthorProfileURL, openimages.PlainText(i.Title),
-			i.License, i.OriginalLandingURL, i.OriginalURL,
-		})
-	}
-	return count, putTable(ctx, t, "data/attribution.csv", attributionColumns, slices.Values(credits))
 }
 
 func putTable(ctx context.Context, t *stages.Task, name string, columns []string, rows iter.Seq[[]string]) error {

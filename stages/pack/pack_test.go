@@ -77,7 +77,7 @@ func TestPackage(t *testing.T) {
 	want := []string{
 		"README.md",
 		"code/modules.txt",
-		"data/X_meta.csv", "data/attribution.csv", "data/boxes.csv", "data/crops.csv",
+		"data/X_meta.csv", "data/attribution.csv", "data/attribution.html", "data/boxes.csv", "data/crops.csv",
 		"data/crops/test/Hamburger/0001_63f7646e.jpg",
 		"data/dead.csv", "data/images.csv", "data/labels.json", "data/metadata/classes.csv", "data/photos.csv", "data/photos/0001", "data/split.csv",
 		"environment/environment.json",
@@ -140,6 +140,44 @@ func TestOutputsAreListed(t *testing.T) {
 	}
 }
 
+// TestAttributionPage: what the source says of a photo is shown, and does nothing.
+func TestAttributionPage(t *testing.T) {
+	page := stagetest.Read(t, run(t, pack.Params{Package: "quilt/open_images"}), "data/attribution.html")
+	for _, want := range []string{
+		`<tr id="0001"><td><a href="https://flickr.com/p/11">Lunch</a></td><td><a href="https://flickr.com/u/ann">O&#39;Brien, Ann</a></td>`,
+		`<td><a href="https://creativecommons.org/licenses/by/2.0/">CC BY 2.0</a></td>`, `11_a_o.jpg</a></td></tr>`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not have %s:\n%s", want, page)
+		}
+	}
+	store := cas.NewMemory()
+	in := inputs(t, store)
+	hostile := "ImageID,Subset,OriginalURL,OriginalLandingURL,License,AuthorProfileURL,Author,Title\n" +
+		`0001,train,"javascript:alert(1)","javascript:alert(2)",<b>mine</b>,"data:text/html,x","<script>alert(3)</script>","&lt;img src=x onerror=alert(4)&gt;"` + "\n"
+	files := map[string]string{}
+	for f, err := range in[pack.Selection].Files(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[f.Path] = stagetest.Read(t, in[pack.Selection], f.Path)
+	}
+	files["images.csv"] = hostile
+	in[pack.Selection] = stagetest.Tree(t, store, files)
+	tree, _ := stagetest.Run(t, store, pack.New(pack.Params{Package: "a/<b>"}), in)
+	page = stagetest.Read(t, tree, "data/attribution.html")
+	for _, bad := range []string{"<script", "<img", "<b>", `"javascript:`, `"data:`} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page has %s:\n%s", bad, page)
+		}
+	}
+	for _, outside := range []string{"<link", "@import", "url("} {
+		if strings.Contains(page, outside) {
+			t.Errorf("the page needs something else than itself: %s", outside)
+		}
+	}
+}
+
 func TestCard(t *testing.T) {
 	card := stagetest.Read(t, run(t, pack.Params{Package: "quilt/open_images", Message: "Lunch", Originals: true}), "README.md")
 	for _, want := range []string{
@@ -180,5 +218,5 @@ func TestSplitOfAnotherCrop(t *testing.T) {
 func TestSuite(t *testing.T) {
 	store := cas.NewMemory()
 	kind := pack.New(pack.Params{Package: "quilt/open_images", Message: "Lunch", Originals: true})
-	stagetest.Suite(t, store, kind, inputs(t, store), stagetest.Golden{Version: 3, Tree: "sha256:62ea5d355180e955baa67d640eebcbce9f2ededd501eaba400932e87f839901d"})
+	stagetest.Suite(t, store, kind, inputs(t, store), stagetest.Golden{Version: 4, Tree: "sha256:ae2794e6695e291de14bd57d22e5047f9ced82b74661f6084b3e4e8fd3a2bdf1"})
 }

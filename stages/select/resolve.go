@@ -98,12 +98,17 @@ func (e *LabelError) Error() string { return e.Path() + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *LabelError) Unwrap() error { return e.Err }
 
-// ResolveLabels looks up the labels of a manifest. The hierarchy may be nil when no
-// label asks for descendants. A label that several ask for goes to the most specific
+// ResolveLabels looks up the labels of a manifest, of which none stands for all classes. The
+// hierarchy may be nil when no label asks for descendants. A label that several ask for goes to the most specific
 // of them, however the manifest orders them. The error is LabelErrors.
 func ResolveLabels(classes *openimages.Classes, hierarchy *openimages.Hierarchy, labels []manifest.Label) (Resolved, error) {
 	r := Resolved{owners: map[openimages.LabelID]owner{}}
 	var faults LabelErrors
+	if len(labels) == 0 {
+		for class := range classes.All() {
+			labels = append(labels, manifest.Label{Name: string(class.ID)})
+		}
+	}
 	for i, label := range labels {
 		a, errs := resolveLabel(classes, hierarchy, label)
 		for _, err := range errs {

@@ -9,7 +9,8 @@ import (
 
 // The rules, in the order in which they are applied: the box has one of the labels;
 // it has none of the excluded attributes; it has an area; its photo is listed in the
-// image files; the photo is within the limit; the box is not there twice.
+// image files; the photo has one of the licences, where any are asked for; the photo is within
+// the limit; the box is not there twice.
 //
 // Duplicates come last because they are found among the selected boxes only.
 const ruleLabel = 0
@@ -19,7 +20,11 @@ func (s *scan) nameRules() {
 	for _, a := range s.exclude {
 		s.rules = append(s.rules, a.String())
 	}
-	s.rules = append(s.rules, "empty", "unlisted", "limit", "duplicate")
+	s.rules = append(s.rules, "empty", "unlisted")
+	if len(s.licences) > 0 {
+		s.rules = append(s.rules, "licence")
+	}
+	s.rules = append(s.rules, "limit", "duplicate")
 	s.dropped = make([]int64, len(s.rules))
 	s.examples = make([]examples, len(s.rules))
 	s.unknown = make([]int64, len(s.exclude))
@@ -27,8 +32,9 @@ func (s *scan) nameRules() {
 
 func (s *scan) ruleEmpty() int     { return len(s.exclude) + 1 }
 func (s *scan) ruleUnlisted() int  { return len(s.exclude) + 2 }
-func (s *scan) ruleLimit() int     { return len(s.exclude) + 3 }
-func (s *scan) ruleDuplicate() int { return len(s.exclude) + 4 }
+func (s *scan) ruleLicence() int   { return len(s.exclude) + 3 } // where any are asked for
+func (s *scan) ruleLimit() int     { return len(s.rules) - 2 }
+func (s *scan) ruleDuplicate() int { return len(s.rules) - 1 }
 
 // checkBox returns the rule that drops a box with one of the labels, or the first
 // rule that it takes more than the box to apply.
@@ -151,8 +157,16 @@ func (s *scan) report(f openimages.Funnel) {
 			s.task.Warnf("%s cannot be excluded by %s: nobody answered that (-1)", count(s.unknown[i], "box", "boxes"), a)
 		}
 	}
+	s.reportLicences()
 	if n := s.dropped[s.ruleUnlisted()]; n > 0 {
 		s.task.Warnf("left out %s on photos that the image files do not list", count(n, "box", "boxes"))
+	}
+}
+
+// reportLicences tells the person which photos have no licence that is known.
+func (s *scan) reportLicences() {
+	if s.unlicensed > 0 {
+		s.task.Warnf("left out %s without a licence that is known, such as %s: %q", count(s.unlicensed, "photo", "photos"), s.example.id, s.example.licence)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/boxindex"
+	"github.com/sandwich-build/sandwich/internal/licence"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -27,6 +28,7 @@ type scan struct {
 	subsets    []string
 	exclude    []openimages.Attribute
 	limit      int
+	licences   []licence.Licence // that a photo may have; none means any
 	classes    *openimages.Classes
 	labels     Resolved
 	boxFiles   []cas.File // of the labels
@@ -43,6 +45,11 @@ type scan struct {
 	examples              []examples       // of dropped boxes, by rule
 	unknown               []int64          // boxes that do not say whether they have s.exclude[i]
 	moved                 map[[2]int]int64 // selected boxes, by who else asked for them and who got them
+	unlicensed            int64            // photos of which no licence is known, while some are asked for
+	example               struct {         // of these, the one of the smallest id
+		id      openimages.ImageID
+		licence string
+	}
 }
 
 // photo is what is known of a photo with a box of the labels asked for.
@@ -52,6 +59,7 @@ type photo struct {
 	chosen  []int             // those of them that it was chosen for
 	subset  int               // index into scan.subsets; only when listed
 	listed  bool              // in the image files
+	refused bool              // for its licence
 	image   *openimages.Image // when chosen for any label
 }
 
@@ -79,6 +87,13 @@ func newScan(ctx context.Context, k Kind, t *stages.Task) (*scan, error) {
 	}
 	slices.Sort(s.exclude)
 	s.exclude = slices.Compact(s.exclude)
+	for _, name := range k.Licence {
+		l, err := licence.Parse(name)
+		if err != nil {
+			return nil, fmt.Errorf("licence %q: %w", name, err)
+		}
+		s.licences = append(s.licences, l)
+	}
 	s.nameRules()
 	var err error
 	if s.labels, s.classes, err = readLabels(ctx, s.metadata, k.Labels); err != nil {
@@ -230,6 +245,9 @@ func (s *scan) offer(row *openimages.ImageRow, file source, choices []choice) er
 	p.listed, p.subset = true, subset
 	s.photosWithLabel++
 	id := openimages.ImageID(row.ImageID())
+	if p.refused = len(p.asked) > 0 && !s.licensed(id, string(row.License())); p.refused {
+		return nil
+	}
 	for _, label := range p.asked {
 		if out := choices[label].offer(id, p, s.limit); out != nil {
 			out.chosen = slices.DeleteFunc(out.chosen, func(l int) bool { return l == label })
@@ -254,6 +272,22 @@ func (s *scan) offer(row *openimages.ImageRow, file source, choices []choice) er
 	return nil
 }
 
+// licensed reports whether a photo has one of the licences asked for.
+func (s *scan) licensed(id openimages.ImageID, text string) bool {
+	if len(s.licences) == 0 {
+		return true
+	}
+	l, err := licence.Parse(text)
+	if err != nil {
+		s.unlicensed++
+		if s.unlicensed == 1 || id < s.example.id {
+			s.example.id, s.example.licence = id, text
+		}
+		return false
+	}
+	return slices.ContainsFunc(s.licences, func(asked licence.Licence) bool { return asked.Covers(l) })
+}
+
 // collectBoxes is the second pass over the boxes.
 func (s *scan) collectBoxes(ctx context.Context) error {
 	err := s.eachBox(ctx, func(box *openimages.Box) {
@@ -266,6 +300,9 @@ func (s *scan) collectBoxes(ctx context.Context) error {
 		case !p.listed:
 			s.drop(p, s.ruleUnlisted())
 			s.show(box, s.ruleUnlisted())
+		case p.refused:
+			s.drop(p, s.ruleLicence())
+			s.show(box, s.ruleLicence())
 		case !slices.Contains(p.chosen, owner.asked):
 			s.drop(p, s.ruleLimit())
 			s.show(box, s.ruleLimit())

@@ -21,14 +21,15 @@ type Kind struct {
 	Labels  []manifest.Label
 	Subsets []string // of train, validation, test, in the manifest's order
 	Exclude []string // names of attributes that a box must not have
+	Licence []string // names or URLs of the licences that a photo may have; none means any
 	Limit   int      // photos per label; 0 means all
 }
 
 // Name returns "select".
 func (Kind) Name() string { return "select" }
 
-// Version returns the behaviour version.
-func (Kind) Version() int { return 2 }
+// Version returns the behaviour version. Since 3, images.csv has SHA256.
+func (Kind) Version() int { return 3 }
 
 // Params returns all fields of the kind.
 func (k Kind) Params() any {
@@ -43,7 +44,8 @@ func (k Kind) Params() any {
 		Subsets []string `json:"subsets"`
 		Exclude []string `json:"exclude"`
 		Limit   int      `json:"limit"`
-	}{Subsets: k.Subsets, Exclude: slices.Sorted(slices.Values(k.Exclude)), Limit: k.Limit}
+		Licence []string `json:"licence,omitempty"`
+	}{Subsets: k.Subsets, Exclude: slices.Sorted(slices.Values(k.Exclude)), Limit: k.Limit, Licence: slices.Sorted(slices.Values(k.Licence))}
 	for _, l := range k.Labels {
 		p.Labels = append(p.Labels, label(l))
 	}
@@ -132,7 +134,7 @@ func (s *scan) write(ctx context.Context, funnel openimages.Funnel) error {
 		{openimages.SelectedBoxesFile, func(w io.Writer) error {
 			return openimages.WriteSelectedBoxes(w, slices.Values(s.boxes))
 		}},
-		{openimages.SelectedImagesFile, func(w io.Writer) error { return openimages.WriteImages(w, s.images()) }},
+		{openimages.SelectedImagesFile, func(w io.Writer) error { return openimages.WriteSelectedImages(w, s.images()) }},
 		{openimages.LabelsFile, func(w io.Writer) error { return openimages.WriteLabels(w, s.labels.Classes()) }},
 		{openimages.FunnelFile, func(w io.Writer) error { return openimages.WriteFunnel(w, funnel) }},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,8 +93,9 @@ func TestGolden(t *testing.T) {
 29380029,1000000000000001,train,activemil,/m/cheese,Cheeseburger,burger,1,0.5,0.6,0.7,0.8,-1,-1,-1,-1,-1
 85246432,1000000000000002,train,xclick,/m/burger,Hamburger,burger,1,0.25,0.75,0.000000,0.5,0,0,0,0,0
 `,
-		"images.csv": imageHeader + `1000000000000001,train,https://x/1.jpg,https://x/1,https://by/2.0/,https://x/who,"Who, Me",Lunch,1234,CY9rzUYh03PK3k6DJie09g==,https://x/1_z.jpg,90.0
-1000000000000002,train,https://x/2.jpg,,,,,,,,,
+		"images.csv": strings.TrimSpace(imageHeader) + `,SHA256
+1000000000000001,train,https://x/1.jpg,https://x/1,https://by/2.0/,https://x/who,"Who, Me",Lunch,1234,CY9rzUYh03PK3k6DJie09g==,https://x/1_z.jpg,90.0,
+1000000000000002,train,https://x/2.jpg,,,,,,,,,,
 `,
 		"labels.json": `{"labels":["Sandwich","burger"]}` + "\n",
 		"funnel.json": `{"rules":[` +
@@ -126,6 +128,37 @@ func TestGolden(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int64{"boxes": 3, "images": 2, "moved": 2}, result.Counters); diff != "" {
 		t.Errorf("counters: %s", diff)
+	}
+}
+
+// TestLicence keeps the photos of two licences, and says what became of the others.
+func TestLicence(t *testing.T) {
+	const (
+		images = `1000000000000001,train,https://x/1.jpg,,https://creativecommons.org/licenses/by/2.0/,,,,,,,
+1000000000000002,train,https://x/2.jpg,,https://creativecommons.org/licenses/by-nc/2.0/,,,,,,,
+1000000000000003,train,https://x/3.jpg,,,,,,,,,
+1000000000000004,train,https://x/4.jpg,,http://example.org/terms,,,,,,,
+`
+		box = ",xclick,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n"
+	)
+	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}}, Licence: []string{"CC BY", "https://example.org/terms/"}}
+	tree, result, err := one(t, k, "1000000000000001"+box+"1000000000000002"+box+"1000000000000003"+box+"1000000000000004"+box, images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []string
+	for _, b := range selected(t, tree, []string{"train"}) {
+		kept = append(kept, string(b.ImageID))
+	}
+	if diff := cmp.Diff([]string{"1000000000000001", "1000000000000004"}, kept); diff != "" {
+		t.Error(diff)
+	}
+	if funnel := stagetest.Read(t, tree, "funnel.json"); !strings.Contains(funnel, `{"rule":"licence","boxes":2,"images":2,"dropped_boxes":2,"dropped_images":2,"examples":[`) {
+		t.Errorf("got %s", funnel)
+	}
+	want := `left out 1 photo without a licence that is known, such as 1000000000000003: ""`
+	if !slices.ContainsFunc(result.Log, func(l cas.Line) bool { return l.Text == want }) {
+		t.Errorf("got %v, want %q", result.Log, want)
 	}
 }
 
@@ -305,7 +338,7 @@ func TestReal(t *testing.T) {
 				Subsets: []string{"train", "validation"}, Exclude: []string{"depiction", "group_of"},
 			},
 			counters: map[string]int64{"boxes": 1447, "images": 1447, "moved": 817},
-			digest:   "sha256:3c8a8d4d2b3c2cda166455f850d8ead37c9b0067423807954fc13dc13a145e8f",
+			digest:   "sha256:87adc280ff2b6c3279fe8195a47dd00a39cfb075823d6d384b17e9baddec89c0",
 		},
 		{
 			name: "no more than 100 each, from a class list of Excel for Mac",
@@ -315,7 +348,7 @@ func TestReal(t *testing.T) {
 			},
 			kind:     selection.Kind{Labels: []manifest.Label{{Name: "sandwich"}, {Name: "hamburger"}}, Subsets: []string{"train"}, Limit: 100},
 			counters: map[string]int64{"boxes": 200, "images": 200, "moved": 0},
-			digest:   "sha256:97f657d3fd2dae2aa686513a78d0d189344672642f5e22e68ad730909cf12066",
+			digest:   "sha256:bdbc2b1216bbf2a72f3db42cf1df20b6a21e47b38e59d2c73c58c12004c6d79a",
 		},
 		{
 			name: "V3, of which train has 8 columns",
@@ -329,7 +362,7 @@ func TestReal(t *testing.T) {
 				Subsets: []string{"train", "test"}, Exclude: []string{"inside", "group_of"},
 			},
 			counters: map[string]int64{"boxes": 398, "images": 117},
-			digest:   "sha256:f7b97b671ec91b0e532a0c83c65d3e49e09094895f273114b6de7e73ad968960",
+			digest:   "sha256:11e5811b7f856ed087e5c41b6dd5aa040a2e322c3f58e091be9c6601e91d9bd3",
 		},
 		{
 			name: "23 photos with all that is known of them",
@@ -339,7 +372,7 @@ func TestReal(t *testing.T) {
 			},
 			kind:     selection.Kind{Labels: []manifest.Label{{Name: "Person", Descendants: true}}, Subsets: []string{"validation"}},
 			counters: map[string]int64{"boxes": 26, "images": 7},
-			digest:   "sha256:3d7d54bf39248b95729f5938cbc00a682b7439f9b9e8457c6c55af319aa9c5cf",
+			digest:   "sha256:70726c84ac355e4b6226402ee66b04cf707723645079ffc8883a4024c2221aea",
 		},
 	}
 	for _, test := range tests {
@@ -370,5 +403,5 @@ func TestSuite(t *testing.T) {
 		"boxes/train.csv": boxHeader + "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n1000000000000002,x,/m/burger,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n",
 	})
 	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}, {Name: "Hamburger"}}, Subsets: []string{"train"}, Limit: 5}
-	stagetest.Suite(t, store, k, map[string]cas.Tree{"metadata": metadata}, stagetest.Golden{Version: 2, Tree: "sha256:88ce334a68db212aaa65c74da53960d83c91e887beae9432c38bd5e577e09429"})
+	stagetest.Suite(t, store, k, map[string]cas.Tree{"metadata": metadata}, stagetest.Golden{Version: 3, Tree: "sha256:e9bb5545de4a7ac98af95f508d8c421eba97dbeb1ed19f4180209f9749da802f"})
 }
