@@ -39,9 +39,10 @@ func (d *decoder) check(m *Manifest) {
 	if d.sound("model.optimizer") {
 		d.checkOptimizer(m.Model.Optimizer)
 	}
-	if d.sound("crop", "model.size", "model.layers", "model.batch") {
+	if d.sound("crop", "model.size", "model.layers", "model.batch", "stages") && m.Command("train") == nil {
 		d.checkLayers(m)
 	}
+	d.checkCommands(m)
 	if d.sound("environment") && !m.Environment.Native {
 		d.faultAt("environment.native", "environment.native", "want true: there is no other environment yet", "")
 	}

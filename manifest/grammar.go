@@ -3,6 +3,7 @@ package manifest
 import (
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // The words of the language.
@@ -155,6 +156,8 @@ func grammar(m *Manifest) mapping {
 			doc: "How the photos are divided into three sets. The fractions add up to 1."},
 		{key: "model", value: modelGrammar(&m.Model),
 			doc: "What is trained, and how."},
+		{key: "stages", value: commands{&m.Stages},
+			doc: "Stages of your own. One named " + strings.Join(Replaceable(), ", ") + " takes that stage's place."},
 		{key: "seed", value: integer[uint64]{&m.Seed, 0, maxExactInteger},
 			doc: "The one root of every random draw."},
 		{key: "code", value: optional(pointer[Code]{to: &m.Code, value: codeGrammar}),

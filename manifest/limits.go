@@ -91,16 +91,16 @@ func (v limits) rows() ([]Limit, mapping) {
 		if at := slices.IndexFunc(*v.to, func(l Limit) bool { return l.Stage == name }); at >= 0 {
 			rows[i] = (*v.to)[at]
 		}
-		m.fields = append(m.fields, field{key: name, value: limitGrammar(&rows[i])})
+		m.fields = append(m.fields, field{key: name, value: limitGrammar(&rows[i].CPU, &rows[i].Memory)})
 	}
 	return rows, m
 }
 
-func limitGrammar(l *Limit) mapping {
+func limitGrammar(cpu *int, memory *int64) mapping {
 	return mapping{fields: []field{
-		{key: "cpu", value: optionalInteger(integer[int]{&l.CPU, 1, 4096}),
+		{key: "cpu", value: optionalInteger(integer[int]{cpu, 1, 4096}),
 			doc: "Cores that the stage keeps busy. Stages that leave some to others run beside them."},
-		{key: "memory", value: orNone{byteSize{&l.Memory}, func() bool { return l.Memory == 0 }, func() { l.Memory = 0 }},
+		{key: "memory", value: orNone{byteSize{memory}, func() bool { return *memory == 0 }, func() { *memory = 0 }},
 			doc: "Memory for the photos and pictures that the stage works with, such as 512MiB or 4GiB."},
 	}}
 }
@@ -135,7 +135,7 @@ func (v limits) schema() *jsonschema.Schema {
 	for _, name := range StageNames() {
 		names.Enum = append(names.Enum, name)
 	}
-	return &jsonschema.Schema{Type: "object", PropertyNames: names, AdditionalProperties: limitGrammar(new(Limit)).schema()}
+	return &jsonschema.Schema{Type: "object", PropertyNames: names, AdditionalProperties: limitGrammar(new(int), new(int64)).schema()}
 }
 
 // byteSize is a number of bytes with its unit.

@@ -19,6 +19,7 @@ type Manifest struct {
 	Quality     Quality           // which pictures are good enough
 	Split       Split             // which picture is for what
 	Model       Model             // what is trained, and how
+	Stages      []Command         // the user's own, in the order of the file
 	Seed        uint64            // the one root of every random draw; below 2^53
 	Code        *Code             // the user's sources; nil when there are none to record
 	Environment Environment       // what all of it runs in

@@ -72,7 +72,7 @@ const matrixKey = "matrix"
 
 // variable are the paths of the settings that a matrix may vary. All its variants have
 // one name, one registry and one lock, and so one selection of photos.
-var variable = regexp.MustCompile(`^(crop|quality|split|model|seed|dataset\.boxes\.(min_side|min_area|max_area|max_aspect|margin))(\[[0-9]{1,4}\])*(\.[A-Za-z0-9_-]+(\[[0-9]{1,4}\])*)*$`)
+var variable = regexp.MustCompile(`^(crop|quality|split|model|seed|dataset\.boxes\.(min_side|min_area|max_area|max_aspect|margin)|stages\.[a-z0-9_-]+\.(run|env))(\[[0-9]{1,4}\])*(\.[A-Za-z0-9_-]+(\[[0-9]{1,4}\])*)*$`)
 
 // invariable says why a matrix cannot vary what is at or below a key.
 var invariable = map[string]string{
@@ -87,6 +87,7 @@ var invariable = map[string]string{
 	"cache":       "where results are kept does not change what is built",
 	"mirrors":     "where bytes are fetched from does not change what is built",
 	"limits":      "what a stage may take of the machine does not change what is built",
+	"stages":      "it varies what a stage runs and its env: the variants share one lock, and so the files that stages read",
 	matrixKey:     "a matrix has no matrix",
 }
 

@@ -43,7 +43,11 @@ func writeKeys(t *testing.T, b *strings.Builder, path string, s *jsonschema.Sche
 		writeKeys(t, b, path+"[]", s.Items)
 	}
 	if rows := s.AdditionalProperties; s.PropertyNames != nil && rows.Properties != nil {
-		fmt.Fprintf(b, "| `%s.*` | a mapping | | `*` is one of %s. |\n", path, takes(s.PropertyNames))
+		names := "a name of your own"
+		if s.PropertyNames.Enum != nil {
+			names = "one of " + takes(s.PropertyNames)
+		}
+		fmt.Fprintf(b, "| `%s.*` | a mapping | | `*` is %s. |\n", path, names)
 		writeKeys(t, b, path+".*", rows)
 	} else if s.PropertyNames != nil {
 		fmt.Fprintf(b, "| `%s.*` | text | | Key and value are as the row above says. |\n", path)

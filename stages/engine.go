@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ type Origin interface {
 type Engine struct {
 	Store       cas.Store
 	Cache       Cache
-	Environment string   // digest of what the stages run in; part of every action
+	Environment string   // digest of what the stages run in, but those that say so; part of every action
 	Workers     int      // goroutines that the stages at work may keep busy together
 	Memory      int64    // bytes that their limits may add up to; 0 when it is not known
 	Observer    Observer // nil observes nothing
@@ -213,7 +214,7 @@ func (e *Engine) Forget(ctx context.Context, b *Build) error {
 		if err := e.forget(ctx, s); err != nil {
 			return err
 		}
-		for _, tree := range []cas.TreeID{s.Result.Tree, s.Result.Items} {
+		for _, tree := range s.Result.Trees() {
 			if err := inspect(ctx, cas.Near(e.Store), tree, read); err != nil {
 				return err
 			}
@@ -393,9 +394,12 @@ func (r *run) action(ctx context.Context, s Stage) (action, map[string]cas.Tree,
 		}
 		inputs[in.Name] = tree
 	}
-	act, err := newAction(s.Kind, inputs, r.Environment)
+	act, err := newAction(s.Kind, inputs, r.environment(s))
 	return act, inputs, err
 }
+
+// environment is the digest of what a stage runs in.
+func (e *Engine) environment(s Stage) string { return cmp.Or(s.Environment, e.Environment) }
 
 // known returns the result of an action that need not run.
 func (r *run) known(ctx context.Context, stage string, id cas.Digest) (cas.Result, error) {
@@ -454,7 +458,7 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 		ended = r.keeping(ctx, step.Action, t)
 		t.checkpoints = r.checkpoints(step.Action)
 	}
-	result, err := runTask(ctx, s.Kind, t, r.Environment)
+	result, err := runTask(ctx, s.Kind, t, r.environment(s))
 	ended(err)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (r *run) forecast(ctx context.Context, s Stage) (Forecast, error) {
 // ownDifferences returns in what a stage differs from its nearest earlier action, besides
 // its inputs, which are not known yet.
 func (r *run) ownDifferences(ctx context.Context, s Stage) ([]Difference, error) {
-	act, err := newAction(s.Kind, nil, r.Environment)
+	act, err := newAction(s.Kind, nil, r.environment(s))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ package stages
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -40,6 +41,10 @@ type Stage struct {
 	Kind   Kind
 	Inputs []Input
 	Limit  Limit // what it may take of the machine
+
+	// Environment is the digest of what the stage runs in, where that is not what the
+	// others run in; empty for the engine's.
+	Environment string
 }
 
 // Input says where one input of a stage comes from: the output of stage From, or, with
@@ -81,6 +86,7 @@ type Task struct {
 	counters map[string]int64
 	log      []cas.Line
 	work     []Work
+	printed  cas.TreeID
 	book     *items.Book // nil until a set of items is begun
 }
 
@@ -149,6 +155,29 @@ func (t *Task) say(warning bool, format string, args []any) {
 	t.observer.Observe(Message{Stage: t.stage, Line: line})
 }
 
+// Show tells the person a line that a program printed. It is not kept with the result, so
+// that equal runs may show other lines.
+func (t *Task) Show(text string) {
+	t.observer.Observe(Message{Stage: t.stage, Line: cas.Line{Text: text}})
+}
+
+// PrintedFile is the name of what a program printed in the tree that its result keeps.
+const PrintedFile = "log"
+
+// KeepPrinted keeps what a program of the stage printed with the result, for people: it is
+// not part of the output, and equal runs may print other things.
+func (t *Task) KeepPrinted(ctx context.Context, printed io.Reader) error {
+	b := cas.NewBuilder(t.store)
+	if err := b.Put(ctx, PrintedFile, printed); err != nil {
+		return err
+	}
+	tree, err := b.Commit(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.printed = tree.ID()
+	return err
+}
+
 // Count adds n to a counter that is kept with the result.
 func (t *Task) Count(name string, n int64) {
 	t.mu.Lock()
@@ -170,7 +199,7 @@ func (t *Task) result(ctx context.Context) (cas.Result, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return cas.Result{Tree: tree.ID(), Items: known.ID(), Counters: t.counters, Log: t.log}, nil
+	return cas.Result{Tree: tree.ID(), Items: known.ID(), Printed: t.printed, Counters: t.counters, Log: t.log}, nil
 }
 
 // RunKind runs a kind once on the given inputs, outside of any build and any cache.

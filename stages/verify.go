@@ -9,6 +9,7 @@ import (
 
 // UnstableError says that a stage ran twice on equal inputs and did not do the same.
 type UnstableError struct {
+	Kind          string // of the stage
 	What          string // the first difference
 	First, Second cas.TreeID
 }
@@ -27,7 +28,7 @@ func (r *run) verify(ctx context.Context, s Stage, inputs map[string]cas.Tree, s
 	} else {
 		limit.CPU++
 	}
-	again, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, limit, onlyProgress{r.observer}), r.Environment)
+	again, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, limit, onlyProgress{r.observer}), r.environment(s))
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (r *run) verify(ctx context.Context, s Stage, inputs map[string]cas.Tree, s
 	if err != nil || what == "" {
 		return err
 	}
-	return &UnstableError{What: what, First: step.Result.Tree, Second: again.Tree}
+	return &UnstableError{Kind: s.Kind.Name(), What: what, First: step.Result.Tree, Second: again.Tree}
 }
 
 // resultDifference says in what the results of two runs differ; nothing if they do not.

@@ -237,16 +237,17 @@ func buildSummary(o *pipeline.Outcome) string {
 }
 
 type buildAnswer struct {
-	Package     string            `json:"package"`
-	Created     bool              `json:"created"`
-	Ran         int               `json:"ran"`
-	Stages      int               `json:"stages"`
-	Dead        int64             `json:"dead"`
-	Quarantined int64             `json:"quarantined"`
-	LockChanged bool              `json:"lock_changed"`
-	Metrics     *evaluate.Metrics `json:"metrics,omitempty"`    // report/metrics.json of the package
-	Validation  *train.Validation `json:"validation,omitempty"` // of the epoch that the weights are of
-	Cache       *sharedTraffic    `json:"cache,omitempty"`      // absent when no cache is shared
+	Package     string                        `json:"package"`
+	Created     bool                          `json:"created"`
+	Ran         int                           `json:"ran"`
+	Stages      int                           `json:"stages"`
+	Dead        int64                         `json:"dead"`
+	Quarantined int64                         `json:"quarantined"`
+	LockChanged bool                          `json:"lock_changed"`
+	Metrics     *evaluate.Metrics             `json:"metrics,omitempty"`       // report/metrics.json of the package
+	Validation  *train.Validation             `json:"validation,omitempty"`    // of the epoch that the weights are of
+	Own         map[string]map[string]float64 `json:"stage_metrics,omitempty"` // metrics.json of your own stages, by stage and name
+	Cache       *sharedTraffic                `json:"cache,omitempty"`         // absent when no cache is shared
 }
 
 func (b *buildAnswer) packages() []string {
@@ -261,7 +262,7 @@ func (b *buildAnswer) share(t sharedTraffic) { b.Cache = &t }
 func newBuildAnswer(o *pipeline.Outcome) buildAnswer {
 	return buildAnswer{
 		Package: o.Package, Created: o.Created, Ran: o.Ran, Stages: o.Stages,
-		Dead: o.Dead, Quarantined: o.Quarantined, LockChanged: o.LockChanged, Metrics: o.Metrics, Validation: o.Validation,
+		Dead: o.Dead, Quarantined: o.Quarantined, LockChanged: o.LockChanged, Metrics: o.Metrics, Validation: o.Validation, Own: o.Own,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,6 +95,7 @@ type comparedStage struct {
 	Output      *changedFiles     `json:"output,omitempty"`
 	Lost        bool              `json:"lost"` // what there was to compare is not in the cache any more
 	Counters    []comparedCounter `json:"counters"`
+	Metrics     []comparedMetric  `json:"metrics,omitempty"` // of a stage of your own
 
 	lines  []string // the differences as a person reads them
 	output string
@@ -106,6 +108,43 @@ type comparedCounter struct {
 	New  int64  `json:"new"`
 }
 
+// comparedMetric is a number of a stage of the user's own that differs.
+type comparedMetric struct {
+	Name string   `json:"name"`
+	Old  *float64 `json:"old,omitempty"` // absent where it was not measured
+	New  *float64 `json:"new,omitempty"`
+}
+
+func newComparedMetrics(old, now map[string]float64) []comparedMetric {
+	all := map[string]comparedMetric{}
+	for name, value := range old {
+		all[name] = comparedMetric{Name: name, Old: &value}
+	}
+	for name, value := range now {
+		c := all[name]
+		c.Name, c.New = name, &value
+		all[name] = c
+	}
+	var changed []comparedMetric
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if c := all[name]; c.Old == nil || c.New == nil || *c.Old != *c.New {
+			changed = append(changed, c)
+		}
+	}
+	return changed
+}
+
+// String is the number in one line.
+func (c comparedMetric) String() string {
+	word := func(x *float64, none string) string {
+		if x == nil {
+			return none
+		}
+		return strconv.FormatFloat(*x, 'g', 6, 64)
+	}
+	return fmt.Sprintf("%s: %s, was %s", c.Name, word(c.New, "not measured"), word(c.Old, "not measured"))
+}
+
 func newDiffAnswer(old, now history.Record, changes []history.StageChange) diffAnswer {
 	build := func(r history.Record) comparedBuild {
 		return comparedBuild{Build: r.ID, Time: r.Time, Package: r.Package, Accuracy: r.Accuracy}
@@ -114,7 +153,7 @@ func newDiffAnswer(old, now history.Record, changes []history.StageChange) diffA
 	for _, c := range changes {
 		s := comparedStage{
 			Stage: c.Stage, Only: c.Only, Differences: newDifferences(c.Differences), Output: newChangedFiles(c.Output), Lost: c.Lost,
-			Counters: newComparedCounters(c.Old, c.New),
+			Counters: newComparedCounters(c.Old, c.New), Metrics: newComparedMetrics(c.Was, c.Is),
 		}
 		for _, one := range c.Differences {
 			s.lines = append(s.lines, one.String())
@@ -163,6 +202,9 @@ func (d diffAnswer) Text(w io.Writer) {
 		}
 		for _, c := range s.Counters {
 			fmt.Fprintf(w, "  counted %s: %s, was %s\n", ui.Printable(c.Name), ui.Count(c.New), ui.Count(c.Old))
+		}
+		for _, c := range s.Metrics {
+			fmt.Fprintf(w, "  measured %s\n", ui.Printable(c.String()))
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/reproduce"
+	"github.com/sandwich-build/sandwich/internal/sandbox"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
@@ -24,6 +25,7 @@ import (
 	"github.com/sandwich-build/sandwich/registry/folder"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/command"
 	"github.com/sandwich-build/sandwich/stages/crop"
 	"github.com/sandwich-build/sandwich/stages/download"
 	selection "github.com/sandwich-build/sandwich/stages/select"
@@ -265,6 +267,20 @@ func ofCache(err error, p *ui.Problem) (int, bool) {
 	return exitFailed, false
 }
 
+// maxTold is how many of the last lines of a program are told.
+const maxTold = 20
+
+// ofProgram tells what a program of the user's own has printed last, and where the rest is.
+func ofProgram(failed *command.FailedError, p *ui.Problem) {
+	p.Items = append(p.Items, failed.Tail[max(len(failed.Tail)-maxTold, 0):]...)
+	if failed.Log != "" {
+		p.Hint = "all that it printed is in " + failed.Log
+	}
+	if failed.Enforced {
+		p.Hint += "; it sees the inputs that it declares and nothing else of yours, and may write in out and /tmp"
+	}
+}
+
 // ofStage gives hints for what stages fail of; their exit code is that of any failure.
 func ofStage(err error, p *ui.Problem) (int, bool) {
 	if _, ok := errors.AsType[*gitcode.DirtyError](err); ok {
@@ -279,8 +295,23 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		p.Hint = "lower it, under `limits` in the manifest or with --limit STAGE.memory=SIZE, or build on another machine"
 		return exitFailed, true
 	}
-	if _, ok := errors.AsType[*stages.UnstableError](err); ok {
+	if failed, ok := errors.AsType[*command.FailedError](err); ok {
+		ofProgram(failed, p)
+		return exitFailed, true
+	}
+	if missing, ok := errors.AsType[*sandbox.NotFoundError](err); ok {
+		p.Hint = fmt.Sprintf("install %s, write its path, or run the stage in an image", missing.Program)
+		return exitFailed, true
+	}
+	if unfit, ok := errors.AsType[*pipeline.UnfitError](err); ok {
+		p.Hint = fmt.Sprintf("let %s write it into the folder out, or replace this stage too", unfit.Stage)
+		return exitFailed, true
+	}
+	if unstable, ok := errors.AsType[*stages.UnstableError](err); ok {
 		p.Hint = "the kind of this stage is not a function of its inputs: please report it"
+		if unstable.Kind == "command" {
+			p.Hint = "the program is no function of its inputs: it may look at the clock, draw without SANDWICH_SEED, or depend on which thread is first"
+		}
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*pin.UnreachableError](err); ok {

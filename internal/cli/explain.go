@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +33,8 @@ The reason is what differs from the nearest earlier run of the stage, which is t
 with the fewest differences: a parameter with its value then and now, the files of an
 input, the version of what the stage does, or the environment.
 
-With --log it tells again what the stage told when it ran. Of a manifest with a matrix,
+With --log it tells again what the stage told when it ran, and what a program of your own
+printed. Of a manifest with a matrix,
 it explains each variant.`,
 		Example: `  sandwich explain
   sandwich explain train -S model.epochs=2
@@ -64,8 +67,37 @@ func explained(ctx context.Context, project *pipeline.Project, options pipeline.
 		if err != nil {
 			return explainAnswer{}, err
 		}
-		return newExplainAnswer(explanations, log), nil
+		answer := newExplainAnswer(explanations, log)
+		if !log {
+			return answer, nil
+		}
+		for i, e := range explanations {
+			if answer.Stages[i].Printed, err = printed(ctx, options, e.Result); err != nil {
+				return explainAnswer{}, err
+			}
+		}
+		return answer, nil
 	})
+}
+
+// printed returns the lines that a program of a stage printed. What the cache has lost is as
+// good as nothing.
+func printed(ctx context.Context, o pipeline.Options, r cas.Result) ([]string, error) {
+	if r.Printed.IsZero() {
+		return nil, nil
+	}
+	var store cas.Store = o.Store
+	if o.Shared != nil {
+		store = o.Shared
+	}
+	text, err := cas.NewTree(store, r.Printed).ReadFile(ctx, stages.PrintedFile)
+	if _, lost := errors.AsType[*cas.BlobError](err); lost {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
 }
 
 // only returns the explanation of one stage.
@@ -97,6 +129,7 @@ type explainedStage struct {
 	Differences []difference  `json:"differences"`    // of a stage that would run
 	Work        []stages.Work `json:"work,omitempty"` // what it did when it ran
 	Log         []cas.Line    `json:"log,omitempty"`
+	Printed     []string      `json:"printed,omitempty"` // what a program of the stage printed, by lines
 }
 
 // difference is a field in which an action differs from an earlier one.
@@ -178,6 +211,9 @@ func (a explainAnswer) Text(w io.Writer) {
 				mark = "!"
 			}
 			fmt.Fprintf(w, "  %s %s\n", mark, ui.Printable(line.Text))
+		}
+		for _, line := range s.Printed {
+			fmt.Fprintf(w, "  > %s\n", ui.Printable(line))
 		}
 	}
 }

@@ -71,6 +71,9 @@ const environmentTopic = `Environment variables:
                      maybe installed as a package; "index" in the config file too. Box
                      files that it is of are neither fetched nor read. Whoever made it
                      decides what your builds select.
+  SANDWICH_RUNNER    what runs your own stages and keeps them to what they declare:
+                     bubblewrap, runc, or none for no sandbox; --runner goes before it.
+                     Without it, the best that works here is taken.
   SANDWICH_CONFIG    the config file; by default sandwich/config.yaml in the user's
                      folder for those (~/.config on Linux). It is YAML and may have:
                        registry: s3://bucket             where packages are
@@ -118,20 +121,21 @@ a question mark is left out when it does not apply.
   build    package created ran stages dead quarantined lock_changed
            metrics?[pictures accuracy[correct value low high] confusion[[]]
            classes[label precision recall f1 support] macro weighted repeat_article?]
-           validation?[epoch loss accuracy]
+           validation?[epoch loss accuracy] stage_metrics?
            latest? variants?[set[] error?]
            cache?[remote results blobs downloaded shared uploaded requests]
   challenge statements[] differences[a b what[]]
   check    manifest name variants?[[]]
   diff     old, new[build time package? accuracy?] stages[stage only?
            differences[field old? new? files?[added removed changed first[]]]
-           output?[added removed changed first[]] lost counters[name old new]]
+           output?[added removed changed first[]] lost counters[name old new]
+           metrics?[name old? new?]]
            | a b added[key from to] removed[] changed[] equal message?[path from to]
            metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
            boxes[label added removed changed] metrics[name from? to? change?]
   explain  stages[stage action? cached from? build? time? why[] log?[warning? text]
            differences[field old? new? files?[added removed changed first[]]]
-           work?[unit verb done reused]]
+           work?[unit verb done reused] printed?[]]
   history  name builds[build time seconds manifest set[] package? accuracy? error?
            stages[stage action tree cached why?[] counters?
            work?[unit verb done reused] seconds]]

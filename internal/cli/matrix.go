@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -109,10 +112,17 @@ func metricsTable(axes []manifest.Axis, m matrixAnswer) []string {
 	for _, axis := range axes {
 		fmt.Fprintf(table, "%s\t", axis.Path)
 	}
+	own := ownColumns(m)
+	for _, column := range own {
+		fmt.Fprintf(table, "%s.%s\t", column.stage, column.name)
+	}
 	fmt.Fprint(table, "val_accuracy\tval_loss\taccuracy (95 %)\tran\tpackage\n")
 	for _, v := range m.Variants {
 		for i, s := range v.Set {
 			fmt.Fprintf(table, "%s\t", strings.TrimPrefix(string(s), axes[i].Path+"="))
+		}
+		for _, column := range own {
+			fmt.Fprintf(table, "%s\t", column.of(v))
 		}
 		latest := ""
 		if m.Latest != "" && v.buildAnswer != nil && v.Package == m.Latest {
@@ -122,6 +132,43 @@ func metricsTable(axes []manifest.Axis, m matrixAnswer) []string {
 	}
 	_ = table.Flush() // a strings.Builder takes everything
 	return strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+}
+
+// maxOwn bounds how many numbers of the user's own stages a table has.
+const maxOwn = 8
+
+// ownColumn is a number that a stage of the user's own has measured.
+type ownColumn struct{ stage, name string }
+
+// ownColumns are the numbers that variants have of the user's own stages.
+func ownColumns(m matrixAnswer) []ownColumn {
+	var columns []ownColumn
+	for _, v := range m.Variants {
+		if v.buildAnswer == nil {
+			continue
+		}
+		for stage, numbers := range v.Own {
+			for name := range numbers {
+				if c := (ownColumn{stage, name}); !slices.Contains(columns, c) {
+					columns = append(columns, c)
+				}
+			}
+		}
+	}
+	slices.SortFunc(columns, func(a, b ownColumn) int { return cmp.Or(cmp.Compare(a.stage, b.stage), cmp.Compare(a.name, b.name)) })
+	return columns[:min(len(columns), maxOwn)]
+}
+
+// of is the cell of a variant.
+func (c ownColumn) of(v builtVariant) string {
+	if v.buildAnswer == nil {
+		return "-"
+	}
+	number, ok := v.Own[c.stage][c.name]
+	if !ok {
+		return "-"
+	}
+	return strconv.FormatFloat(number, 'g', 6, 64)
 }
 
 // measures are the cells of a variant: an absent one is a dash.

@@ -23,6 +23,7 @@ type buildFlags struct {
 	set     []string
 	limits  []string
 	backend string
+	runner  string
 	shared  sharedFlags
 }
 
@@ -32,6 +33,7 @@ func (f *buildFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVarP(&f.workers, "jobs", "j", 0, "cores to keep busy (default all); the result does not depend on it")
 	cmd.Flags().StringArrayVarP(&f.set, "set", "S", nil, "replace a value of the manifest, as in model.epochs=2; repeatable")
 	cmd.Flags().StringArrayVar(&f.limits, "limit", nil, "what a stage may take, as in crop.cpu=2 or train.memory=4GiB; repeatable")
+	cmd.Flags().StringVar(&f.runner, "runner", "", "what keeps your own stages to what they declare: bubblewrap, runc, crun or none (default the best that works here)")
 	cmd.Flags().StringVar(&f.backend, "backend", neural.DefaultBackend,
 		"what networks are computed on: exact, go or xla:PLUGIN (see README.md); part of every key")
 }
@@ -74,7 +76,10 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err != nil {
 		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
 	}
-	return project, pipeline.Options{Store: store, Index: index, Workers: workers, Limits: limits, Backend: f.backend, Observer: a.view, Now: time.Now}, nil
+	return project, pipeline.Options{
+		Store: store, Index: index, Workers: workers, Limits: limits, Backend: f.backend, Runner: cmp.Or(f.runner, a.Getenv("SANDWICH_RUNNER")), Getenv: a.Getenv,
+		Observer: a.view, Now: time.Now,
+	}, nil
 }
 
 func (f *buildFlags) parseLimits() ([]manifest.Limit, error) {

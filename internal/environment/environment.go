@@ -102,13 +102,20 @@ var targetSetting = map[string]string{
 //go:embed modules.txt
 var deciding string
 
-// Digest names the environment, but for the modules that no stage's output can depend on.
-func (n Native) Digest() (digest.Digest, error) {
-	paths := strings.Fields(deciding)
-	n.Modules = slices.DeleteFunc(slices.Clone(n.Modules), func(m Module) bool { return !slices.Contains(paths, m.of()) })
-	data, err := json.Marshal(n)
+// Digest names what a program runs in.
+func (h Host) Digest() (digest.Digest, error) { return digestOf(h) }
+
+func digestOf(v any) (digest.Digest, error) {
+	data, err := json.Marshal(v)
 	if err != nil {
 		return "", fmt.Errorf("environment: %w", err)
 	}
 	return digest.SHA256.FromBytes(data), nil
+}
+
+// Digest names the environment, but for the modules that no stage's output can depend on.
+func (n Native) Digest() (digest.Digest, error) {
+	paths := strings.Fields(deciding)
+	n.Modules = slices.DeleteFunc(slices.Clone(n.Modules), func(m Module) bool { return !slices.Contains(paths, m.of()) })
+	return digestOf(n)
 }

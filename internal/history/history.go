@@ -33,14 +33,15 @@ type Record struct {
 
 // Stage is what became of a stage.
 type Stage struct {
-	Stage    string           `json:"stage"`
-	Action   Digest           `json:"action"`
-	Tree     Digest           `json:"tree"`
-	Cached   bool             `json:"cached,omitempty"`
-	Why      []string         `json:"why,omitempty"` // why it ran
-	Counters map[string]int64 `json:"counters,omitempty"`
-	Work     []stages.Work    `json:"work,omitempty"` // what it did when it ran
-	Seconds  float64          `json:"seconds"`
+	Stage    string             `json:"stage"`
+	Action   Digest             `json:"action"`
+	Tree     Digest             `json:"tree"`
+	Cached   bool               `json:"cached,omitempty"`
+	Why      []string           `json:"why,omitempty"` // why it ran
+	Counters map[string]int64   `json:"counters,omitempty"`
+	Work     []stages.Work      `json:"work,omitempty"`    // what it did when it ran
+	Metrics  map[string]float64 `json:"metrics,omitempty"` // of a stage of the user's own
+	Seconds  float64            `json:"seconds"`
 }
 
 // Ran returns how many stages ran.
@@ -159,6 +160,7 @@ type StageChange struct {
 	Output      *cas.Changes        // nil when the outputs are equal, or are not in the store any more
 	Lost        bool                // what there was to compare is not in the store any more
 	Old, New    map[string]int64    // counters
+	Was, Is     map[string]float64  // metrics of a stage of the user's own
 }
 
 // Compare returns the stages in which two builds differ, in the order of the new one.
@@ -191,7 +193,7 @@ func Compare(ctx context.Context, store cas.Store, old, now Record) ([]StageChan
 const comparedFiles = 10
 
 func compareStage(ctx context.Context, store cas.Store, was, now Stage) (StageChange, error) {
-	c := StageChange{Stage: now.Stage, Old: was.Counters, New: now.Counters}
+	c := StageChange{Stage: now.Stage, Old: was.Counters, New: now.Counters, Was: was.Metrics, Is: now.Metrics}
 	var err error
 	if was.Action != now.Action {
 		c.Differences, err = stages.DiffActions(ctx, store, was.Action.Digest, now.Action.Digest)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,10 +116,36 @@ func fields(a, b map[string]string) []Field {
 	return all
 }
 
-// metrics compares the numbers of the report. Which pictures were taken for what is left
-// to the report itself.
+// metrics compares the numbers of the report, and those of stages of the user's own.
 func (c *comparison) metrics(ctx context.Context) error {
-	sides, err := c.flat(ctx, metricsFile)
+	if err := c.metricsOf(ctx, metricsFile, ""); err != nil {
+		return err
+	}
+	for _, key := range c.ownMetrics() {
+		if err := c.metricsOf(ctx, key, strings.TrimSuffix(key, "metrics.json")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownMetrics returns the files of numbers that stages of the user's own have left, of those
+// that differ, sorted.
+func (c *comparison) ownMetrics() []string {
+	var keys []string
+	for _, f := range slices.Concat(c.report.Added, c.report.Removed, c.report.Changed) {
+		if own, err := path.Match("stages/*/metrics.json", f.Key); err == nil && own || f.Key == "model/metrics.json" {
+			keys = append(keys, f.Key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// metricsOf compares the numbers of a file, which are told behind a prefix. Which pictures
+// were taken for what is left to the report itself.
+func (c *comparison) metricsOf(ctx context.Context, key, prefix string) error {
+	sides, err := c.flat(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -126,7 +153,7 @@ func (c *comparison) metrics(ctx context.Context) error {
 		if strings.HasPrefix(f.Path, "confusion") {
 			continue
 		}
-		m := Metric{Name: f.Path, From: number(f.From), To: number(f.To)}
+		m := Metric{Name: prefix + f.Path, From: number(f.From), To: number(f.To)}
 		if m.From == nil && m.To == nil {
 			continue // a name
 		}

@@ -19,15 +19,17 @@ import (
 
 // Outcome is what a build came to.
 type Outcome struct {
-	Package     string // namespace/name@tophash; empty when the build was to end earlier
-	Created     bool   // whether the registry did not have this revision as its latest
-	Ran         int    // stages that had to run
-	Stages      int    // all stages
-	Dead        int64  // photos that no place has
-	Quarantined int64  // photos that cannot be cropped
-	LockChanged bool   // whether the lock file was written
-	Metrics     *evaluate.Metrics
-	Validation  *train.Validation // nil without validation pictures
+	Package     string                        // namespace/name@tophash; empty when the build was to end earlier
+	Created     bool                          // whether the registry did not have this revision as its latest
+	Ran         int                           // stages that had to run
+	Stages      int                           // all stages
+	Dead        int64                         // photos that no place has
+	Quarantined int64                         // photos that cannot be cropped
+	LockChanged bool                          // whether the lock file was written
+	Metrics     *evaluate.Metrics             // nil where a stage of the user's own evaluates
+	Accuracy    *float64                      // on the test pictures; nil when it is not known
+	Validation  *train.Validation             // nil without validation pictures
+	Own         map[string]map[string]float64 // what the user's own stages have measured, by stage and name
 	Build       *stages.Build
 }
 
@@ -126,13 +128,8 @@ func (s *session) run(ctx context.Context, plan *stages.Plan, reg *registry.Regi
 	if step, ok := build.Step(Crop); ok {
 		o.Quarantined = step.Result.Counters["quarantined"]
 	}
-	if o.Metrics, err = readMetrics(ctx, build); err != nil {
+	if err := s.measured(ctx, o); err != nil {
 		return o, err
-	}
-	if _, ok := build.Step(Train); ok {
-		if o.Validation, err = train.ReadValidation(ctx, build.Tree(Train)); err != nil {
-			return o, err
-		}
 	}
 	if _, ok := build.Step(Pack); !ok || s.options.hold {
 		return o, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"text/template"
@@ -41,7 +42,7 @@ func (b bundle) Pin(ctx context.Context, t *stages.Task, _ cas.Tree) (cas.Tree, 
 	if err := b.addEnvironment(ctx, out); err != nil {
 		return cas.Tree{}, err
 	}
-	if err := b.addStages(ctx, t, out); err != nil {
+	if err := errors.Join(b.addStages(ctx, t, out), b.addInputs(ctx, t, out)); err != nil {
 		return cas.Tree{}, err
 	}
 	return out.Commit(ctx)
@@ -133,6 +134,25 @@ func (b bundle) materials(e Environment) []provenance.Resource {
 		})
 	}
 	return append(all, provenance.Resource{Name: "environment", Digest: provenance.SHA256(strings.TrimPrefix(e.Digest, "sha256:"))})
+}
+
+// InputsFolder has, in a package, the files that the user's own stages read, at the paths that
+// they have beside the manifest.
+const InputsFolder = "files"
+
+func (b bundle) addInputs(ctx context.Context, t *stages.Task, out *cas.Builder) error {
+	if len(b.lock.Inputs) == 0 {
+		return nil
+	}
+	var paths []string
+	for _, in := range b.lock.Inputs {
+		paths = append(paths, in.Path)
+	}
+	files, err := declared{b.session, paths}.Pin(ctx, t, cas.Tree{})
+	if err != nil {
+		return err
+	}
+	return out.AddTree(ctx, InputsFolder, files)
 }
 
 func (b bundle) addEnvironment(ctx context.Context, out *cas.Builder) error {

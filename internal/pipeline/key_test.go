@@ -73,7 +73,7 @@ var keys = map[string]string{
 	"Split.Test":                      "split",
 	"Split.By":                        "split",
 	"Model.Optimizer.Name":            refused,
-	"Seed":                            "split train",
+	"Seed":                            "embed split train",
 	"Package.Originals":               "pack",
 	"Dataset.Labels[].Except":         "select",
 	"Dataset.Labels[].Except[]":       "select",
@@ -171,6 +171,17 @@ var keys = map[string]string{
 	"Model.Batch":                         "train",
 	"Model.Size":                          "train",
 	"Model.Epochs":                        "train",
+	"Stages":                              "embed pack",
+	"Stages[].Name":                       "embed pack",
+	"Stages[].Run":                        "embed",
+	"Stages[].Run[]":                      "embed",
+	"Stages[].Inputs":                     "embed",
+	"Stages[].Inputs[]":                   "embed",
+	"Stages[].Outputs":                    "embed",
+	"Stages[].Outputs[]":                  "embed",
+	"Stages[].Env":                        "embed",
+	"Stages[].Env{}":                      "embed",
+	"Stages[].Network":                    "embed",
 	"Model.EarlyStopping":                 "train",
 	"Model.EarlyStopping.Monitor":         "train",
 	"Model.EarlyStopping.Patience":        "train",
@@ -180,28 +191,30 @@ var keys = map[string]string{
 
 // free are the settings that no key may depend on, each with the reason.
 var free = map[string]string{
-	"Dataset.All":        "the labels that it stands for are in the metadata, and none are listed beside it",
-	"Dataset.OptOut":     "what an owner opts out of is dead in the lock, and so in the pins",
-	"Dataset.OptOut[]":   "as above",
-	"Version":            "the language has one version, and means the same in every build",
-	"Model.LayersName":   "a name for the same layers is the same model",
-	"Code":               "the sources enter by their content, with the project that pack records",
-	"Code.Git":           "the sources enter by their content, wherever they lie",
-	"Environment.Native": "there is one environment so far; its digest is a field of every action",
-	"Registry":           "where a package is pushed is not part of what it is",
-	"Cache":              "where results are kept does not decide them: a key is the same on every machine",
-	"Cache.Remote":       "as above",
-	"Cache.Mode":         "as above",
-	"Mirrors":            "where bytes are fetched from does not decide them: their digests are pinned",
-	"Mirrors{}":          "as above",
-	"Limits":             "what a stage may take of the machine decides how a build runs, not what it makes",
-	"Limits[].Stage":     "as above",
-	"Limits[].CPU":       "as above",
-	"Limits[].Memory":    "as above",
-	"Matrix":             "each variant is a manifest of its own, without a matrix",
-	"Matrix[].Path":      "as above",
-	"Matrix[].Values":    "as above",
-	"Matrix[].Values[]":  "as above",
+	"Dataset.All":               "the labels that it stands for are in the metadata, and none are listed beside it",
+	"Dataset.OptOut":            "what an owner opts out of is dead in the lock, and so in the pins",
+	"Dataset.OptOut[]":          "as above",
+	"Version":                   "the language has one version, and means the same in every build",
+	"Model.LayersName":          "a name for the same layers is the same model",
+	"Code":                      "the sources enter by their content, with the project that pack records",
+	"Code.Git":                  "the sources enter by their content, wherever they lie",
+	"Environment.Native":        "there is one environment so far; its digest is a field of every action",
+	"Registry":                  "where a package is pushed is not part of what it is",
+	"Cache":                     "where results are kept does not decide them: a key is the same on every machine",
+	"Cache.Remote":              "as above",
+	"Cache.Mode":                "as above",
+	"Mirrors":                   "where bytes are fetched from does not decide them: their digests are pinned",
+	"Mirrors{}":                 "as above",
+	"Limits":                    "what a stage may take of the machine decides how a build runs, not what it makes",
+	"Limits[].Stage":            "as above",
+	"Limits[].CPU":              "as above",
+	"Limits[].Memory":           "as above",
+	"Matrix":                    "each variant is a manifest of its own, without a matrix",
+	"Matrix[].Path":             "as above",
+	"Matrix[].Values":           "as above",
+	"Matrix[].Values[]":         "as above",
+	"Stages[].Resources.CPU":    "what a stage may take of the machine decides how a build runs, not what it makes",
+	"Stages[].Resources.Memory": "as above",
 }
 
 // refused is what a plan says of a setting that its sample cannot have.
@@ -276,6 +289,12 @@ func sample() *manifest.Manifest {
 			Batch:         4,
 			Epochs:        5,
 			EarlyStopping: &manifest.EarlyStopping{Monitor: "val_loss", Patience: 2, MinDelta: 0.1},
+		},
+		Stages: []manifest.Command{
+			{
+				Name: "embed", Run: []string{"./embed.sh", "x"}, Inputs: []string{"select", "crop", "lib"}, Outputs: []string{"a", "b"},
+				Env: map[string]string{"A": "1"}, Network: true, Resources: manifest.Resources{CPU: 1, Memory: 1 << 30},
+			},
 		},
 		Seed:     3,
 		Code:     &manifest.Code{Git: "."},
@@ -418,6 +437,9 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 			if locked, ok := in.Pin.(*pin.Locked); ok {
 				text += fmt.Sprint(locked.Places)
 			}
+			if files, ok := in.Pin.(declared); ok { // by their content, which is not there
+				text += fmt.Sprint(files.paths)
+			}
 		}
 		described[stage.Name] = text
 	}
@@ -510,6 +532,9 @@ func within(path string) bool {
 
 // setEntry adds an entry to a map of a setting, or changes one.
 func setEntry(v reflect.Value) {
+	if v.IsNil() {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
 	if v.Type().Elem().Kind() == reflect.Float64 {
 		v.SetMapIndex(reflect.ValueOf("Salad"), reflect.ValueOf(3.0))
 		return

@@ -126,10 +126,13 @@ func (l *lockfile) Close() error {
 
 // onDisk reports whether the file holds all that the lock does.
 func (l *lockfile) onDisk() bool {
-	if l.disk == nil || l.ahead || !slices.Equal(l.disk.Sources, l.Sources) {
-		return false
-	}
-	was, is := l.disk.Code, l.Code
+	return l.disk != nil && !l.ahead && slices.Equal(l.disk.Sources, l.Sources) &&
+		slices.Equal(l.disk.Inputs, l.Inputs) && slices.Equal(l.disk.Wheels, l.Wheels) &&
+		samePin(l.disk.Code, l.Code) && samePin(l.disk.Image, l.Image)
+}
+
+// samePin compares pins of which there may be none.
+func samePin[T comparable](was, is *T) bool {
 	return was == is || (was != nil && is != nil && *was == *is)
 }
 

@@ -32,8 +32,8 @@ func (s *session) meta(o *Outcome) ([]byte, error) {
 	if code := s.lock.Code; code != nil {
 		m.Sandwich.Commit, m.Sandwich.Dirty = code.Commit, code.Dirty
 	}
-	if o.Metrics != nil {
-		m.Sandwich.Accuracy = o.Metrics.Accuracy.Value
+	if o.Accuracy != nil {
+		m.Sandwich.Accuracy = *o.Accuracy
 	}
 	m.Sandwich.Counters = map[string]int64{"dead": o.Dead, "quarantined": o.Quarantined}
 	if step, ok := o.Build.Step(Quality); ok {

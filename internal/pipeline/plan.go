@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
@@ -43,11 +44,14 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		return nil, err
 	}
 	m := s.Manifest
-	training, err := train.New(train.Params{
-		Model: m.Model, Shape: m.Crop.Shape, Side: m.InputSide(), Labels: s.classes, Seed: m.Seed,
-	}, s.environment.Backend)
-	if err != nil {
-		return nil, err
+	var training stages.Kind
+	if m.Command(Train) == nil { // else what model says need not make a network
+		training, err = train.New(train.Params{
+			Model: m.Model, Shape: m.Crop.Shape, Side: m.InputSide(), Labels: s.classes, Seed: m.Seed,
+		}, s.environment.Backend)
+		if err != nil {
+			return nil, err
+		}
 	}
 	list := []stages.Stage{
 		{Name: Metadata, Kind: s.metadataKind(files)},
@@ -105,14 +109,21 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			},
 		},
 	}
+	if m.Command(Evaluate) != nil { // the report shows what evaluate measures, and another one may measure anything
+		list = slices.DeleteFunc(list, func(s stages.Stage) bool { return s.Name == Report })
+	}
+	list, err = s.withCommands(list)
+	if err != nil {
+		return nil, err
+	}
 	built := bundle{session: s}
 	for _, stage := range list {
 		built.stages = append(built.stages, stage.Name)
 	}
 	list = append(list, stages.Stage{
 		Name: Pack,
-		Kind: pack.New(pack.Params{Package: m.Name, Message: m.Message, Originals: m.Package.Originals}),
-		Inputs: []stages.Input{
+		Kind: pack.New(pack.Params{Package: m.Name, Message: m.Message, Originals: m.Package.Originals, Stages: s.added()}),
+		Inputs: slices.DeleteFunc(append([]stages.Input{
 			{Name: pack.Metadata, From: Metadata},
 			{Name: pack.Selection, From: Select},
 			{Name: pack.Photos, From: Download},
@@ -123,8 +134,11 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			{Name: pack.Evaluation, From: Evaluate},
 			{Name: pack.Report, From: Report},
 			{Name: pack.Project, Pin: built},
-		},
+		}, s.ownInputs()...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
 	})
+	for i := range list {
+		list[i].Kind = s.readingFrom(list[i])
+	}
 	for _, l := range manifest.MergeLimits(m.Limits, s.options.Limits) {
 		for i := range list {
 			if list[i].Name == l.Stage {

@@ -19,6 +19,7 @@ type Project struct {
 	Source   []byte // the manifest's text, with the settings
 	Manifest *manifest.Manifest
 	LockPath string             // there may be no file yet
+	Inputs   string             // absolute; where the files lie that the user's own stages read, if not in Dir
 	Settings []manifest.Setting // what replaces values of the file, the matrix's last
 
 	file     []byte             // the text of the file itself, for the places of faults

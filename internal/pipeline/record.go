@@ -24,14 +24,13 @@ func (s *session) record(ctx context.Context, began time.Time, outcome *Outcome,
 	}
 	if outcome != nil {
 		r.Package = outcome.Package
-		if outcome.Metrics != nil {
-			r.Accuracy = &outcome.Metrics.Accuracy.Value
-		}
+		r.Accuracy = outcome.Accuracy
 	}
 	for _, step := range s.built.Steps {
 		r.Stages = append(r.Stages, history.Stage{
 			Stage: step.Stage, Action: history.Digest{Digest: step.Action}, Tree: history.Digest{Digest: step.Result.Tree.Digest()},
 			Cached: step.Cached, Why: step.Why, Counters: step.Result.Counters, Work: step.Work, Seconds: step.Elapsed.Seconds(),
+			Metrics: outcome.metricsOf(step.Stage),
 		})
 	}
 	if err := history.Append(context.WithoutCancel(ctx), s.options.Store, s.Manifest.Name, r); err != nil {

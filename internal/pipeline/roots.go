@@ -132,6 +132,11 @@ func addPins(root *upkeep.Root, l *lock.Lock) error {
 			root.Blobs = append(root.Blobs, d)
 		}
 	}
+	for _, in := range l.Inputs {
+		if d, err := cas.NewDigest(in.Digest.Encoded(), in.Size); err == nil {
+			root.Blobs = append(root.Blobs, d)
+		}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,22 +32,24 @@ import (
 
 // Options say how to build, as far as that does not change what is built.
 type Options struct {
-	Store      *disk.Store      // where blobs, trees and results are kept
-	Shared     Shared           // what is laid over Store to share it with other machines; nil for nothing
-	Workers    int              // goroutines that the stages at work may keep busy
-	Limits     []manifest.Limit // of stages, before those of the manifest
-	Backend    string           // what networks are computed on, as package neural takes it; part of the environment
-	Observer   stages.Observer  // nil observes nothing
-	Locked     bool             // never change the lock: what it lacks is a *DriftError
-	AllowDirty bool             // build although the user's sources have uncommitted changes
-	Retry      bool             // try the dead photos of the lock again
-	Index      string           // a folder that has an exported index; empty has none
-	Upgrade    bool             // pin the metadata files anew; of Lock only
-	Until      string           // the last stage to run; empty runs all and publishes
-	From       string           // run this stage and all that need it, whatever is known; empty runs what has to
-	Force      []string         // run these stages, whatever is known
-	KeepGoing  bool             // after a failure, run what does not need the stage that failed
-	Verify     bool             // run each stage once more, and fail if it does not do the same
+	Store      *disk.Store         // where blobs, trees and results are kept
+	Shared     Shared              // what is laid over Store to share it with other machines; nil for nothing
+	Workers    int                 // goroutines that the stages at work may keep busy
+	Limits     []manifest.Limit    // of stages, before those of the manifest
+	Backend    string              // what networks are computed on, as package neural takes it; part of the environment
+	Observer   stages.Observer     // nil observes nothing
+	Locked     bool                // never change the lock: what it lacks is a *DriftError
+	AllowDirty bool                // build although the user's sources have uncommitted changes
+	Retry      bool                // try the dead photos of the lock again
+	Index      string              // a folder that has an exported index; empty has none
+	Upgrade    bool                // pin the metadata files anew; of Lock only
+	Until      string              // the last stage to run; empty runs all and publishes
+	From       string              // run this stage and all that need it, whatever is known; empty runs what has to
+	Force      []string            // run these stages, whatever is known
+	KeepGoing  bool                // after a failure, run what does not need the stage that failed
+	Verify     bool                // run each stage once more, and fail if it does not do the same
+	Runner     string              // what runs the user's own stages, as package sandbox names it; "" for the best there is
+	Getenv     func(string) string // the variables that find programs; nil for those of this process
 
 	// Now is the clock of the history, which no result depends on; nil keeps the build
 	// out of it.
@@ -94,6 +97,8 @@ type session struct {
 	classes     []string      // what the labels become, sorted
 	converted   *converted    // the data set, where it is not in the form of Open Images
 	built       *stages.Build // as far as the last run of the plan got; nil before one
+	runners     runners
+	programs    map[string]program // of the user's own stages, by name
 }
 
 // withSession prepares a session, lets run use it and cleans up after it.
@@ -151,10 +156,24 @@ func native(o Options) (environment.Native, error) {
 	return n, err
 }
 
+// getenv returns a variable of the environment.
+func (s *session) getenv(name string) string {
+	if s.options.Getenv == nil {
+		return os.Getenv(name)
+	}
+	return s.options.Getenv(name)
+}
+
 // prepare pins everything that decides the plan, and returns the plan. photos makes the
 // pinner of the photos, once the lock holds the sources.
 func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*stages.Plan, error) {
 	if err := s.readCode(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.readInputs(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.findPrograms(ctx); err != nil {
 		return nil, err
 	}
 	// The files of the last build are found in a cache that is shared, before they are

@@ -203,6 +203,7 @@ func (r *rerun) openProject(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.Inputs = filepath.Join(r.dir, pipeline.InputsFolder)
 	r.project = p
 	l, err := lock.Open(p.LockPath)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -429,10 +429,7 @@ func (c *Cache) reach(ctx context.Context, r cas.Result) ([]cas.Digest, error) {
 		blobs = append(blobs, d)
 		return true
 	}
-	for _, id := range []cas.TreeID{r.Tree, r.Items} {
-		if id.IsZero() {
-			continue
-		}
+	for _, id := range r.Trees() {
 		if err := cas.NewTree(c, id).Reach(ctx, visit); err != nil {
 			return nil, err
 		}

@@ -27,6 +27,9 @@ type Subject string
 // The subjects of changes, by the words of the lock file.
 const (
 	CodeLine   Subject = "code"
+	ImageLine  Subject = "image"
+	InputLine  Subject = "file"
+	WheelLine  Subject = "wheel"
 	SourceLine Subject = "source"
 	PhotoLine  Subject = "photo"
 )
@@ -35,7 +38,7 @@ const (
 type Change struct {
 	Subject Subject
 	Kind    Kind
-	Name    string // the URL or photo id; empty for code
+	Name    string // the URL, path, image or photo id; empty for code
 	Detail  string // what differs, for Changed
 }
 
@@ -87,6 +90,47 @@ func DriftSources(have []Source, need []string) []Change {
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
 	return changes
+}
+
+// DriftInputs says how the pins of the files that the user's own stages read differ from what
+// the files are now.
+func DriftInputs(have, need []Input) []Change {
+	now := make(map[string]Input, len(need))
+	for _, f := range need {
+		now[f.Path] = f
+	}
+	var changes []Change
+	for _, f := range have {
+		is, ok := now[f.Path]
+		delete(now, f.Path)
+		switch {
+		case !ok:
+			changes = append(changes, Change{Subject: InputLine, Kind: Unneeded, Name: f.Path})
+		case is != f:
+			changes = append(changes, Change{Subject: InputLine, Kind: Changed, Name: f.Path, Detail: fmt.Sprintf("%s -> %s", f.Digest, is.Digest)})
+		}
+	}
+	for name := range now {
+		changes = append(changes, Change{Subject: InputLine, Kind: Missing, Name: name})
+	}
+	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
+	return changes
+}
+
+// DriftImage says how the pin of the image differs from the one that the manifest names; nil
+// is no image.
+func DriftImage(have *Image, need string) []Change {
+	switch {
+	case have == nil && need == "":
+		return nil
+	case have == nil:
+		return []Change{{Subject: ImageLine, Kind: Missing, Name: need}}
+	case need == "":
+		return []Change{{Subject: ImageLine, Kind: Unneeded, Name: have.Name}}
+	case have.Name != need:
+		return []Change{{Subject: ImageLine, Kind: Changed, Name: need, Detail: "pinned is " + have.Name}}
+	}
+	return nil
 }
 
 // DriftPhotos says how the pins differ from what a selection needs, in the order of the

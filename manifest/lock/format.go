@@ -27,7 +27,19 @@ func Encode(w io.Writer, l *Lock) error {
 		}
 		l.Code.encode(b)
 	}
-	if err := encode(b, sortedSources(l.Sources)); err != nil {
+	if l.Image != nil {
+		if err := l.Image.check(); err != nil {
+			return fmt.Errorf("encode lock: image: %w", err)
+		}
+		l.Image.encode(b)
+	}
+	if err := encode(b, sortedPins(l.Inputs)); err != nil {
+		return fmt.Errorf("encode lock: file: %w", err)
+	}
+	if err := encode(b, sortedPins(l.Wheels)); err != nil {
+		return fmt.Errorf("encode lock: wheel: %w", err)
+	}
+	if err := encode(b, sortedPins(l.Sources)); err != nil {
 		return fmt.Errorf("encode lock: source: %w", err)
 	}
 	if err := encode(b, l.Photos.All()); err != nil {
@@ -42,11 +54,11 @@ func Encode(w io.Writer, l *Lock) error {
 // bufferSize is how much is read or written at once. No line is as long.
 const bufferSize = 64 << 10
 
-func sortedSources(sources []Source) iter.Seq2[Source, error] {
-	sources = slices.SortedFunc(slices.Values(sources), func(a, b Source) int { return strings.Compare(a.URL, b.URL) })
-	return func(yield func(Source, error) bool) {
-		for _, s := range sources {
-			if !yield(s, nil) {
+func sortedPins[T pin](pins []T) iter.Seq2[T, error] {
+	pins = slices.SortedFunc(slices.Values(pins), func(a, b T) int { return strings.Compare(a.key(), b.key()) })
+	return func(yield func(T, error) bool) {
+		for _, p := range pins {
+			if !yield(p, nil) {
 				return
 			}
 		}
@@ -86,6 +98,8 @@ func follows(last, key string) error {
 	return nil
 }
 
+func (i Input) key() string  { return i.Path }
+func (w Wheel) key() string  { return w.URL }
 func (s Source) key() string { return s.URL }
 func (p Photo) key() string  { return p.ID }
 
@@ -95,6 +109,16 @@ func (c Code) encode(b *bufio.Writer) {
 		state = "dirty"
 	}
 	writeLine(b, "code", c.Commit, string(c.Tree), state)
+}
+
+func (i Image) encode(b *bufio.Writer) { writeLine(b, "image", string(i.Digest), i.Name) }
+
+func (i Input) encode(b *bufio.Writer) {
+	writeLine(b, "file", string(i.Digest), strconv.FormatInt(i.Size, 10), i.Path)
+}
+
+func (w Wheel) encode(b *bufio.Writer) {
+	writeLine(b, "wheel", string(w.Digest), strconv.FormatInt(w.Size, 10), w.URL)
 }
 
 func (s Source) encode(b *bufio.Writer) {
@@ -225,45 +249,66 @@ func (p *parser) head() (l *Lock, photos int64, err error) {
 		return nil, 0, fmt.Errorf("want %q on the first line, got %s", header, quote(p.line))
 	}
 	l = new(Lock)
+	rank := 0
 	for at := int64(len(header) + 1); ; at += int64(len(p.line) + 1) {
 		ok, err := p.next()
 		if err != nil || !ok {
 			return l, at, err
 		}
 		word, rest, _ := strings.Cut(p.line, " ")
-		switch word {
-		case "code":
-			err = l.addCode(rest)
-		case "source":
-			err = l.addSource(rest)
-		case "photo", "dead":
+		if word == "photo" || word == "dead" {
 			return l, at, nil
-		default:
-			err = fmt.Errorf("want code, source, photo or dead, got %s", quote(p.line))
 		}
-		if err != nil {
+		r := slices.Index(headWords, word)
+		if r < 0 {
+			return nil, 0, fmt.Errorf("want %s, photo or dead, got %s", strings.Join(headWords, ", "), quote(p.line))
+		}
+		if r < rank {
+			return nil, 0, fmt.Errorf("%s comes before %s", word, headWords[rank])
+		}
+		rank = r
+		if err := l.add(word, rest); err != nil {
 			return nil, 0, err
 		}
 	}
 }
 
-func (l *Lock) addCode(text string) error {
-	if l.Code != nil || len(l.Sources) > 0 {
-		return errors.New("the code is one line, before sources and photos")
+// headWords begin the lines before the photos, in their order.
+var headWords = []string{"code", "image", "file", "wheel", "source"}
+
+// add reads a line of the head.
+func (l *Lock) add(word, text string) (err error) {
+	switch word {
+	case "code":
+		if l.Code != nil {
+			return errors.New("the code is one line")
+		}
+		l.Code = new(Code)
+		*l.Code, err = parseCode(text)
+	case "image":
+		if l.Image != nil {
+			return errors.New("the image is one line")
+		}
+		l.Image = new(Image)
+		*l.Image, err = parseImage(text)
+	case "file":
+		l.Inputs, err = appendPin(l.Inputs, text, parseInput)
+	case "wheel":
+		l.Wheels, err = appendPin(l.Wheels, text, parseWheel)
+	case "source":
+		l.Sources, err = appendPin(l.Sources, text, parseSource)
 	}
-	c, err := parseCode(text)
-	l.Code = &c
 	return err
 }
 
-func (l *Lock) addSource(text string) error {
+// appendPin reads a pin that stands behind others of its sort.
+func appendPin[T pin](pins []T, text string, parse func(string) (T, error)) ([]T, error) {
 	last := ""
-	if n := len(l.Sources); n > 0 {
-		last = l.Sources[n-1].URL
+	if n := len(pins); n > 0 {
+		last = pins[n-1].key()
 	}
-	s, err := parsePin(text, last, parseSource)
-	l.Sources = append(l.Sources, s)
-	return err
+	p, err := parsePin(text, last, parse)
+	return append(pins, p), err
 }
 
 // photos reads the lines behind the head.
@@ -281,12 +326,11 @@ func (p *parser) photos(yield func(Photo, error) bool) error {
 			photo, err = parsePin(rest, last, parsePhoto)
 		case "dead":
 			photo, err = parsePin(rest, last, parseDead)
-		case "source":
-			err = errors.New("sources come before photos")
-		case "code":
-			err = errors.New("the code is one line, before sources and photos")
 		default:
 			err = fmt.Errorf("want photo or dead, got %s", quote(p.line))
+			if slices.Contains(headWords, word) {
+				err = fmt.Errorf("%s comes before photos", word)
+			}
 		}
 		if err != nil {
 			return err
@@ -320,6 +364,33 @@ func parseCode(text string) (Code, error) {
 	}
 	c := Code{Commit: words[0], Tree: digest.Digest(words[1]), Dirty: words[2] == "dirty"}
 	return c, c.check()
+}
+
+func parseImage(text string) (Image, error) {
+	var words [2]string
+	if err := split(text, words[:], "digest name"); err != nil {
+		return Image{}, err
+	}
+	i := Image{Digest: digest.Digest(words[0]), Name: words[1]}
+	return i, i.check()
+}
+
+func parseInput(text string) (Input, error) {
+	var words [3]string
+	if err := split(text, words[:], "digest size path"); err != nil {
+		return Input{}, err
+	}
+	size, err := parseSize(words[1])
+	return Input{Digest: digest.Digest(words[0]), Size: size, Path: words[2]}, err
+}
+
+func parseWheel(text string) (Wheel, error) {
+	var words [3]string
+	if err := split(text, words[:], "digest size URL"); err != nil {
+		return Wheel{}, err
+	}
+	size, err := parseSize(words[1])
+	return Wheel{Digest: digest.Digest(words[0]), Size: size, URL: words[2]}, err
 }
 
 func parseSource(text string) (Source, error) {

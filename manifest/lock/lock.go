@@ -1,5 +1,6 @@
 // Package lock is the file beside the manifest that pins what the manifest names:
-// every metadata file, every photo and the commit of the user's sources, by digest.
+// every metadata file, every photo, the commit of the user's sources, and what their own stages
+// read and run in, by digest.
 // With it, a build asks the world for nothing but bytes that it can verify.
 //
 // The file is text, one pin a line, sorted: a change of one photo is a change of one
@@ -9,6 +10,9 @@
 //
 //	sandwich lock 1
 //	code 3dac9ddc0a7f… sha256:6f1e… clean
+//	image sha256:5b0b… docker.io/library/python:3.12-slim
+//	file sha256:77ac… 1204 train.py
+//	wheel sha256:9d1c… 15923108 https://files.pythonhosted.org/packages/…/numpy-2.1.0-….whl
 //	source sha256:f101… 11255 - https://storage.googleapis.com/openimages/2018_04/class-descriptions-boxable.csv
 //	photo 000002b66c9c498e original sha256:a28f… 86291
 //	dead 0000048549557964 no place has it
@@ -35,7 +39,10 @@ const FileName = "manifest.lock"
 
 // Lock is the content of a lock file.
 type Lock struct {
-	Code    *Code // nil when the manifest records no sources
+	Code    *Code  // nil when the manifest records no sources
+	Image   *Image // nil when the manifest names no image
+	Inputs  []Input
+	Wheels  []Wheel
 	Sources []Source
 	Photos  Photos
 }
@@ -57,6 +64,27 @@ type Code struct {
 	Commit string        // the git commit, in hex
 	Tree   digest.Digest // the sources' content, without the lock file, which lies among them
 	Dirty  bool          // the work tree was not the commit
+}
+
+// Image pins the image that stages run in.
+type Image struct {
+	Digest digest.Digest // of its manifest, or of its index of manifests
+	Name   string        // as the manifest has it
+}
+
+// Input pins a file that stages of the user's own read.
+type Input struct {
+	Path   string // slash-separated, relative to the manifest; the key
+	Digest digest.Digest
+	Size   int64 // bytes
+}
+
+// Wheel pins a distribution of pip's, or a package of conda's, that the user's own stages run
+// with.
+type Wheel struct {
+	URL    string // the key; the last part of its path is the file's name
+	Digest digest.Digest
+	Size   int64 // bytes
 }
 
 // Source pins one metadata file.
@@ -103,6 +131,27 @@ func (c Code) check() error {
 		return fmt.Errorf("want a commit in lower-case hex, got %q", c.Commit)
 	}
 	return checkDigest(c.Tree)
+}
+
+func (i Image) check() error {
+	if err := checkText("name", i.Name); err != nil {
+		return err
+	}
+	return checkDigest(i.Digest)
+}
+
+func (i Input) check() error {
+	if err := checkText("path", i.Path); err != nil {
+		return err
+	}
+	return checkBlob(i.Digest, i.Size)
+}
+
+func (w Wheel) check() error {
+	if err := checkText("URL", w.URL); err != nil {
+		return err
+	}
+	return checkBlob(w.Digest, w.Size)
 }
 
 func (s Source) check() error {

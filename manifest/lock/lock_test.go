@@ -26,13 +26,16 @@ const (
 // content is a lock as a list.
 type content struct {
 	Code    *Code
+	Image   *Image
+	Inputs  []Input
+	Wheels  []Wheel
 	Sources []Source
 	Photos  []Photo
 }
 
 // lock returns the lock with this content.
 func (c *content) lock() *Lock {
-	return &Lock{Code: c.Code, Sources: c.Sources, Photos: func(yield func(Photo, error) bool) {
+	return &Lock{Code: c.Code, Image: c.Image, Inputs: c.Inputs, Wheels: c.Wheels, Sources: c.Sources, Photos: func(yield func(Photo, error) bool) {
 		for _, p := range c.Photos {
 			if !yield(p, nil) {
 				return
@@ -43,7 +46,7 @@ func (c *content) lock() *Lock {
 
 // contentOf goes through a lock's photos.
 func contentOf(l *Lock) (*content, error) {
-	c := &content{Code: l.Code, Sources: l.Sources}
+	c := &content{Code: l.Code, Image: l.Image, Inputs: l.Inputs, Wheels: l.Wheels, Sources: l.Sources}
 	for p, err := range l.Photos.All() {
 		if err != nil {
 			return nil, err
@@ -60,6 +63,77 @@ func decode(name string, text []byte) (*content, error) {
 		return nil, err
 	}
 	return contentOf(l)
+}
+
+// own has a line of every sort that the user's own stages need. They are out of order.
+func own() *content {
+	return &content{
+		Image:  &Image{Digest: ones, Name: "docker.io/library/python:3.12-slim"},
+		Inputs: []Input{{Path: "train.py", Digest: zeros, Size: 7}, {Path: "lib/a b.py", Digest: ones}},
+		Wheels: []Wheel{{URL: "https://example.org/b.whl", Digest: zeros, Size: 9}, {URL: "https://example.org/a.whl", Digest: ones, Size: 8}},
+	}
+}
+
+const ownText = string("sandwich lock 1\n" +
+	"image " + ones + " docker.io/library/python:3.12-slim\n" +
+	"file " + ones + " 0 lib/a b.py\n" +
+	"file " + zeros + " 7 train.py\n" +
+	"wheel " + ones + " 8 https://example.org/a.whl\n" +
+	"wheel " + zeros + " 9 https://example.org/b.whl\n")
+
+func TestOwnStages(t *testing.T) {
+	var text bytes.Buffer
+	if err := Encode(&text, own().lock()); err != nil || text.String() != ownText {
+		t.Fatalf("got %v\n%s", err, &text)
+	}
+	got, err := decode("l", text.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := own()
+	slices.Reverse(want.Inputs)
+	slices.Reverse(want.Wheels)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	lines := strings.SplitAfter(ownText, "\n")
+	for name, src := range map[string]string{
+		"image twice":    lines[0] + lines[1] + lines[1],
+		"image late":     lines[0] + lines[2] + lines[1],
+		"file late":      lines[0] + lines[4] + lines[2],
+		"files unsorted": lines[0] + lines[3] + lines[2],
+		"wheel twice":    lines[0] + lines[4] + lines[4],
+		"no digest":      lines[0] + "image sha256:1 x\n",
+		"no size":        lines[0] + "file " + string(zeros) + " x train.py\n",
+		"no path":        lines[0] + "file " + string(zeros) + " 1 \n",
+	} {
+		if _, err := decode("l", []byte(src)); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+func TestDriftOfOwnStages(t *testing.T) {
+	a, b, c := Input{Path: "a", Digest: zeros, Size: 1}, Input{Path: "b", Digest: zeros}, Input{Path: "c", Digest: zeros}
+	changed := a
+	changed.Digest = ones
+	var lines []string
+	for _, change := range DriftInputs([]Input{a, b}, []Input{c, changed}) {
+		lines = append(lines, change.String())
+	}
+	want := []string{string("file changed: a: " + zeros + " -> " + ones), "file unneeded: b", "file missing: c"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q", lines, want)
+	}
+	for _, test := range []struct {
+		have *Image
+		need string
+		want int
+	}{{nil, "", 0}, {nil, "x", 1}, {&Image{Name: "x"}, "", 1}, {&Image{Name: "x"}, "x", 0}, {&Image{Name: "x"}, "y", 1}} {
+		if got := DriftImage(test.have, test.need); len(got) != test.want {
+			t.Errorf("%v, %q: got %v", test.have, test.need, got)
+		}
+	}
 }
 
 // sample has a line of every sort. The sources are out of order.
@@ -190,11 +264,11 @@ func TestDecodeRefuses(t *testing.T) {
 		"another file":     {"version: 1\n", 1, `got "version: 1"`},
 		"cut off":          {sampleText[:len(sampleText)-1], 7, "cut off"},
 		"empty line":       {sampleText + "\n", 8, "want photo or dead"},
-		"unknown line":     {sampleText + "image x\n", 8, `got "image x"`},
-		"unknown pin":      {replace("source", "sauce"), 3, "want code, source, photo or dead"},
+		"unknown line":     {sampleText + "image x\n", 8, "image comes before photos"},
+		"unknown pin":      {replace("source", "sauce"), 3, "want code, image, file, wheel, source, photo or dead"},
 		"endless line":     {sampleText + "dead 0005 " + strings.Repeat("x", bufferSize) + "\n", 8, "longer than any"},
 		"code twice":       {replace(lines[1], lines[1]+lines[1]), 3, "one line"},
-		"code late":        {without(1) + lines[1], 7, "before sources"},
+		"code late":        {without(1) + lines[1], 7, "code comes before photos"},
 		"source late":      {without(2) + lines[2], 7, "before photos"},
 		"unsorted photos":  {replace("0001", "0003"), 6, `"0002" does not sort behind "0003"`},
 		"photo twice":      {replace("0001", "0002"), 6, "does not sort behind"},
@@ -399,6 +473,7 @@ func TestDriftPhotos(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(sampleText))
+	f.Add([]byte(ownText))
 	for line := range strings.Lines(sampleText) {
 		f.Add([]byte(header + "\n" + line))
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/protobuf/proto"
@@ -16,8 +17,14 @@ import (
 type Result struct {
 	Tree     TreeID
 	Items    TreeID           // what the items of the stage came to; zero when it has none
+	Printed  TreeID           // what a program of the stage printed; zero when it ran none
 	Counters map[string]int64 // what the stage counted: images, boxes, dead, …
 	Log      []Line           // what the stage told the person, in order
+}
+
+// Trees returns the trees that the result names.
+func (r Result) Trees() []TreeID {
+	return slices.DeleteFunc([]TreeID{r.Tree, r.Items, r.Printed}, TreeID.IsZero)
 }
 
 // Line is one line that a stage told the person.
@@ -33,12 +40,15 @@ type report struct {
 	Log      []Line           `json:"log,omitempty"`
 }
 
-// itemsPath is the path of Items among an ActionResult's output directories. The path of
+// The paths of Items and Printed among an ActionResult's output directories. The path of
 // Tree is empty.
-const itemsPath = "items"
+const (
+	itemsPath   = "items"
+	printedPath = "printed"
+)
 
 // MarshalBinary returns the result as an ActionResult, whose output directories are the
-// tree and the items.
+// tree, the items and what was printed.
 func (r Result) MarshalBinary() ([]byte, error) {
 	out, err := json.Marshal(report{Counters: r.Counters, Log: r.Log})
 	if err != nil {
@@ -50,6 +60,9 @@ func (r Result) MarshalBinary() ([]byte, error) {
 	}
 	if !r.Items.IsZero() {
 		p.OutputDirectories = append(p.OutputDirectories, &repb.OutputDirectory{Path: itemsPath, RootDirectoryDigest: r.Items.root.proto()})
+	}
+	if !r.Printed.IsZero() {
+		p.OutputDirectories = append(p.OutputDirectories, &repb.OutputDirectory{Path: printedPath, RootDirectoryDigest: r.Printed.root.proto()})
 	}
 	return proto.MarshalOptions{Deterministic: true}.Marshal(p)
 }
@@ -71,6 +84,8 @@ func (r *Result) UnmarshalBinary(data []byte) error {
 			read.Tree = TreeID{root}
 		case itemsPath:
 			read.Items = TreeID{root}
+		case printedPath:
+			read.Printed = TreeID{root}
 		default:
 			return fmt.Errorf("result: output directory %q: %w", d.GetPath(), fs.ErrInvalid)
 		}

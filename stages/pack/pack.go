@@ -18,6 +18,8 @@
 //	model/                      weights, network, preprocessing, history
 //	report/                     a page that shows it all, contact sheets, metrics, predictions, what was left out and why
 //	provenance/                 how each stage came to its output, and the files of that
+//	files/                      what stages of the user's own read, as it lay beside the manifest
+//	stages/<stage>/             what they wrote, unless they took another stage's place
 //
 // Nothing is copied: the package is a tree of pointers to what the other stages wrote.
 package pack
@@ -60,11 +62,16 @@ const (
 // outputs are the inputs that are outputs of stages, in the order in which those run.
 var outputs = []string{Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
 
+// OwnInput is the name of the input that has the output of a stage of the user's own, which
+// does not take the place of another.
+func OwnInput(stage string) string { return "stage " + stage }
+
 // Params decide the package besides its inputs.
 type Params struct {
-	Package   string `json:"package"`   // its name, namespace/name
-	Message   string `json:"message"`   // what this revision is about
-	Originals bool   `json:"originals"` // whether the photos go into it
+	Package   string   `json:"package"`          // its name, namespace/name
+	Message   string   `json:"message"`          // what this revision is about
+	Originals bool     `json:"originals"`        // whether the photos go into it
+	Stages    []string `json:"stages,omitempty"` // of the user's own, whose outputs go into it besides
 }
 
 // Kind is the stage.
@@ -84,7 +91,7 @@ func (k Kind) Params() any { return k.params }
 
 // Run lays out the package.
 func (k Kind) Run(ctx context.Context, t *stages.Task) error {
-	if err := addParts(ctx, t, k.params.Originals); err != nil {
+	if err := k.addParts(ctx, t); err != nil {
 		return err
 	}
 	assigned, err := k.addCrops(ctx, t)
@@ -102,7 +109,7 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := addOutputs(ctx, t); err != nil {
+	if err := k.addOutputs(ctx, t); err != nil {
 		return err
 	}
 	t.Count("crops", int64(len(assigned)))
@@ -133,7 +140,7 @@ var files = []part{
 }
 
 // addParts points at what other stages wrote.
-func addParts(ctx context.Context, t *stages.Task, originals bool) error {
+func (k Kind) addParts(ctx context.Context, t *stages.Task) error {
 	for _, p := range files {
 		d, err := t.Input(p.input).Lookup(ctx, p.from)
 		if err != nil {
@@ -146,9 +153,15 @@ func addParts(ctx context.Context, t *stages.Task, originals bool) error {
 	if err := addLists(ctx, t); err != nil {
 		return err
 	}
-	trees := []part{{Project, "", ""}, {Model, "", "model"}, {Evaluation, "", "report"}, {Report, "", "report"}}
-	if originals {
+	trees := []part{{Project, "", ""}, {Model, "", "model"}, {Evaluation, "", "report"}}
+	if has(t, Report) {
+		trees = append(trees, part{Report, "", "report"})
+	}
+	if k.params.Originals {
 		trees = append(trees, part{Photos, "photos", "data/photos"})
+	}
+	for _, name := range k.params.Stages {
+		trees = append(trees, part{OwnInput(name), "", path.Join("stages", name)})
 	}
 	for _, p := range trees {
 		if err := addTree(ctx, t, p); err != nil {
@@ -177,16 +190,24 @@ func addLists(ctx context.Context, t *stages.Task) error {
 }
 
 // addOutputs lists the files of the stages' outputs, most of which are in the package.
-func addOutputs(ctx context.Context, t *stages.Task) error {
+func (k Kind) addOutputs(ctx context.Context, t *stages.Task) error {
 	trees := func(yield func(cas.Tree) bool) {
 		for _, name := range outputs {
-			if !yield(t.Input(name)) {
+			if has(t, name) && !yield(t.Input(name)) {
+				return
+			}
+		}
+		for _, name := range k.params.Stages {
+			if !yield(t.Input(OwnInput(name))) {
 				return
 			}
 		}
 	}
 	return t.Out().Write(ctx, provenance.OutputsFile, func(w io.Writer) error { return provenance.WriteOutputs(ctx, w, trees) })
 }
+
+// has says whether there is an input. Without our evaluation there is no report.
+func has(t *stages.Task, input string) bool { return !t.Input(input).ID().IsZero() }
 
 func addTree(ctx context.Context, t *stages.Task, p part) error {
 	tree := t.Input(p.input)

@@ -226,12 +226,9 @@ func (s suite) onlyItsOutput(ctx context.Context) (problems []string, _ error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := blobs(ctx, cas.NewTree(s.store, result.Tree))
-	if err != nil {
-		return nil, err
-	}
-	if !result.Items.IsZero() {
-		kept, err := blobs(ctx, cas.NewTree(s.store, result.Items))
+	known := make(map[cas.Digest]bool)
+	for _, id := range result.Trees() {
+		kept, err := blobs(ctx, cas.NewTree(s.store, id))
 		if err != nil {
 			return nil, err
 		}

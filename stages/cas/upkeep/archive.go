@@ -117,6 +117,12 @@ func resultsOf(ctx context.Context, s *disk.Store, actions []cas.Digest) ([]disk
 		if !whole {
 			r.Result.Items = cas.TreeID{}
 		}
+		if whole, err = complete(ctx, s, r.Result.Printed); err != nil {
+			return nil, err
+		}
+		if !whole {
+			r.Result.Printed = cas.TreeID{}
+		}
 		results = append(results, r)
 	}
 	if len(results) == 0 {

@@ -24,16 +24,13 @@ type closure struct {
 
 func newClosure(s cas.Store) *closure { return &closure{store: s, seen: map[cas.Digest]bool{}} }
 
-// add collects what a result needs: its tree, its items, and its action with the names of
+// add collects what a result needs: its trees, and its action with the names of
 // what the action read, which explain why a later build differs. The trees that it read are
 // needed by the stages that made them. What the store has lost is left out: the rest
 // still saves work.
 func (c *closure) add(ctx context.Context, r disk.CachedResult) error {
 	c.added = c.added[:0]
-	for _, id := range []cas.TreeID{r.Result.Tree, r.Result.Items} {
-		if id.IsZero() {
-			continue
-		}
+	for _, id := range r.Result.Trees() {
 		err := cas.NewTree(c.store, id).Reach(ctx, c.visit)
 		if _, lost := errors.AsType[*cas.BlobError](err); err != nil && !lost {
 			return err

@@ -1,0 +1,110 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+func splitVariable(v string) (key, value string) {
+	key, value, _ = strings.Cut(v, "=")
+	return key, value
+}
+
+// candidate is a way to run programs.
+type candidate struct {
+	name string
+	open func(ctx context.Context) (Runner, error)
+	host bool // whether it runs programs of this machine, not images alone
+}
+
+// candidates are in the order of preference.
+var candidates = []candidate{
+	{"runc", newOCI("runc"), true},
+	{"crun", newOCI("crun"), true},
+	{"bubblewrap", newBubblewrap, true},
+}
+
+// none is the name that asks for no sandbox.
+const none = "none"
+
+// Found is a way to run programs, or why it is none.
+type Found struct {
+	Name   string
+	Runner Runner
+	Err    error // why it cannot be used here
+	Images bool  // whether it runs images
+	Host   bool  // whether it runs programs of this machine
+}
+
+// Survey tries every way to run programs.
+func Survey(ctx context.Context) []Found {
+	all := make([]Found, len(candidates))
+	for i, c := range candidates {
+		runner, err := c.open(ctx)
+		all[i] = Found{Name: c.name, Runner: runner, Err: err, Images: true, Host: c.host}
+	}
+	return all
+}
+
+// ForHost returns the Runner for programs of this machine: the one that is wanted, or else
+// bubblewrap, which starts fastest, unless there are limits, which it does not enforce; or
+// else whatever works here. "none" wants no sandbox. The second result says why there is none.
+func ForHost(ctx context.Context, want string, limited bool) (Runner, string, error) {
+	if want == none {
+		return Native(), "it is turned off", nil
+	}
+	host := func(c candidate) bool { return c.host }
+	if want == "" && !limited {
+		if r, err := choose(ctx, "bubblewrap", host); err == nil {
+			return r, "", nil
+		}
+	}
+	r, err := choose(ctx, want, host)
+	if err != nil && want == "" {
+		return Native(), err.Error(), nil
+	}
+	return r, "", err
+}
+
+// choose returns the first candidate that works.
+func choose(ctx context.Context, want string, fits func(candidate) bool) (Runner, error) {
+	var problems []string
+	for _, c := range candidates {
+		if want != "" && c.name != want || !fits(c) {
+			continue
+		}
+		r, err := c.open(ctx)
+		if err == nil {
+			return r, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		problems = append(problems, fmt.Sprintf("%s: %v", c.name, err))
+	}
+	if len(problems) == 0 {
+		return nil, &UnknownError{Name: want}
+	}
+	return nil, errors.New(strings.Join(problems, "; "))
+}
+
+// UnknownError says that there is no way to run programs of a name.
+type UnknownError struct{ Name string }
+
+func (e *UnknownError) Error() string {
+	var names []string
+	for _, c := range candidates {
+		names = append(names, c.name)
+	}
+	return fmt.Sprintf("unknown runner %q; there are %s and %s", e.Name, strings.Join(names, ", "), none)
+}
+
+// try runs a program that does nothing.
+func try(ctx context.Context, r Runner) error {
+	var said bytes.Buffer
+	err := r.Run(ctx, Process{Args: []string{"/bin/sh", "-c", ":"}, Dir: "/", Stdout: &said, Stderr: &said})
+	return problem(err, said.String())
+}
