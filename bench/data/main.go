@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sandwich-build/sandwich/bench/peak"
 	"github.com/sandwich-build/sandwich/internal/boxindex"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/synthetic"
@@ -244,7 +245,7 @@ func (b *bench) take(ctx context.Context, t tool, files map[string]string) (cost
 	if err != nil {
 		return c, err
 	}
-	c.memory = peak(command.ProcessState)
+	c.memory = peak.Memory(command.ProcessState)
 	fields := strings.Fields(string(output))
 	if len(fields) == 0 {
 		return c, errors.New("no answer")

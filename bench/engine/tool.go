@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sandwich-build/sandwich/bench/peak"
 )
 
 // step is a row of the table.
@@ -77,7 +79,7 @@ func (t tool) take(ctx context.Context, s step, p place) (cost, error) {
 		if err := cmd.Run(); err != nil {
 			return cost{}, fmt.Errorf("%s %s: %w\n%s", t.name, strings.Join(one.args, " "), err, errs.Bytes())
 		}
-		c.memory = max(c.memory, peak(cmd.ProcessState))
+		c.memory = max(c.memory, peak.Memory(cmd.ProcessState))
 	}
 	c.time = time.Since(start)
 	return c, nil

@@ -21,7 +21,6 @@ import (
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
-	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 // labelsFlags are the flags of labels.
@@ -106,19 +105,11 @@ func (a *app) openDataset(f labelsFlags) (*pipeline.Project, pipeline.Options, e
 	if _, err := os.Stat(name); f.source == "" && (f.manifest != "" || !errors.Is(err, fs.ErrNotExist)) {
 		return a.openProject([]string{name}, f.buildFlags)
 	}
-	dir, err := a.cacheDir(f.cache)
+	store, index, err := a.openCache(f.cache)
 	if err != nil {
 		return nil, pipeline.Options{}, err
 	}
-	index, err := a.index()
-	if err != nil {
-		return nil, pipeline.Options{}, err
-	}
-	store, err := disk.Open(dir)
-	if err != nil {
-		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
-	}
-	project, err := pipeline.OpenSource(cmp.Or(f.source, "open-images/v4"), dir)
+	project, err := pipeline.OpenSource(cmp.Or(f.source, "open-images/v4"), store.Root())
 	if err != nil {
 		return nil, pipeline.Options{}, usagef("open-images/v4 and open-images/v7 are known", "--source %s: no such data set", f.source)
 	}

@@ -64,17 +64,9 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if err != nil {
 		return nil, pipeline.Options{}, unreadable(manifestArg(args), err)
 	}
-	dir, err := a.cacheDir(f.cache)
+	store, index, err := a.openCache(f.cache)
 	if err != nil {
 		return nil, pipeline.Options{}, err
-	}
-	index, err := a.index()
-	if err != nil {
-		return nil, pipeline.Options{}, err
-	}
-	store, err := disk.Open(dir)
-	if err != nil {
-		return nil, pipeline.Options{}, fmt.Errorf("open cache %s: %w", dir, err)
 	}
 	return project, pipeline.Options{
 		Store: store, Index: index, Workers: workers, Limits: limits, Backend: f.backend, Runner: cmp.Or(f.runner, a.Getenv("SANDWICH_RUNNER")), Getenv: a.Getenv,
@@ -92,6 +84,22 @@ func (f *buildFlags) parseLimits() ([]manifest.Limit, error) {
 		limits = manifest.MergeLimits(limits, []manifest.Limit{l})
 	}
 	return limits, nil
+}
+
+// openCache opens the cache of builds, and returns the folder with an installed index of
+// boxes, if one is named.
+func (a *app) openCache(flag string) (store *disk.Store, index string, err error) {
+	dir, err := a.cacheDir(flag)
+	if err != nil {
+		return nil, "", err
+	}
+	if index, err = a.index(); err != nil {
+		return nil, "", err
+	}
+	if store, err = disk.Open(dir); err != nil {
+		return nil, "", fmt.Errorf("open cache %s: %w", dir, err)
+	}
+	return store, index, nil
 }
 
 func (a *app) cacheDir(flag string) (string, error) {
