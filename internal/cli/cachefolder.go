@@ -83,24 +83,17 @@ func (a *app) knowSums(ctx context.Context, dir string, files []objects.File) er
 	if err != nil {
 		return err
 	}
-	dirs, err := dirindex.List(ctx, dir, nil)
-	if err != nil {
-		return err
-	}
-	known, err := index.Learn(ctx, dirs, nil, sumOfSmall)
+	dirs, err := index.ScanAll(ctx, nil, sumOfSmall)
 	if err != nil {
 		return err
 	}
 	sums := map[string]dirindex.Sum{}
 	for i, d := range dirs {
-		for j, f := range d.Files {
-			sums[path.Join(d.Path, f.Name)] = known[i].Sums[j]
+		for _, f := range d.Files {
+			sums[path.Join(d.Path, f.Name)] = f.Sum
 		}
-		if known[i].Note != nil {
-			index.KeepSame(d)
-		} else {
-			index.Keep(d, known[i].Sums, nil)
-		}
+		note, _ := d.Same()
+		index.Keep(&dirs[i], note)
 	}
 	for i, f := range files {
 		files[i].SHA256 = sums[f.Key]

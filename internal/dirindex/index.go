@@ -30,12 +30,14 @@ type Sum = [sha256.Size]byte
 //	magic, the folder's path, a mark, and for each directory a block:
 //	SHA-256 of the block 32 · length 4 · the block
 //
-// A block has the path of the directory, the names of the directories in it, a note of
-// who uses the index, and the name, stamp and sum of each file. A block that is damaged
-// knows nothing, and the file appears whole or not at all.
+// A block has the path of the directory, its stamp, the names in it that are no files, a
+// note of who uses the index, the number of files, their bytes and those of the largest,
+// and the name, stamp and sum of each file. A block that is damaged knows nothing, and the
+// file appears whole or not at all.
 //
 // A file that was written when it was read, or so shortly before that its stamp may not
-// show the next change, is not remembered; it is read again the next time.
+// show the next change, is not remembered; it is read again the next time. So are the names
+// of a directory.
 type Index struct {
 	file   string
 	folder string
@@ -47,7 +49,7 @@ type Index struct {
 	dirty bool              // whether a block of now is not in old
 }
 
-const magic = "sandwich folder 2\n"
+const magic = "sandwich folder 3\n"
 
 // Open reads the index of a folder from a file. One that is not there, or not of this
 // folder, knows nothing.
@@ -101,130 +103,157 @@ func cutBlock(data []byte) (block, rest []byte, ok bool) {
 	return data[:end:end], data[end:], true
 }
 
-// Known is what is known of a directory.
-type Known struct {
-	Sums []Sum  // of the files, in their order
-	Note []byte // what was kept; nil when the directory has changed in any way, but for what is in the directories below it
+// head is what a block says before it comes to the files.
+type head struct {
+	stamp       stamp.Stamp // of the directory
+	dirs, other []string
+	note        []byte
+	totals      Totals
 }
 
-func (x *Index) recall(d Dir) Known {
-	sums := make([]Sum, len(d.Files))
-	block, ok := x.old[d.Path]
+// smallestFile is what a file without a name takes in a block.
+const smallestFile = 1 + 4*8 + sha256.Size
+
+// recall returns what is known of a directory, and its files.
+func (x *Index) recall(dir string) (h head, files decoder, ok bool) {
+	block, ok := x.old[dir]
 	if !ok || sha256.Sum256(block[sha256.Size:]) != Sum(block) {
-		return Known{Sums: sums}
+		return head{}, decoder{}, false
 	}
 	r := decoder{rest: block[blockHeader:]}
 	r.text() // the path
+	h.stamp = r.stamp()
+	h.dirs, h.other = r.texts(), r.texts()
+	h.note = r.text()
 	n := r.number()
-	same := n == uint64(len(d.Dirs))
-	for i := uint64(0); i < n && r.ok(); i++ {
-		name := r.text()
-		same = same && i < uint64(len(d.Dirs)) && string(name) == d.Dirs[i]
+	h.totals = Totals{Files: int(n), Bytes: int64(r.number()), Largest: int64(r.number())}
+	return h, r, r.ok() && n <= uint64(len(r.rest)/smallestFile)
+}
+
+// compare fills in the sums of files whose stamps are what they were, and tells whether
+// the directory is what it was.
+func (x *Index) compare(d *Dir) {
+	h, r, ok := x.recall(d.Path)
+	if !ok {
+		return
 	}
-	note := r.text()
 	i, known := 0, 0
-	for n = r.number(); n > 0 && r.ok(); n-- {
-		name := r.text()
-		was, sum := r.stamp(), r.sum()
+	for range h.totals.Files {
+		name, was, sum := r.file()
 		for i < len(d.Files) && d.Files[i].Name < string(name) {
 			i++
 		}
-		if i == len(d.Files) || d.Files[i].Name != string(name) || d.Files[i].Stamp != was || !r.ok() {
-			same = false
-			continue
+		if r.ok() && i < len(d.Files) && d.Files[i].Name == string(name) && d.Files[i].Stamp == was {
+			d.Files[i].Sum = sum
+			known++
 		}
-		sums[i] = sum
-		i, known = i+1, known+1
 	}
-	if !r.ok() || !same || known != len(d.Files) {
-		return Known{Sums: sums}
+	if known == h.totals.Files && known == len(d.Files) && slices.Equal(h.dirs, d.Dirs) && slices.Equal(h.other, d.Other) {
+		d.was = &h
 	}
-	return Known{Sums: sums, Note: note}
 }
 
-// Learn returns what there is to know of each of the directories of the folder, with the
-// sums of all files. check, which may be nil, gets what is known, and may make sums zero.
-// Then it opens the files whose sums are not known, several at once, and asks read for the
-// sum and how many bytes there were. Where a file has changed since it was listed, its size
-// in dirs becomes that number.
-func (x *Index) Learn(ctx context.Context, dirs []Dir,
-	check func(ctx context.Context, known []Known) error,
-	read func(ctx context.Context, f *os.File) (Sum, int64, error),
-) ([]Known, error) {
-	all := make([]Known, len(dirs))
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, d := range dirs {
-		group.Go(func() error {
-			all[i] = x.recall(d)
-			return context.Cause(groupCtx)
-		})
+// Load fills in the files of a directory that is what it was.
+func (x *Index) Load(d *Dir) {
+	if d.was == nil || d.Files != nil {
+		return
 	}
-	err := group.Wait()
-	if err == nil && check != nil {
-		err = check(ctx, all)
+	_, r, _ := x.recall(d.Path)
+	d.Files = make([]File, d.was.totals.Files)
+	for i := range d.Files {
+		name, was, sum := r.file()
+		d.Files[i] = File{Name: string(name), Stamp: was, Sum: sum}
 	}
+}
+
+// ScanAll is Scan, Load and Learn: it returns the directories with all files and their sums.
+func (x *Index) ScanAll(ctx context.Context, filter Filter, read Reader) ([]Dir, error) {
+	dirs, err := x.Scan(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
-	group, groupCtx = errgroup.WithContext(ctx)
+	for i := range dirs {
+		x.Load(&dirs[i])
+	}
+	return dirs, x.Learn(ctx, dirs, read)
+}
+
+// Reader returns the sum of an open file, and how many bytes it read. A zero sum is not
+// remembered.
+type Reader func(ctx context.Context, f *os.File) (Sum, int64, error)
+
+// Learn reads the files whose sums are not known, several at once. Where one has changed
+// since it was listed, its size becomes the number of bytes that were read.
+func (x *Index) Learn(ctx context.Context, dirs []Dir, read Reader) error {
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, d := range dirs {
-		for j, sum := range all[i].Sums {
-			if sum != (Sum{}) {
+	for _, d := range dirs {
+		for j := range d.Files {
+			f := &d.Files[j]
+			if f.Sum != (Sum{}) {
 				continue
 			}
 			group.Go(func() error {
 				if err := context.Cause(groupCtx); err != nil {
 					return err
 				}
-				var err error
-				name := filepath.Join(x.folder, filepath.FromSlash(d.Path), d.Files[j].Name)
-				all[i].Sums[j], err = readFile(groupCtx, name, &d.Files[j].Stamp, read)
-				return err
+				return f.learn(groupCtx, filepath.Join(x.folder, filepath.FromSlash(d.Path), f.Name), read)
 			})
 		}
 	}
-	return all, group.Wait()
+	return group.Wait()
 }
 
 // unsettled is the time of a file that changed while it was read.
 const unsettled = math.MaxInt64
 
-func readFile(ctx context.Context, name string, listed *stamp.Stamp, read func(context.Context, *os.File) (Sum, int64, error)) (_ Sum, err error) {
-	f, err := os.Open(name)
+// learn reads a file.
+func (f *File) learn(ctx context.Context, name string, read Reader) (err error) {
+	r, err := os.Open(name)
 	if err != nil {
-		return Sum{}, err
+		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	sum, size, err := read(ctx, f)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	sum, size, err := read(ctx, r)
 	if err != nil {
-		return Sum{}, err
+		return err
 	}
-	after, err := stamp.Of(f)
+	after, err := stamp.Of(r)
 	if err != nil {
-		return Sum{}, err
+		return err
 	}
-	if after != *listed || size != listed.Size {
-		*listed = stamp.Stamp{Size: size, Mtime: unsettled}
+	if after != f.Stamp || size != f.Stamp.Size {
+		f.Stamp = stamp.Stamp{Size: size, Mtime: unsettled}
 	}
-	return sum, nil
+	f.Sum = sum
+	return nil
 }
 
-// Keep remembers the sums of the files of a directory, in their order, and a note.
-func (x *Index) Keep(d Dir, sums []Sum, note []byte) {
+// Keep remembers the files of a directory and their sums, and a note.
+func (x *Index) Keep(d *Dir, note []byte) {
+	stamp := x.settled(d.stamp)
+	if d.was != nil && bytes.Equal(note, d.was.note) && stamp == d.was.stamp {
+		x.now[d.Path] = x.old[d.Path]
+		return
+	}
+	x.Load(d)
+	t := d.Totals()
 	e := encoder{out: make([]byte, blockHeader, blockHeader+len(d.Path)+100*len(d.Files))}
 	e.text(d.Path)
-	e.number(len(d.Dirs))
-	for _, name := range d.Dirs {
-		e.text(name)
-	}
+	e.stamp(stamp)
+	e.texts(d.Dirs)
+	e.texts(d.Other)
 	e.text(string(note))
-	e.number(len(d.Files))
-	for i, f := range d.Files {
+	e.number(uint64(t.Files))
+	e.number(uint64(t.Bytes))
+	e.number(uint64(t.Largest))
+	for _, f := range d.Files {
 		e.text(f.Name)
+		if f.Sum == (Sum{}) {
+			f.Stamp = never
+		}
 		e.stamp(x.settled(f.Stamp))
-		e.out = append(e.out, sums[i][:]...)
+		e.out = append(e.out, f.Sum[:]...)
 	}
 	binary.LittleEndian.PutUint32(e.out[sha256.Size:], uint32(len(e.out)-blockHeader))
 	sum := sha256.Sum256(e.out[sha256.Size:])
@@ -233,17 +262,17 @@ func (x *Index) Keep(d Dir, sums []Sum, note []byte) {
 	x.now[d.Path] = e.out
 }
 
-// KeepSame remembers what was remembered of a directory, of which Known has the note.
-func (x *Index) KeepSame(d Dir) { x.now[d.Path] = x.old[d.Path] }
-
 // settled returns a stamp, or one that no file has when the file may change without
 // getting another.
 func (x *Index) settled(s stamp.Stamp) stamp.Stamp {
 	if !s.Settled(x.began) {
-		return stamp.Stamp{Size: -1}
+		return never
 	}
 	return s
 }
+
+// never is a stamp that no file has.
+var never = stamp.Stamp{Size: -1}
 
 // Save writes what was kept, and forgets the rest. The mark is a line of who uses the index
 // that is about all of it. Save does nothing when the file says the same and has that mark, or no
@@ -287,11 +316,18 @@ func (x *Index) Save(mark string) (err error) {
 // encoder writes a block.
 type encoder struct{ out []byte }
 
-func (e *encoder) number(n int) { e.out = binary.AppendUvarint(e.out, uint64(n)) }
+func (e *encoder) number(n uint64) { e.out = binary.AppendUvarint(e.out, n) }
 
 func (e *encoder) text(s string) {
-	e.number(len(s))
+	e.number(uint64(len(s)))
 	e.out = append(e.out, s...)
+}
+
+func (e *encoder) texts(list []string) {
+	e.number(uint64(len(list)))
+	for _, s := range list {
+		e.text(s)
+	}
 }
 
 func (e *encoder) stamp(s stamp.Stamp) {
@@ -329,6 +365,17 @@ func (d *decoder) number() uint64 {
 }
 
 func (d *decoder) text() []byte { return d.take(d.number()) }
+
+func (d *decoder) texts() (list []string) {
+	for n := d.number(); n > 0 && d.ok(); n-- {
+		list = append(list, string(d.text()))
+	}
+	return list
+}
+
+func (d *decoder) file() (name []byte, was stamp.Stamp, sum Sum) {
+	return d.text(), d.stamp(), d.sum()
+}
 
 func (d *decoder) stamp() (s stamp.Stamp) {
 	if b := d.take(4 * 8); b != nil {

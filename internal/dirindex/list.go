@@ -6,9 +6,9 @@ package dirindex
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -23,140 +23,189 @@ import (
 type File struct {
 	Name  string
 	Stamp stamp.Stamp
+	Sum   Sum // zero while it is not known
 }
 
 // Dir is one of the directories of a folder, without those below it.
 type Dir struct {
 	Path  string   // slash-separated, relative to the folder; "." for the folder itself
-	Files []File   // by name
+	Files []File   // by name; nil where the directory is what it was, until Load
 	Dirs  []string // names of the directories in it, sorted
 	Other []string // names of what is neither, such as symbolic links, sorted
+
+	stamp stamp.Stamp // of the directory, from before it was read
+	was   *head       // what was remembered of it, when nothing of that has changed
 }
 
-// batch is how many names are asked for their stamps at a time.
-const batch = 256
-
-// List returns the directories of a folder, by path, with the stamps of all files. It
-// follows no symbolic link, and leaves out the directories for which skip, which may be
-// nil, returns true.
-func List(ctx context.Context, root string, skip func(path string) bool) ([]Dir, error) {
-	l := lister{root: root, skip: skip}
-	for level := []string{"."}; len(level) > 0; {
-		var err error
-		if level, err = l.list(ctx, level); err != nil {
-			return nil, fmt.Errorf("list %s: %w", root, err)
-		}
+// Same tells whether the directory is what it was, but for what is in the directories
+// below it, and what note was kept of it.
+func (d *Dir) Same() (note []byte, same bool) {
+	if d.was == nil {
+		return nil, false
 	}
-	slices.SortFunc(l.dirs, func(a, b Dir) int { return cmp.Compare(a.Path, b.Path) })
-	return l.dirs, nil
+	return d.was.note, true
 }
 
-// lister lists the directories level by level: their names first, and then the stamps,
-// which tell what is a directory.
-type lister struct {
-	root string
-	skip func(string) bool
-	dirs []Dir
+// Forget makes the sum of one of the files unknown, so that it is read again. The directory
+// is not what it was any more: nobody knows what will be read.
+func (d *Dir) Forget(file int) {
+	d.Files[file].Sum = Sum{}
+	d.was = nil
 }
 
-// entry is a name in a directory.
-type entry struct {
-	name  string
-	mode  fs.FileMode // its type
-	stamp stamp.Stamp
+// Totals sums up the files of a directory.
+type Totals struct {
+	Files          int
+	Bytes, Largest int64
 }
 
-// list adds the directories of one level, and returns those of the next.
-func (l *lister) list(ctx context.Context, level []string) (below []string, err error) {
-	entries := make([][]entry, len(level))
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, name := range level {
-		group.Go(func() (err error) {
-			if err = context.Cause(groupCtx); err == nil {
-				entries[i], err = readNames(l.abs(name))
-			}
+// Totals returns how many files there are, and their sizes.
+func (d *Dir) Totals() Totals {
+	if d.was != nil {
+		return d.was.totals
+	}
+	t := Totals{Files: len(d.Files)}
+	for _, f := range d.Files {
+		t.Bytes += f.Stamp.Size
+		t.Largest = max(t.Largest, f.Stamp.Size)
+	}
+	return t
+}
+
+// Filter tells whether a file or a directory belongs to a folder. The path is relative to
+// the folder. An index knows nothing of the filter: each filter wants one of its own.
+type Filter func(path string, dir bool) bool
+
+// Scan returns the directories of the folder, by path, with the stamps of all files, and
+// the sums of those that are known. It follows no symbolic link. A nil filter leaves
+// nothing out.
+func (x *Index) Scan(ctx context.Context, filter Filter) ([]Dir, error) {
+	var dirs []Dir
+	for level := []string{"."}; len(level) > 0; {
+		found := make([]Dir, len(level))
+		err := parallel(ctx, len(level), 1, func(from, _ int) (err error) {
+			found[from], err = x.scan(ctx, level[from], filter)
 			return err
 		})
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", x.folder, err)
+		}
+		level = nil
+		for _, d := range found {
+			for _, name := range d.Dirs {
+				level = append(level, path.Join(d.Path, name))
+			}
+		}
+		dirs = append(dirs, found...)
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	slices.SortFunc(dirs, func(a, b Dir) int { return cmp.Compare(a.Path, b.Path) })
+	return dirs, nil
+}
+
+// batch is how many files are asked for their stamps at a time.
+const batch = 256
+
+// parallel calls do for 0 ≤ from < to ≤ n in pieces of at most size, several at once.
+func parallel(ctx context.Context, n, size int, do func(from, to int) error) error {
+	if err := context.Cause(ctx); err != nil || n == 0 {
+		return err
 	}
-	group, groupCtx = errgroup.WithContext(ctx)
+	if n <= size {
+		return do(0, n)
+	}
+	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, name := range level {
-		for some := range slices.Chunk(entries[i], batch) {
-			group.Go(func() error {
-				if err := context.Cause(groupCtx); err != nil {
-					return err
-				}
-				return stampAll(l.abs(name), some)
-			})
-		}
+	for from := 0; from < n; from += size {
+		group.Go(func() error {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			return do(from, min(from+size, n))
+		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	for i, name := range level {
-		d := l.sort(name, entries[i])
-		entries[i] = nil // half of the memory of a large folder
-		l.dirs = append(l.dirs, d)
-		for _, sub := range d.Dirs {
-			below = append(below, path.Join(name, sub))
-		}
-	}
-	return below, nil
+	return group.Wait()
 }
 
-func (l *lister) abs(name string) string { return filepath.Join(l.root, filepath.FromSlash(name)) }
-
-// readNames returns the names in a directory, sorted.
-func readNames(dir string) ([]entry, error) {
-	f, err := os.Open(dir)
+// scan returns one directory. Where the names in it are those that are known, only the
+// files are asked for their stamps, and nothing is allocated for them.
+func (x *Index) scan(ctx context.Context, name string, filter Filter) (_ Dir, err error) {
+	open, err := stamp.OpenDir(filepath.Join(x.folder, filepath.FromSlash(name)))
 	if err != nil {
-		return nil, err
+		return Dir{}, err
 	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	if err != nil {
-		return nil, err
+	defer func() { _ = open.Close() }() // it was only asked
+	d := Dir{Path: name}
+	if d.stamp, err = open.Stamp(); err != nil {
+		return Dir{}, err
 	}
-	slices.Sort(names)
-	entries := make([]entry, len(names))
-	for i, name := range names {
-		entries[i].name = name
+	if h, files, ok := x.recall(name); ok && h.stamp == d.stamp {
+		if unchanged(ctx, open, files, h.totals.Files) {
+			d.Dirs, d.Other, d.was = h.dirs, h.other, &h
+			return d, nil
+		}
 	}
-	return entries, nil
+	if err := d.list(ctx, open, filter); err != nil {
+		return Dir{}, err
+	}
+	x.compare(&d)
+	return d, nil
 }
 
-// stampAll fills in what the file system says of names in a directory.
-func stampAll(dir string, entries []entry) error {
-	d, err := stamp.OpenDir(dir)
+// errChanged says that a file is not what it was.
+var errChanged = errors.New("changed")
+
+// unchanged tells whether the n files of a block have the stamps that they had.
+func unchanged(ctx context.Context, open stamp.Dir, files decoder, n int) bool {
+	var pieces []decoder
+	for i := range n {
+		if i%batch == 0 {
+			pieces = append(pieces, files)
+		}
+		files.file()
+	}
+	return files.ok() && parallel(ctx, n, batch, func(from, to int) error {
+		piece := pieces[from/batch]
+		for range to - from {
+			name, was, _ := piece.file()
+			now, mode, err := open.Lstat(string(name))
+			if err != nil || !mode.IsRegular() || now != was {
+				return errChanged
+			}
+		}
+		return nil
+	}) == nil
+}
+
+// list fills in what is in a directory.
+func (d *Dir) list(ctx context.Context, open stamp.Dir, filter Filter) error {
+	names, err := open.Names()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = d.Close() }() // it was only asked
-	for i := range entries {
-		e := &entries[i]
-		if e.stamp, e.mode, err = d.Lstat(e.name); err != nil {
-			return err
+	slices.Sort(names)
+	files, modes := make([]File, len(names)), make([]fs.FileMode, len(names))
+	err = parallel(ctx, len(names), batch, func(from, to int) (err error) {
+		for i := from; i < to && err == nil; i++ {
+			files[i].Name = names[i]
+			files[i].Stamp, modes[i], err = open.Lstat(names[i])
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.Files = files[:0]
+	for i, f := range files {
+		isDir := modes[i].IsDir()
+		switch {
+		case (isDir || modes[i].IsRegular()) && filter != nil && !filter(path.Join(d.Path, f.Name), isDir):
+		case isDir:
+			d.Dirs = append(d.Dirs, f.Name)
+		case modes[i].IsRegular():
+			d.Files = append(d.Files, f)
+		default:
+			d.Other = append(d.Other, f.Name)
 		}
 	}
 	return nil
-}
-
-// sort tells apart what is in a directory.
-func (l *lister) sort(name string, entries []entry) Dir {
-	d := Dir{Path: name, Files: make([]File, 0, len(entries))}
-	for _, e := range entries {
-		switch {
-		case e.mode.IsRegular():
-			d.Files = append(d.Files, File{Name: e.name, Stamp: e.stamp})
-		case !e.mode.IsDir():
-			d.Other = append(d.Other, e.name)
-		case l.skip == nil || !l.skip(path.Join(name, e.name)):
-			d.Dirs = append(d.Dirs, e.name)
-		}
-	}
-	return d
 }

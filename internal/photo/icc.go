@@ -17,6 +17,7 @@ import (
 type profile struct {
 	linear [3][256]int32 // light of 0 to 1<<lightBits
 	matrix [3][3]int32   // to sRGB's primaries, with matrixBits after the point
+	encode *encoding     // encodeSRGB()
 }
 
 const (
@@ -79,7 +80,7 @@ func newProfile(icc []byte) *profile {
 		}
 		tags[string(icc[at:at+4])] = icc[from : from+n]
 	}
-	p := &profile{}
+	p := &profile{encode: encodeSRGB()}
 	var primaries [3][3]float64
 	for i, name := range []string{"r", "g", "b"} {
 		xyz := tags[name+"XYZ"]
@@ -135,7 +136,7 @@ func (p *profile) of(r, g, b uint8) (sr, sg, sb uint8) {
 	lr, lg, lb := p.linear[0][r], p.linear[1][g], p.linear[2][b]
 	light := func(row *[3]int32) uint8 {
 		v := (row[0]*lr + row[1]*lg + row[2]*lb + 1<<(matrixBits-1)) >> matrixBits
-		return encodeSRGB[max(0, min(v, 1<<lightBits))]
+		return p.encode[max(0, min(v, 1<<lightBits))]
 	}
 	return light(&p.matrix[0]), light(&p.matrix[1]), light(&p.matrix[2])
 }
@@ -257,8 +258,13 @@ func parametric(tag []byte) (func(x float64) float64, bool) {
 	}, true
 }
 
-// encodeSRGB is sRGB's transfer function for light of 0 to 1<<lightBits.
-var encodeSRGB = func() (table [1<<lightBits + 1]uint8) {
+// encoding is a transfer function for light of 0 to 1<<lightBits.
+type encoding [1<<lightBits + 1]uint8
+
+// encodeSRGB returns sRGB's. It takes 2.5 ms to compute, which a start of the program that
+// reads no profile does not pay.
+var encodeSRGB = sync.OnceValue(func() *encoding {
+	var table encoding
 	for i := range table {
 		v := float64(i) / (1 << lightBits)
 		if v <= 0.0031308 {
@@ -268,8 +274,8 @@ var encodeSRGB = func() (table [1<<lightBits + 1]uint8) {
 		}
 		table[i] = clamp(int(floor(float64(v*255) + 0.5)))
 	}
-	return table
-}()
+	return &table
+})
 
 // power is x to the y for x from 0 to some, to about 12 digits. Package math's is not used
 // because its last bits are not the same on every machine; here every product is rounded

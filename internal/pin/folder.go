@@ -75,33 +75,30 @@ func (r *Resolver) localFolder(ctx context.Context, f manifest.SourceFile) ([]da
 	if err != nil {
 		return nil, err
 	}
-	hidden := func(name string) bool { return strings.HasPrefix(path.Base(name), ".") }
-	dirs, err := dirindex.List(ctx, folder, hidden)
-	if err != nil {
-		return nil, err
-	}
-	for i, d := range dirs {
-		dirs[i].Files = slices.DeleteFunc(d.Files, func(file dirindex.File) bool { return !dataset.Listed(path.Join(d.Path, file.Name), f.Suffix) })
-		if odd := slices.IndexFunc(d.Other, func(name string) bool { return !strings.HasPrefix(name, ".") }); odd >= 0 {
-			return nil, fmt.Errorf("%s: want files and folders; links are not followed", f.Folder()+path.Join(d.Path, d.Other[odd]))
-		}
-	}
 	index, err := dirindex.Open(r.indexOf(folder, f.Suffix), folder)
 	if err != nil {
 		return nil, err
 	}
-	known, err := index.Learn(ctx, dirs, nil, sumOf)
+	dirs, err := index.ScanAll(ctx, func(name string, dir bool) bool {
+		if dir {
+			return !strings.HasPrefix(path.Base(name), ".")
+		}
+		return dataset.Listed(name, f.Suffix)
+	}, sumOf)
 	if err != nil {
 		return nil, err
 	}
 	var entries []dataset.Entry
 	for i, d := range dirs {
-		for j, file := range d.Files {
+		if odd := slices.IndexFunc(d.Other, func(name string) bool { return !strings.HasPrefix(name, ".") }); odd >= 0 {
+			return nil, fmt.Errorf("%s: want files and folders; links are not followed", f.Folder()+path.Join(d.Path, d.Other[odd]))
+		}
+		for _, file := range d.Files {
 			entries = append(entries, dataset.Entry{
-				Path: path.Join(d.Path, file.Name), Size: file.Stamp.Size, SHA256: hex.EncodeToString(known[i].Sums[j][:]),
+				Path: path.Join(d.Path, file.Name), Size: file.Stamp.Size, SHA256: hex.EncodeToString(file.Sum[:]),
 			})
 		}
-		index.Keep(d, known[i].Sums, nil)
+		index.Keep(&dirs[i], nil)
 	}
 	return entries, index.Save("")
 }

@@ -47,7 +47,7 @@ var ErrIrregular = errors.New("neither a file nor a folder")
 // may be saved once the store has made the blobs durable. Symbolic links and devices are an
 // ErrIrregular: a tree cannot hold them, and leaving them out would lose them.
 func Take(ctx context.Context, s cas.Store, dir string, x *dirindex.Index) (cas.Tree, Taken, error) {
-	dirs, err := dirindex.List(ctx, dir, nil)
+	dirs, err := x.Scan(ctx, nil)
 	if err != nil {
 		return cas.Tree{}, Taken{}, err
 	}
@@ -61,9 +61,12 @@ func Take(ctx context.Context, s cas.Store, dir string, x *dirindex.Index) (cas.
 	if w, ok := s.(watcher); ok {
 		t.kept, renew = w.Watch(x.Mark())
 	}
-	known, err := x.Learn(ctx, dirs, t.check, t.read)
+	err = t.check(ctx)
 	if err == nil {
-		err = t.directories(ctx, known)
+		err = x.Learn(ctx, dirs, t.read)
+	}
+	if err == nil {
+		err = t.directories(ctx)
 	}
 	if err != nil {
 		return cas.Tree{}, Taken{}, fmt.Errorf("take in %s: %w", dir, err)
@@ -73,10 +76,8 @@ func Take(ctx context.Context, s cas.Store, dir string, x *dirindex.Index) (cas.
 		taken.mark = x.Mark // it holds, and spares writing the index
 	}
 	for _, d := range dirs {
-		taken.Files += len(d.Files)
-		for _, f := range d.Files {
-			taken.Bytes += f.Stamp.Size
-		}
+		taken.Files += d.Totals().Files
+		taken.Bytes += d.Totals().Bytes
 	}
 	return cas.NewTree(s, t.done["."].tree), taken, nil
 }
@@ -98,9 +99,20 @@ type finished struct {
 }
 
 // check makes those sums zero whose blobs the store does not have.
-func (t *taking) check(ctx context.Context, known []dirindex.Known) error {
+func (t *taking) check(ctx context.Context) error {
 	var ds []cas.Digest
-	t.each(known, func(d cas.Digest, _ *dirindex.Sum) { ds = append(ds, d) })
+	for i := range t.dirs {
+		d := &t.dirs[i]
+		if t.keeps(d.Totals().Largest) {
+			continue
+		}
+		t.index.Load(d)
+		for _, f := range d.Files {
+			if f.Sum != (dirindex.Sum{}) && !t.keeps(f.Stamp.Size) {
+				ds = append(ds, cas.DigestOf(f.Sum, f.Stamp.Size))
+			}
+		}
+	}
 	missing, err := t.store.Missing(ctx, ds)
 	if err != nil || len(missing) == 0 {
 		return err
@@ -109,24 +121,18 @@ func (t *taking) check(ctx context.Context, known []dirindex.Known) error {
 	for _, d := range missing {
 		lost[d] = true
 	}
-	t.each(known, func(d cas.Digest, sum *dirindex.Sum) {
-		if lost[d] {
-			*sum = dirindex.Sum{}
-		}
-	})
-	return nil
-}
-
-// each calls visit for each file whose sum is known, and whose blob may be lost.
-func (t *taking) each(known []dirindex.Known, visit func(d cas.Digest, sum *dirindex.Sum)) {
-	for i, d := range t.dirs {
-		for j, f := range d.Files {
-			if sum := &known[i].Sums[j]; *sum != (dirindex.Sum{}) && !(t.kept > 0 && f.Stamp.Size <= t.kept) {
-				visit(cas.DigestOf(*sum, f.Stamp.Size), sum)
+	for i := range t.dirs {
+		for j, f := range t.dirs[i].Files {
+			if lost[cas.DigestOf(f.Sum, f.Stamp.Size)] {
+				t.dirs[i].Forget(j)
 			}
 		}
 	}
+	return nil
 }
+
+// keeps tells whether the store has a blob of a size that the index knows of.
+func (t *taking) keeps(size int64) bool { return t.kept > 0 && size <= t.kept }
 
 func (t *taking) read(ctx context.Context, f *os.File) (dirindex.Sum, int64, error) {
 	t.reads.Add(1)
@@ -136,7 +142,7 @@ func (t *taking) read(ctx context.Context, f *os.File) (dirindex.Sum, int64, err
 
 // directories makes the tree of every directory, from the bottom up: those of one depth
 // at once.
-func (t *taking) directories(ctx context.Context, known []dirindex.Known) error {
+func (t *taking) directories(ctx context.Context) error {
 	order := make([]int, len(t.dirs))
 	for i := range order {
 		order[i] = i
@@ -152,7 +158,7 @@ func (t *taking) directories(ctx context.Context, known []dirindex.Known) error 
 		group.SetLimit(runtime.GOMAXPROCS(0))
 		for at, i := range order[:n] {
 			group.Go(func() (err error) {
-				made[at], err = t.directory(groupCtx, t.dirs[i], known[i])
+				made[at], err = t.directory(groupCtx, &t.dirs[i])
 				return err
 			})
 		}
@@ -160,13 +166,8 @@ func (t *taking) directories(ctx context.Context, known []dirindex.Known) error 
 			return err
 		}
 		for at, i := range order[:n] {
-			d := t.dirs[i]
-			t.done[d.Path] = made[at]
-			if made[at].same {
-				t.index.KeepSame(d)
-			} else {
-				t.index.Keep(d, known[i].Sums, []byte(line(made[at].tree.Digest())))
-			}
+			t.done[t.dirs[i].Path] = made[at]
+			t.index.Keep(&t.dirs[i], []byte(line(made[at].tree.Digest())))
 		}
 		order = order[n:]
 	}
@@ -185,13 +186,14 @@ func depth(name string) int {
 func line(d cas.Digest) string { return fmt.Sprintf("%s %d", d.Hex(), d.Size()) }
 
 // directory makes the tree of a directory whose directories have theirs.
-func (t *taking) directory(ctx context.Context, d dirindex.Dir, known dirindex.Known) (finished, error) {
-	if was, ok, err := t.unchanged(ctx, d, known.Note); ok || err != nil {
+func (t *taking) directory(ctx context.Context, d *dirindex.Dir) (finished, error) {
+	if was, ok, err := t.unchanged(ctx, d); ok || err != nil {
 		return finished{tree: was, same: true}, err
 	}
+	t.index.Load(d)
 	b := cas.NewBuilder(t.store)
-	for i, f := range d.Files {
-		if err := b.Add(f.Name, cas.DigestOf(known.Sums[i], f.Stamp.Size)); err != nil {
+	for _, f := range d.Files {
+		if err := b.Add(f.Name, cas.DigestOf(f.Sum, f.Stamp.Size)); err != nil {
 			return finished{}, err
 		}
 	}
@@ -207,15 +209,17 @@ func (t *taking) directory(ctx context.Context, d dirindex.Dir, known dirindex.K
 
 // unchanged returns the tree that is remembered of a directory, if nothing in or below
 // it has changed and the store still has it.
-func (t *taking) unchanged(ctx context.Context, d dirindex.Dir, note []byte) (cas.TreeID, bool, error) {
+func (t *taking) unchanged(ctx context.Context, d *dirindex.Dir) (cas.TreeID, bool, error) {
+	note, same := d.Same()
 	for _, name := range d.Dirs {
-		if !t.done[path.Join(d.Path, name)].same {
-			return cas.TreeID{}, false, nil
-		}
+		same = same && t.done[path.Join(d.Path, name)].same
 	}
 	id, err := cas.ParseDigest(string(note))
-	if err != nil {
+	if !same || err != nil {
 		return cas.TreeID{}, false, nil
+	}
+	if t.keeps(id.Size()) {
+		return cas.NewTreeID(id), true, nil
 	}
 	missing, err := t.store.Missing(ctx, []cas.Digest{id})
 	return cas.NewTreeID(id), err == nil && len(missing) == 0, err

@@ -1,0 +1,24 @@
+package stamp
+
+import (
+	"io/fs"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// changeTime returns when the kernel last saw a file change, and which file it is.
+func changeTime(info fs.FileInfo) (nanoseconds int64, inode uint64) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Ctimespec.Nano(), st.Ino
+	}
+	return 0, 0
+}
+
+// namesChangeTimes tells whether a directory is on the file system that is known to change
+// its times whenever the names in it change.
+func namesChangeTimes(fd int) bool {
+	var st unix.Statfs_t
+	return again(func() error { return unix.Fstatfs(fd, &st) }) == nil &&
+		unix.ByteSliceToString(st.Fstypename[:]) == "apfs"
+}
