@@ -1,5 +1,6 @@
-// Command data measures how metadata of Open Images' size are read, beside DuckDB, Polars and grep.
-// Its README explains the table that it prints.
+// Command data measures how metadata of Open Images' size are read, beside DuckDB, Polars and grep,
+// and how photos are fetched, beside aria2 and img2dataset. Its README explains the tables that it
+// prints.
 package main
 
 import (
@@ -44,28 +45,39 @@ func run(ctx context.Context) error {
 	sizes := flag.String("sizes", "0.01,0.1,1", "parts of Open Images V4's train subset to measure at")
 	flag.IntVar(&b.rounds, "rounds", 5, "runs of which medians are taken")
 	flag.StringVar(&b.dir, "dir", filepath.Join(os.TempDir(), "sandwich-bench-data"), "folder for the data, which is kept: 3 GB at full size")
-	flag.StringVar(&b.python, "python", python(), "a Python with duckdb and polars; empty leaves them out")
-	tasks := flag.String("tasks", "", "tasks to measure, such as scan,query (default all)")
+	flag.StringVar(&b.python, "python", python("duckdb-2.0.1"), "a Python with duckdb and polars; empty leaves them out")
+	flag.StringVar(&b.img2dataset, "img2dataset", python("img2dataset-1.47.0"), "a Python with img2dataset; empty leaves it out")
+	flag.StringVar(&b.only, "tasks", "", "tasks to measure, such as scan,query (default all)")
+	photos := flag.String("photos", "2000,20000", "how many photos to download")
 	flag.Parse()
 	for size := range strings.SplitSeq(*sizes, ",") {
 		share, err := strconv.ParseFloat(size, 64)
 		if err != nil || share <= 0 {
 			return fmt.Errorf("-sizes %s: want parts such as 0.01", *sizes)
 		}
-		if err := b.compare(ctx, int(math.Round(synthetic.OfficialPhotos*share)), *tasks); err != nil {
+		if err := b.metadata(ctx, int(math.Round(synthetic.OfficialPhotos*share))); err != nil {
+			return err
+		}
+	}
+	for count := range strings.SplitSeq(*photos, ",") {
+		n, err := strconv.Atoi(count)
+		if err != nil || n <= 0 {
+			return fmt.Errorf("-photos %s: want numbers", *photos)
+		}
+		if err := b.downloads(ctx, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// python is that of .ci/run, if it is there.
-func python() string {
+// python is that of .ci/run with a package, if it is there.
+func python(with string) string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return ""
 	}
-	name := filepath.Join(cache, "sandwich-ci", "duckdb-2.0.1", "bin", "python")
+	name := filepath.Join(cache, "sandwich-ci", with, "bin", "python")
 	if _, err := os.Stat(name); err != nil {
 		return ""
 	}
@@ -73,8 +85,9 @@ func python() string {
 }
 
 type bench struct {
-	rounds      int
-	dir, python string
+	rounds              int
+	dir, only           string
+	python, img2dataset string
 }
 
 // The label that is looked for has some boxes on a photo in ten thousand; the photos that are
@@ -95,6 +108,7 @@ type cost struct {
 // $INDEX and $OUT in it are the files.
 type task struct {
 	name, what string
+	photos     bool // what is counted are photos, so that their rate is of interest
 	tools      []tool
 }
 
@@ -103,74 +117,98 @@ type tool struct {
 	args []string
 }
 
+// ours is a task done by sandwich, in a process of its own.
+func ours(verb string, args ...string) tool {
+	return tool{"sandwich", append([]string{os.Args[0], "do", verb}, args...)}
+}
+
 func (b *bench) tasks() []task {
-	ours := func(verb string, args ...string) tool {
-		return tool{"sandwich", append([]string{os.Args[0], "do", verb}, args...)}
-	}
 	peer := func(name, verb string, args ...string) tool {
 		return tool{name, append([]string{b.python, "-c", peers, strings.ToLower(name), verb}, args...)}
 	}
 	return []task{
-		{"scan", "boxes of one label, from the CSV", []tool{
+		{name: "scan", what: "boxes of one label, from the CSV", tools: []tool{
 			ours("scan", "$BOXES", label), peer("DuckDB", "scan", "$BOXES", label), peer("Polars", "scan", "$BOXES", label),
 			{"grep", []string{"grep", "-c", "-F", "," + label + ",", "$BOXES"}},
 		}},
-		{"images", "one photo in 4,096, from the CSV of photos", []tool{
+		{name: "images", what: "one photo in 4,096, from the CSV of photos", tools: []tool{
 			ours("images", "$IMAGES", photos), peer("DuckDB", "images", "$IMAGES", photos), peer("Polars", "images", "$IMAGES", photos),
 			{"grep", []string{"grep", "-c", "^" + photos, "$IMAGES"}},
 		}},
-		{"index", "the CSV of boxes, sorted by label as Parquet", []tool{
+		{name: "index", what: "the CSV of boxes, sorted by label as Parquet", tools: []tool{
 			ours("index", "$BOXES", "$OUT"), peer("DuckDB", "index", "$BOXES", "$OUT"),
 		}},
-		{"query", "boxes of one label, from the index", []tool{
+		{name: "query", what: "boxes of one label, from the index", tools: []tool{
 			ours("query", "$INDEX", label), peer("DuckDB", "query", "$INDEX", boxindex.FileName(label)), peer("Polars", "query", "$INDEX", boxindex.FileName(label)),
 		}},
 	}
 }
 
-// compare measures all tasks at a size and prints their table.
-func (b *bench) compare(ctx context.Context, photos int, only string) error {
+// wants reports whether a task is to be measured.
+func (b *bench) wants(t task) bool {
+	return b.only == "" || slices.Contains(strings.Split(b.only, ","), t.name)
+}
+
+// metadata measures all tasks about metadata at a size and prints their table.
+func (b *bench) metadata(ctx context.Context, photos int) error {
+	tasks := slices.DeleteFunc(b.tasks(), func(t task) bool { return !b.wants(t) })
+	if len(tasks) == 0 {
+		return nil
+	}
 	dir := filepath.Join(b.dir, strconv.Itoa(photos))
 	files, err := b.prepare(ctx, dir, photos)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("\n%d photos, %s of boxes\n\n", photos, size(files["$BOXES"]))
-	for _, t := range b.tasks() {
-		if only != "" && !slices.Contains(strings.Split(only, ","), t.name) {
+	for _, t := range tasks {
+		if err := b.measure(ctx, t, files); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure prints the row of a task.
+func (b *bench) measure(ctx context.Context, t task, files map[string]string) error {
+	costs := map[string][]cost{}
+	for range b.rounds {
+		for _, tool := range t.tools { // in turns, so that what the machine does besides meets all
+			if tool.args[0] == "" {
+				continue
+			}
+			c, err := b.take(ctx, tool, files)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", t.name, tool.name, err)
+			}
+			costs[tool.name] = append(costs[tool.name], c)
+		}
+	}
+	fmt.Printf("| %s |", t.what)
+	mine := median(costs["sandwich"])
+	for _, tool := range t.tools {
+		c := median(costs[tool.name])
+		if c.time == 0 {
+			fmt.Print(" – |")
 			continue
 		}
-		costs := map[string][]cost{}
-		for range b.rounds {
-			for _, tool := range t.tools { // in turns, so that what the machine does besides meets all
-				if tool.args[0] == "" {
-					continue
-				}
-				c, err := b.take(ctx, tool, files)
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", t.name, tool.name, err)
-				}
-				costs[tool.name] = append(costs[tool.name], c)
-			}
+		if c.rows != mine.rows {
+			return fmt.Errorf("%s: %s finds %d rows, sandwich %d", t.name, tool.name, c.rows, mine.rows)
 		}
-		fmt.Printf("| %s |", t.what)
-		mine := median(costs["sandwich"])
-		for _, tool := range t.tools {
-			c := median(costs[tool.name])
-			switch {
-			case c.time == 0:
-				fmt.Print(" – |")
-			case tool.name == "sandwich":
-				fmt.Printf(" %s, %d MiB |", seconds(c.time), c.memory>>20)
-			default:
-				fmt.Printf(" %s %s, %.1f×, %d MiB |", tool.name, seconds(c.time), float64(c.time)/float64(mine.time), c.memory>>20)
-			}
-			if c.time != 0 && c.rows != mine.rows {
-				return fmt.Errorf("%s: %s finds %d rows, sandwich %d", t.name, tool.name, c.rows, mine.rows)
-			}
+		if tool.name != "sandwich" {
+			fmt.Printf(" %s", tool.name)
 		}
-		fmt.Println()
+		if t.photos {
+			fmt.Printf(" %.0f/s,", float64(c.rows)/c.time.Seconds())
+		} else {
+			fmt.Printf(" %s,", seconds(c.time))
+		}
+		if tool.name != "sandwich" {
+			fmt.Printf(" %.1f×,", float64(c.time)/float64(mine.time))
+		}
+		fmt.Printf(" %d MiB |", c.memory>>20)
 	}
+	fmt.Println()
 	return nil
 }
 
@@ -227,7 +265,8 @@ func generate(ctx context.Context, photos, dir string) error {
 	})
 }
 
-// take runs a tool once. All but grep tell their own time, without the start of the process.
+// take runs a tool once. All but grep and aria2 tell their own time, without the start of the
+// process.
 func (b *bench) take(ctx context.Context, t tool, files map[string]string) (cost, error) {
 	args := slices.Clone(t.args)
 	for i, a := range args {
@@ -238,6 +277,9 @@ func (b *bench) take(ctx context.Context, t tool, files map[string]string) (cost
 	}
 	command := exec.CommandContext(ctx, args[0], args[1:]...)
 	command.Env = append(os.Environ(), "LC_ALL=C", "POLARS_MAX_THREADS="+strconv.Itoa(runtime.GOMAXPROCS(0)))
+	if certificate := files["$CERTIFICATE"]; certificate != "" {
+		command.Env = append(command.Env, "SSL_CERT_FILE="+certificate) // the mirror's, for Go
+	}
 	command.Stderr = os.Stderr
 	start := time.Now()
 	output, err := command.Output()
@@ -316,6 +358,12 @@ func do(ctx context.Context, args []string) error {
 		err = generate(ctx, args[0], args[1])
 	case "index":
 		rows, err = index(ctx, args[0], args[1])
+	case "serve":
+		return serve(args[0])
+	case "load":
+		rows, err = load(ctx, args[0], args[1])
+	case "download":
+		rows, err = download(ctx, args[0], args[1])
 	case "query":
 		var data []byte
 		if data, err = os.ReadFile(filepath.Join(args[0], boxindex.FileName(openimages.LabelID(args[1])))); err != nil {

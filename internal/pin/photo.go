@@ -75,6 +75,10 @@ func (c candidate) digest() (cas.Digest, bool) {
 	return d, err == nil && c.want.Size > 0
 }
 
+// published reports whether the photo has a published sum, so that what arrives whole is
+// the photo.
+func (c candidate) published() bool { return c.want.MD5 != nil || c.want.SHA256 != nil }
+
 // photo pins a photo at the first place that has it. The error says that a place could
 // not be reached, or that the pinning must end.
 func (r *pinning) photo(ctx context.Context, image *openimages.Image) (lock.Photo, error) {
@@ -150,10 +154,13 @@ func (r *Resolver) look(ctx context.Context, c candidate) (fact, error) {
 		readers.Put(in)
 	}()
 	head, err := in.Peek(in.Size())
-	if ended := errors.Is(err, io.EOF) || fetch.Definite(err); ended && len(head) == 0 {
+	whole := errors.Is(err, io.EOF)
+	if ended := whole || fetch.Definite(err); ended && len(head) == 0 {
 		return fact{dead: reasonEmpty}, nil
-	} else if stand := placeholder(head); ended && stand != "" {
-		return fact{dead: stand}, nil
+	} else if ended && !(whole && c.published()) { // sums take a fifth of the time that a photo takes
+		if stand := placeholder(head); stand != "" {
+			return fact{dead: stand}, nil
+		}
 	}
 	suspect := ""
 	if len(head) > 0 {
