@@ -35,6 +35,7 @@ func (b *bench) downloads(ctx context.Context, photos int) (err error) {
 		{"aria2 -j 64", []string{"sh", "-c", aria2, "sh", "$LIST", "$OUT", "64"}},
 		{"img2dataset", []string{b.img2dataset, "-c", img2dataset, "$URLS", "$OUT", "64"}},
 		{"nothing but reading", ours("load", "$TABLE", "64").args},
+		{"the same, HTTP/2", ours("load", "$TABLE2", "64").args},
 	}}
 	if !b.wants(t) {
 		return nil
@@ -56,7 +57,7 @@ func (b *bench) downloads(ctx context.Context, photos int) (err error) {
 	if err := errors.Join(writeLists(dir, plain, photos), writeLists(filepath.Join(dir, "2"), secure, photos)); err != nil {
 		return err
 	}
-	fmt.Println()
+	fmt.Fprintln(os.Stdout)
 	return b.measure(ctx, t, files)
 }
 

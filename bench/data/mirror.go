@@ -109,7 +109,7 @@ func serve(certificate string) error {
 	if err := os.WriteFile(certificate, text, 0o644); err != nil {
 		return err
 	}
-	fmt.Println(plain.URL, secure.URL)
+	fmt.Fprintln(os.Stdout, plain.URL, secure.URL)
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
@@ -176,8 +176,8 @@ func writeLists(dir, mirror string, photos int) error {
 	)
 }
 
-// load asks a mirror for all photos, over so many connections, and throws them away: no client
-// can be much faster.
+// load asks a mirror for all photos, so many at a time, and throws them away: no client can be
+// much faster.
 func load(ctx context.Context, table, connections string) (int64, error) {
 	n, err := strconv.Atoi(connections)
 	if err != nil {
@@ -187,14 +187,41 @@ func load(ctx context.Context, table, connections string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	read := drain
+	if strings.HasPrefix(images[0].OriginalURL, "https:") {
+		read = drainSecure
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	for part := range slices.Chunk(images, (len(images)+n-1)/n) {
-		group.Go(func() error { return drain(ctx, part) })
+		group.Go(func() error { return read(ctx, part) })
 	}
 	return int64(len(images)), group.Wait()
 }
 
-// drain asks for photos of one host over one connection.
+// drainSecure asks for photos by HTTP/2.
+func drainSecure(ctx context.Context, images []openimages.Image) error {
+	buf := make([]byte, 64<<10)
+	for _, image := range images {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, image.OriginalURL, nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, answer.Body, buf)
+		if err = errors.Join(err, answer.Body.Close()); err != nil {
+			return err
+		}
+		if n != image.OriginalSize || answer.ProtoMajor != 2 {
+			return fmt.Errorf("%s: %d bytes by %s, want %d by HTTP/2", image.OriginalURL, n, answer.Proto, image.OriginalSize)
+		}
+	}
+	return nil
+}
+
+// drain asks for photos of one host by HTTP/1.1 over one connection.
 func drain(ctx context.Context, images []openimages.Image) (err error) {
 	at, err := url.Parse(images[0].OriginalURL)
 	if err != nil {

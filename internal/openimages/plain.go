@@ -49,36 +49,75 @@ func (t *table) mayBePlain() bool {
 	return t.comma == ',' && t.eol == '\n' && slices.Equal(t.header, plainColumns)
 }
 
-// nextPlain moves to the next row if that is plain and whole in the buffer. Such a row is
-// right, and needs no further check.
-func (t *table) nextPlain() bool {
-	from := t.pos + t.taken
-	rest := t.buf[from:t.end]
-	if len(rest) < maxPlain+8 {
-		return false
+// plainRow is a plain row: where in a text it starts, and where in it the label starts and ends.
+type plainRow struct{ from, label, tail int32 }
+
+// plainRows finds the plain rows at the start of a text, as many as there is room for, and
+// returns how many there are. The last row of a text is not looked at.
+func plainRows(text []byte, rows []plainRow) int {
+	last := len(text) - maxPlain - 8
+	if last < 0 {
+		return 0
 	}
+	if fastPlainRows != nil {
+		return fastPlainRows(text, last, rows)
+	}
+	return portablePlainRows(text, last, rows)
+}
+
+// portablePlainRows is plainRows for rows that start at up to last.
+func portablePlainRows(text []byte, last int, rows []plainRow) int {
+	n := 0
+	for from := 0; n < len(rows) && from <= last; n++ {
+		label, end := isPlain(text[from:])
+		if end == 0 {
+			break
+		}
+		rows[n] = plainRow{int32(from), int32(label), int32(end - plainTail)}
+		from += end + 1
+	}
+	return n
+}
+
+// isPlain returns where the label of the row that a text starts with is, and where its line ends;
+// 0 when the row is not plain.
+func isPlain(text []byte) (label, end int) {
 	// The first line end behind the shortest row; one before that would be in a part of the row
 	// that has no room for it.
-	end := minPlain
+	end = minPlain
 	for {
-		x := binary.LittleEndian.Uint64(rest[end:]) ^ ones*'\n'
+		x := binary.LittleEndian.Uint64(text[end:]) ^ ones*'\n'
 		if zeros := (x - ones) &^ x & top; zeros != 0 {
 			end += bits.TrailingZeros64(zeros) / 8
 			break
 		}
 		if end += 8; end > maxPlain-8 {
+			return 0, 0
+		}
+	}
+	row := text[:end]
+	tail := end - plainTail
+	if label = plainLabel(row, tail); label < 0 || !isPlainID(row) || !isPlainTail(row[tail:]) {
+		return 0, 0
+	}
+	return label, end
+}
+
+// nextPlain moves to the next row if that is plain and whole in the buffer. Such a row is
+// right, and needs no further check.
+func (t *table) nextPlain() bool {
+	if len(t.ahead) == 0 {
+		t.base = t.pos + t.taken
+		if t.ahead = t.batch[:plainRows(t.buf[t.base:t.end], t.batch[:])]; len(t.ahead) == 0 {
 			return false
 		}
 	}
-	row := rest[:end]
-	tail := end - plainTail
-	label := plainLabel(row, tail)
-	if label < 0 || !isPlainID(row) || !isPlainTail(row[tail:]) {
-		return false
-	}
-	t.pos, t.taken, t.at = from, end+1, t.line
+	row := t.ahead[0]
+	t.ahead = t.ahead[1:]
+	t.pos, t.at = t.base+int(row.from), t.line
+	end := int(row.tail) + plainTail
+	t.row, t.label, t.tail, t.taken = t.buf[t.pos:t.pos+end], row.label, row.tail, end+1
 	t.line++
-	t.row, t.label, t.tail = row, int32(label), int32(tail)
 	return true
 }
 

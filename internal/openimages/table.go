@@ -74,6 +74,12 @@ type table struct {
 	mayPlain    bool  // rows may be plain
 	plain       bool  // the current row is: it has no fields, and is right
 	label, tail int32 // of a plain row: where the label starts and ends
+
+	// Plain rows are found some at a time. Nothing is read into buf before all of them were the
+	// current row.
+	batch [64]plainRow
+	ahead []plainRow // of batch, those that are to come
+	base  int        // where in buf the text starts that they are in
 }
 
 // span is a field: row[from:to].
