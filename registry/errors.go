@@ -26,6 +26,18 @@ func (e *NotFoundError) Error() string { return fmt.Sprintf("%s is not in %s", e
 
 func (e *NotFoundError) Unwrap() error { return fs.ErrNotExist }
 
+// NoPartError says that a revision has neither a file nor a folder at a path. It is
+// fs.ErrNotExist as well.
+type NoPartError struct {
+	Ref  Ref
+	Path string
+}
+
+func (e *NoPartError) Error() string { return fmt.Sprintf("%s has no %s", e.Ref, e.Path) }
+
+// Unwrap returns fs.ErrNotExist.
+func (e *NoPartError) Unwrap() error { return fs.ErrNotExist }
+
 // AmbiguousError says that several revisions start with the digits of a reference.
 type AmbiguousError struct {
 	Ref     Ref

@@ -222,8 +222,8 @@ type Package struct {
 }
 
 // Part returns the file or the folder of p at a path, as a package whose keys are
-// relative to the folder that holds the file, or to the folder. fs.ErrNotExist says that
-// p has neither.
+// relative to the folder that holds the file, or to the folder. Where p has neither that is
+// a *NoPartError.
 func (p *Package) Part(at string) (*Package, error) {
 	part := &Package{Name: p.Name, TopHash: p.TopHash, prefix: p.prefix + at + "/", Content: &quilt.Package{Header: p.Content.Header}}
 	if e, ok := p.Content.Entry(at); ok {
@@ -239,7 +239,7 @@ func (p *Package) Part(at string) (*Package, error) {
 		}
 	}
 	if len(part.Content.Entries) == 0 {
-		return nil, fmt.Errorf("%s has no %s: %w", p.Ref(), at, fs.ErrNotExist)
+		return nil, &NoPartError{Ref: p.Ref(), Path: at}
 	}
 	return part, nil
 }

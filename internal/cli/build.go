@@ -74,6 +74,7 @@ func (a *app) build() *cobra.Command {
 		strict     bool
 		dryRun     bool
 		location   string
+		push       bool
 	)
 	keyFile := new(string)
 	cmd := &cobra.Command{
@@ -87,6 +88,9 @@ crop rule downloads nothing.
 Every URL of the manifest is pinned to a digest in the lock beside it. Build writes
 it when it is absent and adds what is missing; with --locked it changes nothing,
 and ends with exit code 4 if it would have to.
+
+With --push=false the package is only built and named. ` + "`sandwich push NAME @1`" + ` pushes it
+later, under any name.
 
 With --set (-S) a value replaces the one of the manifest. It is checked as that would
 be, the package's manifest holds it, and the history of builds tells of it.
@@ -108,6 +112,9 @@ is.`,
 		Args:              between(0, 1),
 		ValidArgsFunction: completeManifest,
 		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
+			if *keyFile != "" && !push {
+				return nil, usagef("sign it when it is pushed", "build: --sign signs what is in a registry, and --push=false leaves it out of one")
+			}
 			key, err := signingKey(*keyFile)
 			if err != nil {
 				return nil, err
@@ -117,7 +124,7 @@ is.`,
 				return nil, err
 			}
 			how.apply(&options, a.mode == ui.JSON)
-			options.Locked, options.AllowDirty = locked, allowDirty
+			options.Locked, options.AllowDirty, options.NoPush = locked, allowDirty, !push
 			if err := a.pushTo(project, &options, location, flags.shared.storeFlags); err != nil {
 				return nil, err
 			}
@@ -146,6 +153,7 @@ is.`,
 	cmd.Flags().BoolVar(&locked, "locked", false, "never change the lock")
 	cmd.Flags().BoolVar(&allowDirty, "allow-dirty", false, "build although your sources have uncommitted changes")
 	cmd.Flags().BoolVar(&strict, "strict", false, "end with exit code 7 if photos are missing")
+	cmd.Flags().BoolVar(&push, "push", true, "push the package; --push=false only builds it")
 	cmd.Flags().StringVar(&location, "registry", "", "push to this registry instead of the manifest's")
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only say what would be done, as plan does")
 	how.add(cmd)
@@ -186,7 +194,7 @@ func (a *app) buildOne(ctx context.Context, project *pipeline.Project, options p
 	if err != nil {
 		return nil, err
 	}
-	a.summary = buildSummary(outcome)
+	a.summary = buildSummary(outcome, !options.NoPush)
 	if strict && outcome.Dead+outcome.Quarantined > 0 {
 		err = &incompleteError{dead: outcome.Dead, quarantined: outcome.Quarantined}
 	}
@@ -225,12 +233,12 @@ func fromHere(location string) (string, error) {
 }
 
 // buildSummary says how much there was to do.
-func buildSummary(o *pipeline.Outcome) string {
+func buildSummary(o *pipeline.Outcome, pushed bool) string {
 	summary := fmt.Sprintf("%d of %d stages ran", o.Ran, o.Stages)
 	if o.Ran == 0 {
 		summary = "no stage ran: all of it was built before"
 	}
-	if o.Package != "" && !o.Created {
+	if pushed && o.Package != "" && !o.Created {
 		summary += "; the registry has this revision already"
 	}
 	return summary

@@ -152,12 +152,12 @@ type cacheStatsAnswer struct {
 }
 
 func (c cacheStatsAnswer) Text(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s in %s files\n", ui.Printable(c.Folder), ui.Bytes(c.Disk), ui.Count(int64(c.Files)))
-	fmt.Fprintf(w, "blobs    %s, %s; %s of them in %s packs\n", ui.Count(int64(c.Blobs)), ui.Bytes(c.Bytes), ui.Count(int64(c.Packed)), ui.Count(int64(c.Packs)))
+	fmt.Fprintf(w, "%s: %s in %s\n", ui.Printable(c.Folder), ui.Bytes(c.Disk), ui.Plural(c.Files, "file"))
+	fmt.Fprintf(w, "blobs    %s, %s; %s of them in %s\n", ui.Count(int64(c.Blobs)), ui.Bytes(c.Bytes), ui.Count(int64(c.Packed)), ui.Plural(c.Packs, "pack"))
 	fmt.Fprintf(w, "results  %s\n", ui.Count(int64(c.Results)))
 	fmt.Fprintf(w, "damaged  %s\n", ui.Count(int64(c.Damaged)))
 	if r := c.Remote; r != nil {
-		held := fmt.Sprintf("%s results, %s packs, %s", ui.Count(int64(r.Results)), ui.Count(int64(r.Packs)), ui.Bytes(r.Bytes))
+		held := fmt.Sprintf("%s, %s, %s", ui.Plural(r.Results, "result"), ui.Plural(r.Packs, "pack"), ui.Bytes(r.Bytes))
 		if r.Error != "" {
 			held = ui.Printable(r.Error)
 		}
@@ -269,11 +269,11 @@ func (c cacheGCAnswer) Text(w io.Writer) {
 	if c.Dry {
 		done = "would remove"
 	}
-	fmt.Fprintf(w, "%s %s results and %s blobs, %s\n", done, ui.Count(int64(c.Results)), ui.Count(int64(c.Blobs)), ui.Bytes(c.Bytes))
-	fmt.Fprintf(w, "%s results and %s stay\n", ui.Count(int64(c.KeptResults)), ui.Bytes(c.KeptBytes))
+	fmt.Fprintf(w, "%s %s and %s, %s\n", done, ui.Plural(c.Results, "result"), ui.Plural(c.Blobs, "blob"), ui.Bytes(c.Bytes))
+	fmt.Fprintf(w, "kept %s, %s\n", ui.Plural(c.KeptResults, "result"), ui.Bytes(c.KeptBytes))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, k := range c.Kept {
-		fmt.Fprintf(table, "  %s\t%s\t%s results\t%s\n", k.Reason, ui.Bytes(k.Bytes), ui.Count(int64(k.Results)), ui.Printable(cmp.Or(k.Name, "within the limits")))
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", k.Reason, ui.Bytes(k.Bytes), ui.Plural(k.Results, "result"), ui.Printable(cmp.Or(k.Name, "within the limits")))
 	}
 	_ = table.Flush() // as the Fprintf above
 }
@@ -399,13 +399,13 @@ func (c cacheVerifyAnswer) Text(w io.Writer) {
 		fmt.Fprintf(w, "damaged: %s\n", d)
 	}
 	if c.Forgotten > 0 {
-		fmt.Fprintf(w, "forgot %s results that were not whole\n", ui.Count(int64(c.Forgotten)))
+		fmt.Fprintf(w, "forgot %s, not whole any more\n", ui.Plural(c.Forgotten, "result"))
 	}
 	if c.Found > 0 {
-		fmt.Fprintf(w, "found %s blobs that an index had lost\n", ui.Count(int64(c.Found)))
+		fmt.Fprintf(w, "found %s that an index had lost\n", ui.Plural(c.Found, "blob"))
 	}
 	if len(c.Damaged)+c.Forgotten == 0 {
-		fmt.Fprintf(w, "%s blobs, %s, and %s results, all as they should be\n", ui.Count(int64(c.Blobs)), ui.Bytes(c.Bytes), ui.Count(int64(c.Results)))
+		fmt.Fprintf(w, "%s, %s, and %s, all as they should be\n", ui.Plural(c.Blobs, "blob"), ui.Bytes(c.Bytes), ui.Plural(c.Results, "result"))
 	}
 }
 
@@ -536,5 +536,5 @@ func newArchiveAnswer(file string, m upkeep.Moved) archiveAnswer {
 }
 
 func (c archiveAnswer) Text(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s results, %s blobs, %s\n", ui.Printable(c.File), ui.Count(int64(c.Results)), ui.Count(int64(c.Blobs)), ui.Bytes(c.Bytes))
+	fmt.Fprintf(w, "%s: %s, %s, %s\n", ui.Printable(c.File), ui.Plural(c.Results, "result"), ui.Plural(c.Blobs, "blob"), ui.Bytes(c.Bytes))
 }

@@ -251,5 +251,5 @@ type checkoutAnswer struct {
 }
 
 func (c checkoutAnswer) Text(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s files, %s\n", ui.Printable(c.Folder), ui.Count(int64(c.Files)), ui.Bytes(c.Bytes))
+	fmt.Fprintf(w, "%s: %s, %s\n", ui.Printable(c.Folder), ui.Plural(c.Files, "file"), ui.Bytes(c.Bytes))
 }

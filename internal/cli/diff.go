@@ -7,18 +7,20 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/internal/ui"
+	"github.com/sandwich-build/sandwich/registry/quilt"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 )
 
 func (a *app) diff() *cobra.Command {
 	var (
-		flags    buildFlags
-		path     string
+		past     pastFlags
 		packages packageDiffFlags
 	)
 	cmd := &cobra.Command{
@@ -33,44 +35,72 @@ comes first.
 
 Of two revisions of packages, or folders that exist, diff says which files B has more
 or less than A, which changed, and what that means: fields of the manifest, labels,
-boxes of each label, crops, dead photos, the environment, and metrics.`,
+boxes of each label, crops, dead photos, the environment, and metrics. Either can be a
+build; of two builds, --stat and --markdown compare the packages.`,
 		Example: `  sandwich diff @2 @1
   sandwich diff 4f2a91c0
   sandwich diff me/lunch@4d1f02 me/lunch --registry s3://my-bucket
-  sandwich diff me/lunch ./burgers --markdown    # for a pull request`,
+  sandwich diff me/lunch ./burgers
+  sandwich diff me/lunch @1 --markdown           # for a pull request`,
 		Args:              between(1, 2),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-			if arePackages(args) {
-				return a.diffPackages(ctx, packages, args)
+			if len(args) == 1 && isBuild(args[0]) {
+				args = append(args, "@1")
 			}
-			project, options, err := a.openProject([]string{path}, flags)
+			if packages.stat || packages.markdown || !isBuild(args[0]) || !isBuild(args[len(args)-1]) {
+				return a.diffPackages(ctx, packages, past, args)
+			}
+			store, builds, err := a.past(ctx, past, args...)
 			if err != nil {
 				return nil, err
 			}
-			records, err := history.Read(ctx, options.Store, project.Manifest.Name)
-			if err != nil {
-				return nil, err
-			}
-			old, err := history.Find(records, args[0])
-			if err != nil {
-				return nil, err
-			}
-			now, err := history.Find(records, append(args, "@1")[1])
-			if err != nil {
-				return nil, err
-			}
-			changes, err := history.Compare(ctx, options.Store, old, now)
+			old, now := builds[0], builds[1]
+			changes, err := history.Compare(ctx, store, old, now)
 			if err != nil {
 				return nil, err
 			}
 			return newDiffAnswer(old, now, changes), nil
 		}),
 	}
-	cmd.Flags().StringVar(&path, "manifest", "manifest.yaml", "the manifest of the builds")
-	flags.addCache(cmd)
+	past.add(cmd)
 	packages.add(cmd)
 	return cmd
+}
+
+// pastFlags say of which manifest, and in which cache, the builds of the past are meant.
+type pastFlags struct {
+	manifest string
+	build    buildFlags
+}
+
+func (f *pastFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.manifest, "manifest", "manifest.yaml", "the manifest of the builds")
+	f.build.addCache(cmd)
+}
+
+// past finds builds in the history, and returns the cache that has what they made.
+func (a *app) past(ctx context.Context, f pastFlags, names ...string) (*disk.Store, []history.Record, error) {
+	project, options, err := a.openProject([]string{f.manifest}, f.build)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := history.Read(ctx, options.Store, project.Manifest.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	found := make([]history.Record, len(names))
+	for i, name := range names {
+		if found[i], err = history.Find(records, name); err != nil {
+			return nil, nil, err
+		}
+	}
+	return options.Store, found, nil
+}
+
+// isBuild reports whether an argument names a build of the history rather than a folder.
+func isBuild(arg string) bool {
+	return strings.HasPrefix(arg, "@") || quilt.IsHex(arg) && !isFolder(arg)
 }
 
 type diffAnswer struct {

@@ -89,6 +89,9 @@ func ofUsage(err error, p *ui.Problem) (int, bool) {
 	if _, unknown := errors.AsType[*history.NoBuildError](err); unknown {
 		p.Hint, ok = "`sandwich history` lists the builds", true
 	}
+	if _, none := errors.AsType[*pipeline.NoPackageError](err); none {
+		p.Hint, ok = "`sandwich history` says why; build it again", true
+	}
 	return exitUsage, ok
 }
 
@@ -195,8 +198,14 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if _, pushing := errors.AsType[*pipeline.RegistryError](err); pushing {
 		ok = true
 	}
-	if _, absent := errors.AsType[*registry.NotFoundError](err); absent {
-		p.Hint, ok = "`sandwich log NAME` lists the revisions of a package", true
+	if unknown, absent := errors.AsType[*registry.NotFoundError](err); absent {
+		p.Hint, ok = "`sandwich ls` lists the packages", true
+		if unknown.Ref.Hash+unknown.Ref.Tag != "" {
+			p.Hint = fmt.Sprintf("`sandwich log %s` lists the revisions, `sandwich ls` the tags", unknown.Ref.Name)
+		}
+	}
+	if part, absent := errors.AsType[*registry.NoPartError](err); absent {
+		p.Hint, ok = fmt.Sprintf("`sandwich show %s --files` lists what it has", part.Ref), true
 	}
 	if _, required := errors.AsType[*registry.WorkflowError](err); required {
 		p.Hint, ok = "push with quilt3, or set is_workflow_required: false in .quilt/workflows/config.yml", true
@@ -207,8 +216,8 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if answer, refused := errors.AsType[*s3.Error](err); refused && answer.Status == http.StatusForbidden {
 		p.Hint, ok = "do your AWS credentials (AWS_PROFILE, ~/.aws, …) allow this on the bucket?", true
 	}
-	if _, lost := errors.AsType[*registry.ConflictError](err); lost {
-		p.Hint, ok = "somebody else pushed: look at `sandwich log`, then build or push again on top of that", true
+	if lost, found := errors.AsType[*registry.ConflictError](err); found {
+		p.Hint, ok = afterConflict(lost), true
 	}
 	if differs, found := errors.AsType[*differsError](err); found {
 		p.Hint, ok = "pushing the package again from where it was built repairs it", true
@@ -229,6 +238,19 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 		p.Hint, ok = "push the package again from where it was built, which repairs it", true
 	}
 	return exitRegistry, ok
+}
+
+// afterConflict says how to go on after a push that was not the first.
+func afterConflict(lost *registry.ConflictError) string {
+	found := registry.Ref{Name: lost.Name, Hash: lost.Found.String()}
+	if lost.Found.IsZero() {
+		return "somebody removed the package: push again, if that is meant"
+	}
+	look := "`sandwich show " + found.String() + "`"
+	if !lost.Expected.IsZero() {
+		look = fmt.Sprintf("`sandwich diff %s@%s %s`", lost.Name, lost.Expected.String()[:shortHash], found)
+	}
+	return "somebody else pushed: " + look + " tells what; take over what is right, and push again, which makes yours the latest"
 }
 
 // incompleteError says that a build is finished without some of its photos.

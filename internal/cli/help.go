@@ -131,8 +131,9 @@ a question mark is left out when it does not apply.
            output?[added removed changed first[]] lost counters[name old new]
            metrics?[name old? new?]]
            | a b added[key from to] removed[] changed[] equal message?[path from to]
-           metadata[] manifest[] environment[] labels[added removed] dead[] crops[]
-           boxes[label added removed changed] metrics[name from? to? change?]
+           metadata[] manifest[] code[] environment[] labels[added removed] dead[]
+           boxes[label added removed changed] crops[label added removed changed moved]
+           metrics[name from? to? change?]
   explain  stages[stage action? cached from? build? time? why[] log?[warning? text]
            differences[field old? new? files?[added removed changed first[]]]
            work?[unit verb done reused] printed?[]]
@@ -163,7 +164,7 @@ a question mark is left out when it does not apply.
   rollback package was
   schema   schema
   show     name hash message meta? count bytes folders[name count bytes]
-           files[key bytes hash]?
+           files[key bytes hash]? card?
   sign     package key
   tag      package tag
   verify   package files bytes missing[] changed[] extra[]

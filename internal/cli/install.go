@@ -69,18 +69,26 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 			return nil, err
 		}
 		a.noteInstalled(pkg, target, *cache)
-		a.summary = fmt.Sprintf("%s files fetched (%s), %s there already, in %s",
-			ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Kept)), target)
-		if done.Copied > 0 {
-			a.summary = fmt.Sprintf("%s files fetched (%s), %s copied from elsewhere on this machine, %s there already, in %s",
-				ui.Count(int64(done.Fetched)), ui.Bytes(done.Bytes), ui.Count(int64(done.Copied)), ui.Count(int64(done.Kept)), target)
-		}
+		a.summary = installSummary(done, target)
 		return installAnswer{
 			Package: pkg.Ref().String(), Dest: target,
 			Fetched: done.Fetched, Bytes: done.Bytes, Copied: done.Copied, Kept: done.Kept, Removed: done.Removed,
 		}, nil
 	})
 	return cmd
+}
+
+// installSummary says where the files are from.
+func installSummary(done folder.Installed, target string) string {
+	parts := []string{fmt.Sprintf("%s fetched (%s)", ui.Plural(done.Fetched, "file"), ui.Bytes(done.Bytes))}
+	if done.Copied > 0 {
+		parts = append(parts, ui.Count(int64(done.Copied))+" copied from elsewhere on this machine")
+	}
+	parts = append(parts, ui.Count(int64(done.Kept))+" there already")
+	if done.Removed > 0 {
+		parts = append(parts, ui.Count(int64(done.Removed))+" of another revision removed")
+	}
+	return strings.Join(parts, ", ") + ", in " + target
 }
 
 // noteInstalled tells the cache, if there is one, that what the package was built from is

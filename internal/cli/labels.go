@@ -295,7 +295,7 @@ func (l labelAnswer) write(w io.Writer, c *catalog.Catalog) {
 		return
 	}
 	if l.Descendants > 0 {
-		fmt.Fprintf(w, "  with all %s below it: %s boxes\n", ui.Count(int64(l.Descendants)), ui.Count(l.BoxesBelow))
+		fmt.Fprintf(w, "  with all %s below it: %s\n", ui.Count(int64(l.Descendants)), ui.Plural(l.BoxesBelow, "box"))
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "\nsubset\tboxes\tphotos\t%s\tnot answered\n", strings.Join(flagTitles[:], "\t"))
@@ -317,7 +317,7 @@ func (l labelsAnswer) writeTree(w io.Writer) {
 	visit = func(id openimages.LabelID, depth int) {
 		line := strings.Repeat("  ", depth) + ui.Printable(l.catalog.Classes.Name(id)) + "  " + ui.Printable(string(id))
 		if len(l.Subsets) > 0 {
-			line += fmt.Sprintf("  %s boxes", ui.Count(l.catalog.Total(id).Boxes))
+			line += fmt.Sprintf("  %s", ui.Plural(l.catalog.Total(id).Boxes, "box"))
 		}
 		kinds := l.catalog.Kinds(id)
 		if seen[id] && len(kinds) > 0 {

@@ -97,7 +97,7 @@ func (a *app) pinned(ctx context.Context, project *pipeline.Project, options pip
 	if err != nil {
 		return nil, err
 	}
-	a.summary = fmt.Sprintf("%s photos pinned, %s dead", ui.Count(int64(report.Photos)), ui.Count(int64(report.Dead)))
+	a.summary = fmt.Sprintf("%s pinned, %s dead", ui.Plural(report.Photos, "photo"), ui.Count(int64(report.Dead)))
 	if !report.Changed {
 		a.summary += "; the lock was up to date"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -89,9 +90,9 @@ func (l logAnswer) Text(w io.Writer) {
 			what = r.Error
 		}
 		if r.Latest {
-			what += " (latest)"
+			what = strings.TrimSpace(what + " (latest)")
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s files\t%s\t%s\n", r.Hash[:shortHash], at, ui.Count(int64(r.Files)), ui.Bytes(r.Bytes), ui.Printable(what))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Hash[:shortHash], at, ui.Plural(r.Files, "file"), ui.Bytes(r.Bytes), ui.Printable(what))
 	}
 	_ = table.Flush()
 }

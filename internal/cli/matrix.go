@@ -98,7 +98,7 @@ func matrixSummary(m matrixAnswer) string {
 			ran, all = ran+v.Ran, all+v.Stages
 		}
 	}
-	summary := fmt.Sprintf("%d variants: %d of %d stages ran", len(m.Variants), ran, all)
+	summary := fmt.Sprintf("%s: %d of %d stages ran", ui.Plural(len(m.Variants), "variant"), ran, all)
 	if m.Latest != "" {
 		summary += "; the best on the validation pictures is the latest revision"
 	}
@@ -233,5 +233,5 @@ func (o ofVariants[T]) Text(w io.Writer) {
 		fmt.Fprintf(w, "variant %s\n", ui.Printable(v.title))
 		v.Answer.Text(w)
 	}
-	fmt.Fprintf(w, "\n%d variants; a stage that several of them need runs once\n", len(o.Variants))
+	fmt.Fprintf(w, "\n%s; a stage that several of them need runs once\n", ui.Plural(len(o.Variants), "variant"))
 }

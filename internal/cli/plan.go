@@ -121,18 +121,18 @@ func (p planAnswer) Text(w io.Writer) {
 		fmt.Fprintf(table, "%s\t%s\n", s.Stage, what)
 	}
 	_ = table.Flush()
-	fmt.Fprintf(w, "\n%s boxes on %s photos\n", ui.Count(p.Boxes), ui.Count(p.Images))
+	fmt.Fprintf(w, "\n%s on %s\n", ui.Plural(p.Boxes, "box"), ui.Plural(p.Images, "photo"))
 	for _, m := range p.Moves {
 		fmt.Fprintf(w, "  %s boxes are of %s, not of %s, which is less specific\n", ui.Count(m.Boxes), ui.Printable(m.To), ui.Printable(m.From))
 	}
 	for _, r := range p.Rules {
 		if r.DroppedBoxes > 0 {
-			fmt.Fprintf(table, "  %s\tdrops %s boxes,\t%s photos\n", r.Rule, ui.Count(r.DroppedBoxes), ui.Count(r.DroppedImages))
+			fmt.Fprintf(table, "  %s\tdrops %s,\t%s\n", r.Rule, ui.Plural(r.DroppedBoxes, "box"), ui.Plural(r.DroppedImages, "photo"))
 		}
 	}
 	_ = table.Flush()
 	if p.Unpinned > 0 {
-		fmt.Fprintf(w, "%s photos to download, about %s\n", ui.Count(p.Unpinned), ui.Bytes(p.Bytes))
+		fmt.Fprintf(w, "%s to download, about %s\n", ui.Plural(p.Unpinned, "photo"), ui.Bytes(p.Bytes))
 	}
 	if len(p.Drift) > 0 {
 		fmt.Fprintf(w, "the lock would change: %s\n", ui.Reasons(p.Drift))

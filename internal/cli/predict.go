@@ -90,7 +90,7 @@ func modelIn(ctx context.Context, dir string) (*model.Model, error) {
 type unreadableError struct{ pictures int }
 
 func (e *unreadableError) Error() string {
-	return fmt.Sprintf("predict: %d pictures cannot be read", e.pictures)
+	return fmt.Sprintf("predict: %s cannot be read", ui.Plural(e.pictures, "picture"))
 }
 
 // predictAll asks about one picture after the other: a large photo is large in memory.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sandwich-build/sandwich/internal/attest"
+	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/folder"
@@ -18,8 +19,8 @@ import (
 
 func (a *app) push() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "push NAME [DIR|LINK]",
-		Short: "Put a folder into a registry, as a package",
+		Use:   "push NAME [DIR|BUILD|LINK]",
+		Short: "Put a folder or a build into a registry, as a package",
 		Long: `Push makes the files of a folder (the working directory, unless another one is
 named) the latest revision of a package: all of them, hidden ones too, but for those
 that a .quiltignore in the folder leaves out. What the registry has already is not
@@ -28,11 +29,15 @@ pushed last is not read again (the cache knows). When somebody else pushes at th
 same moment, one of the two ends with exit code 5 and nothing is lost; with --parent
 it does whenever another revision is the latest.
 
+With a build of the history in its place, by number (@1 is the latest) or id, it pushes
+the package that the build made, message and metadata included.
+
 With a link of Quilt's catalog in place of the folder it promotes: the package, or the
 part of it, that the link names is pushed as it is, message and metadata included, and
 keeps its hash. Between buckets of one server the files do not pass through here.`,
 		Example: `  sandwich push me/lunch burgers --registry s3://my-bucket --message "more ham"
   sandwich push me/lunch --meta '{"photos": 120}'
+  sandwich push me/lunch @1 --registry s3://live    # what was built last
   sandwich push me/lunch 'quilt+s3://staging#package=me/lunch' --registry s3://live`,
 		Args: between(1, 2),
 	}
@@ -42,6 +47,8 @@ keeps its hash. Between buckets of one server the files do not pass through here
 	parent := cmd.Flags().String("parent", "", "push only if the latest revision has this hash; \"none\" for no package yet")
 	cmd.Flags().StringVar(&flags.s3.Encryption, "sse", "", "encryption of the objects in S3: AES256 or aws:kms (default the bucket's)")
 	cmd.Flags().StringVar(&flags.s3.KMSKey, "sse-kms-key", "", "key of --sse aws:kms (default the account's)")
+	var past pastFlags
+	past.add(cmd)
 	keyFile := signFlag(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
 		key, err := signingKey(*keyFile)
@@ -61,8 +68,11 @@ keeps its hash. Between buckets of one server the files do not pass through here
 		if rev.Meta, err = parseMeta(*meta); err != nil {
 			return nil, err
 		}
-		if registry.IsURI(dir) {
+		switch {
+		case registry.IsURI(dir):
 			return a.promote(ctx, at, name, dir, rev, *parent, key)
+		case isBuild(dir):
+			return a.pushBuild(ctx, at, past, name, dir, rev, *parent, key)
 		}
 		return a.pushFolder(ctx, at, name, dir, rev, *parent, key)
 	})
@@ -97,12 +107,36 @@ func (a *app) promote(ctx context.Context, at registryFlags, name, link string, 
 	if err != nil {
 		return nil, err
 	}
-	whole := from.Revision(pkg)
-	whole.Message = cmp.Or(rev.Message, whole.Message)
-	if rev.Meta.Kind() != quilt.Absent {
-		whole.Meta = rev.Meta
+	return a.pushRevision(ctx, r, name, retold(from.Revision(pkg), rev), parent, key)
+}
+
+// pushBuild pushes the package that a build of the past has made. A message or metadata in
+// rev take the place of its own.
+func (a *app) pushBuild(
+	ctx context.Context, at registryFlags, past pastFlags, name, build string, rev registry.Revision, parent string, key *attest.Key,
+) (ui.Answer, error) {
+	r, err := a.registryAt(ctx, at)
+	if err != nil {
+		return nil, err
 	}
-	return a.pushRevision(ctx, r, name, whole, parent, key)
+	store, builds, err := a.past(ctx, past, build)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := pipeline.Past(ctx, store, builds[0])
+	if err != nil {
+		return nil, err
+	}
+	return a.pushRevision(ctx, r, name, retold(whole, rev), parent, key)
+}
+
+// retold is a revision with the message and metadata of another one, where it has them.
+func retold(rev, by registry.Revision) registry.Revision {
+	rev.Message = cmp.Or(by.Message, rev.Message)
+	if by.Meta.Kind() != quilt.Absent {
+		rev.Meta = by.Meta
+	}
+	return rev
 }
 
 func (a *app) pushRevision(
@@ -119,7 +153,7 @@ func (a *app) pushRevision(
 	if err := signPushed(ctx, r, registry.Ref{Name: name, Hash: top.String()}, key); err != nil {
 		return nil, err
 	}
-	a.summary = fmt.Sprintf("%s files in %s", ui.Count(int64(len(rev.Files))), r)
+	a.summary = fmt.Sprintf("%s in %s", ui.Plural(len(rev.Files), "file"), r)
 	if !created {
 		a.summary = r.String() + " has this revision already"
 	}

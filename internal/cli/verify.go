@@ -89,6 +89,6 @@ func (v verifyAnswer) Text(w io.Writer) {
 		}
 	}
 	if len(v.Missing)+len(v.Changed) == 0 {
-		fmt.Fprintf(w, "%s: %s files, %s, all as they should be\n", v.Package, ui.Count(int64(v.Files)), ui.Bytes(v.Bytes))
+		fmt.Fprintf(w, "%s: %s, %s, all as they should be\n", v.Package, ui.Plural(v.Files, "file"), ui.Bytes(v.Bytes))
 	}
 }

@@ -27,6 +27,8 @@ type Record struct {
 	Set      []manifest.Setting `json:"set,omitempty"` // what replaced values of the manifest
 	Stages   []Stage            `json:"stages"`        // those that have a result
 	Package  string             `json:"package,omitempty"`
+	Message  string             `json:"message,omitempty"`  // of the package
+	Meta     json.RawMessage    `json:"meta,omitempty"`     // of the package; absent when there is none
 	Accuracy *float64           `json:"accuracy,omitempty"` // on the test crops
 	Error    string             `json:"error,omitempty"`    // why the build has no package
 }

@@ -8,22 +8,26 @@
 package packagediff
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
+	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 )
 
 // The files of a package that tell what it means. Package stages/pack writes them.
 const (
 	manifestFile    = "manifest.yaml"
+	lockFile        = lock.FileName
 	labelsFile      = "data/labels.json"
 	boxesFile       = "data/boxes.csv"
 	deadFile        = "data/dead.csv"
@@ -51,9 +55,10 @@ type Report struct {
 	Message     *Field   `json:"message,omitempty"`
 	Metadata    []Field  `json:"metadata"`    // of the package
 	Manifest    []Field  `json:"manifest"`    // hyperparameters too
+	Code        []Field  `json:"code"`        // the user's own sources: commit, tree, whether it was dirty
 	Labels      Names    `json:"labels"`      // classes
 	Boxes       []Count  `json:"boxes"`       // of each class
-	Crops       Count    `json:"crops"`       // files
+	Crops       Crops    `json:"crops"`       // files
 	Dead        Names    `json:"dead"`        // photos that are gone
 	Environment []Field  `json:"environment"` // that the package was built in
 	Metrics     []Metric `json:"metrics"`
@@ -87,6 +92,13 @@ type Count struct {
 	Changed int    `json:"changed"`
 }
 
+// Crops is how many crops differ. One that is the same, but in another set (train,
+// validation, test), has moved: it is neither added nor removed.
+type Crops struct {
+	Count
+	Moved int `json:"moved"`
+}
+
 // Metric is a number that differs.
 type Metric struct {
 	Name   string   `json:"name"`
@@ -105,7 +117,7 @@ func Compare(ctx context.Context, a, b Side) (*Report, error) {
 	r := &Report{A: a.Name, B: b.Name}
 	c := &comparison{a: a, b: b, report: r}
 	for _, step := range []func(context.Context) error{
-		c.files, c.header, c.manifest, c.labels, c.boxes, c.dead, c.environment, c.metrics,
+		c.files, c.header, c.manifest, c.code, c.labels, c.boxes, c.dead, c.environment, c.metrics,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("compare %s with %s: %w", a.Name, b.Name, err)
@@ -113,7 +125,7 @@ func Compare(ctx context.Context, a, b Side) (*Report, error) {
 	}
 	r.Added, r.Removed, r.Changed = list(r.Added), list(r.Removed), list(r.Changed)
 	r.Metadata, r.Manifest, r.Environment = list(r.Metadata), list(r.Manifest), list(r.Environment)
-	r.Boxes, r.Metrics = list(r.Boxes), list(r.Metrics)
+	r.Code, r.Boxes, r.Metrics = list(r.Code), list(r.Boxes), list(r.Metrics)
 	return r, nil
 }
 
@@ -154,8 +166,47 @@ func (c *comparison) files(ctx context.Context) error {
 		}
 		r.Changed = append(r.Changed, File{Key: e.Key, From: size(old), To: size(e)})
 	}
-	r.Crops = Count{Label: "crops", Added: crops(r.Added), Removed: crops(r.Removed), Changed: crops(r.Changed)}
+	return c.crops(ctx)
+}
+
+// crops counts the crops among the files that differ.
+func (c *comparison) crops(ctx context.Context) error {
+	r := c.report
+	moved := 0
+	gone := map[string]string{} // keys, by what crops are called in whichever set
+	for _, f := range r.Removed {
+		if name, ok := setless(f.Key); ok {
+			gone[name] = f.Key
+		}
+	}
+	for _, f := range r.Added {
+		name, _ := setless(f.Key)
+		was, ok := gone[name]
+		if !ok {
+			continue
+		}
+		old, _ := c.a.Content.Entry(was)
+		now, _ := c.b.Content.Entry(f.Key)
+		same, err := c.same(ctx, old, now)
+		if err != nil {
+			return err
+		}
+		if same {
+			moved++
+		}
+	}
+	r.Crops = Crops{Moved: moved, Count: Count{
+		Label: "crops", Added: crops(r.Added) - moved, Removed: crops(r.Removed) - moved, Changed: crops(r.Changed),
+	}}
 	return nil
+}
+
+// setless returns what a crop is called in whichever set it is, and false for the key of
+// another file.
+func setless(key string) (string, bool) {
+	below, ok := strings.CutPrefix(key, cropsFolder)
+	_, name, inSet := strings.Cut(below, "/")
+	return name, ok && inSet
 }
 
 func crops(files []File) int {
@@ -222,6 +273,32 @@ func (c *comparison) header(context.Context) error {
 func (c *comparison) manifest(ctx context.Context) (err error) {
 	c.report.Manifest, err = c.fields(ctx, manifestFile)
 	return err
+}
+
+// code compares what the locks say of the user's own sources.
+func (c *comparison) code(ctx context.Context) error {
+	if !c.differs(lockFile) {
+		return nil
+	}
+	var sides [2]map[string]string
+	for i, side := range []Side{c.a, c.b} {
+		text, err := side.read(ctx, lockFile)
+		if text == nil && err == nil {
+			continue
+		}
+		var l *lock.Lock
+		if err == nil {
+			l, err = lock.Decode(lockFile, bytes.NewReader(text), int64(len(text)))
+		}
+		if err != nil {
+			return fmt.Errorf("%s of %s: %w", lockFile, side.Name, err)
+		}
+		if l.Code != nil {
+			sides[i] = map[string]string{"commit": l.Code.Commit, "tree": l.Code.Tree.String(), "dirty": strconv.FormatBool(l.Code.Dirty)}
+		}
+	}
+	c.report.Code = fields(sides[0], sides[1])
+	return nil
 }
 
 func (c *comparison) environment(ctx context.Context) (err error) {

@@ -60,19 +60,21 @@ func TestCompare(t *testing.T) {
 	const one, two, three = "00960080e5666c81", "00960080e5666c82", "00960080e5666c83"
 	a := side(t, "a", `{"sandwich": {"commit": "abc"}}`, "first", map[string]string{
 		"README.md": "same", "gone": "12",
+		"manifest.lock":    "sandwich lock 1\ncode " + strings.Repeat("ab", 20) + " sha256:" + strings.Repeat("ab", 32) + " clean\n",
 		"manifest.yaml":    "model:\n  epochs: 20\n  layers: [flatten]\n",
 		"data/labels.json": `{"labels":["Ham","Hamburger"]}`,
 		"data/boxes.csv":   boxesHeader + box("1", one, "Ham") + box("2", one, "Hamburger") + box("3", two, "Hamburger"),
-		"data/dead.csv":    "ImageID,Reason\n" + two + ",404\n", "data/crops/train/Ham/1.jpg": "x", "data/crops/train/Ham/2.jpg": "y",
+		"data/dead.csv":    "ImageID,Reason\n" + two + ",404\n", "data/crops/train/Ham/1.jpg": "x", "data/crops/train/Ham/2.jpg": "y", "data/crops/train/Ham/3.jpg": "z",
 		"environment/environment.json": `{"go":"go1.25","modules":[{"path":"a/b","version":"v1"},{"path":"c/d","version":"v1"}]}`,
 		"report/metrics.json":          `{"accuracy":{"value":0.5},"classes":[{"label":"Ham","f1":0.25}],"confusion":[[1]]}`,
 	}, "README.md")
 	b := side(t, "b", `{"sandwich": {"commit": "def"}}`, "second", map[string]string{
 		"README.md": "same", "new": "123",
+		"manifest.lock":    "sandwich lock 1\ncode " + strings.Repeat("cd", 20) + " sha256:" + strings.Repeat("ab", 32) + " dirty\n",
 		"manifest.yaml":    "model: {epochs: 30, layers: [flatten], seed: 1}\n",
 		"data/labels.json": `{"labels":["Egg","Hamburger"]}`,
 		"data/boxes.csv":   boxesHeader + box("4", one, "Egg") + box("2", one, "Hamburger"),
-		"data/dead.csv":    "ImageID,Reason\n" + three + ",404\n", "data/crops/train/Ham/1.jpg": "changed",
+		"data/dead.csv":    "ImageID,Reason\n" + three + ",404\n", "data/crops/train/Ham/1.jpg": "changed", "data/crops/test/Ham/3.jpg": "z",
 		"environment/environment.json": `{"go":"go1.26","modules":[{"path":"c/d","version":"v1"},{"path":"a/b","version":"v2"}]}`,
 		"report/metrics.json":          `{"accuracy":{"value":0.75},"classes":[{"label":"Egg","f1":0.5}],"confusion":[[2]]}`,
 	})
@@ -83,15 +85,16 @@ func TestCompare(t *testing.T) {
 	x := func(f float64) *float64 { return &f }
 	want := &Report{
 		A: "a", B: "b", Equal: 1,
-		Added:       []File{{Key: "new", To: 3}},
-		Removed:     []File{{Key: "data/crops/train/Ham/2.jpg", From: 1}, {Key: "gone", From: 2}},
+		Added:       []File{{Key: "data/crops/test/Ham/3.jpg", To: 1}, {Key: "new", To: 3}},
+		Removed:     []File{{Key: "data/crops/train/Ham/2.jpg", From: 1}, {Key: "data/crops/train/Ham/3.jpg", From: 1}, {Key: "gone", From: 2}},
 		Changed:     got.Changed, // their sizes say nothing
 		Message:     &Field{"message", "first", "second"},
 		Metadata:    []Field{{"sandwich.commit", "abc", "def"}},
 		Manifest:    []Field{{"model.epochs", "20", "30"}, {"model.seed", "", "1"}},
+		Code:        []Field{{"commit", strings.Repeat("ab", 20), strings.Repeat("cd", 20)}, {"dirty", "false", "true"}},
 		Labels:      Names{Added: []string{"Egg"}, Removed: []string{"Ham"}},
 		Boxes:       []Count{{Label: "Egg", Added: 1}, {Label: "Ham", Removed: 1}, {Label: "Hamburger", Removed: 1}},
-		Crops:       Count{Label: "crops", Removed: 1, Changed: 1},
+		Crops:       Crops{Count: Count{Label: "crops", Removed: 1, Changed: 1}, Moved: 1},
 		Dead:        Names{Added: []string{three}, Removed: []string{two}},
 		Environment: []Field{{"go", "go1.25", "go1.26"}, {"modules.a/b.version", "v1", "v2"}},
 		Metrics: []Metric{
@@ -99,7 +102,7 @@ func TestCompare(t *testing.T) {
 			{Name: "classes.Egg.f1", To: x(0.5)}, {Name: "classes.Ham.f1", From: x(0.25)},
 		},
 	}
-	if diff := cmp.Diff(want, got); diff != "" || len(got.Changed) != 7 {
+	if diff := cmp.Diff(want, got); diff != "" || len(got.Changed) != 8 {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	b.Bare = true
@@ -119,7 +122,7 @@ func TestCompareOthers(t *testing.T) {
 	if err != nil || len(got.Changed) != 1 || got.Manifest == nil || len(got.Manifest) > 0 {
 		t.Errorf("Compare = %+v, %v", got, err)
 	}
-	for _, key := range []string{manifestFile, labelsFile, boxesFile, deadFile, environmentFile, metricsFile} {
+	for _, key := range []string{manifestFile, lockFile, labelsFile, boxesFile, deadFile, environmentFile, metricsFile} {
 		broken := side(t, "broken", "", "", map[string]string{key: "{a: [", "x": "1"})
 		if _, err := Compare(t.Context(), a, broken); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s: %v", key, err)

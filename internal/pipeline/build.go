@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/sandwich-build/sandwich/internal/history"
 	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/objects"
@@ -64,7 +65,7 @@ func (s *session) build(ctx context.Context) (*Outcome, error) {
 	// The registry is opened first: that it cannot be used should not be learned after
 	// an hour of training.
 	var reg *registry.Registry
-	if s.options.rebuild == nil {
+	if s.options.rebuild == nil && !s.options.NoPush {
 		var err error
 		if reg, err = s.openRegistry(ctx); err != nil {
 			return nil, &RegistryError{err}
@@ -159,6 +160,9 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 	if err != nil {
 		return err
 	}
+	if s.options.NoPush {
+		return s.name(ctx, o, meta)
+	}
 	pushed := memo.Fact{"pushed", reg.String(), s.Manifest.Name, s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
 	if known, ok := s.memory.Recall(ctx, pushed); ok {
 		ref := registry.Ref{Name: s.Manifest.Name}
@@ -195,22 +199,70 @@ func (s *session) publish(ctx context.Context, o *Outcome, reg *registry.Registr
 	return nil
 }
 
-// revision describes the package to the registry. Nothing is read or hashed: the store
-// knows the digest of every file.
+// name works out what the package is called that a push would make the latest revision.
+func (s *session) name(ctx context.Context, o *Outcome, meta []byte) error {
+	named := memo.Fact{"named", s.Manifest.Message, string(meta), o.Build.Tree(Pack).ID().String()}
+	if known, ok := s.memory.Recall(ctx, named); ok {
+		o.Package = s.Manifest.Name + "@" + known.Hex()
+		return nil
+	}
+	rev, err := s.revision(ctx, o, meta)
+	if err != nil {
+		return err
+	}
+	content, err := rev.Package(ctx)
+	if err != nil {
+		return err
+	}
+	top, err := content.TopHash()
+	if err != nil {
+		return err
+	}
+	o.Package = s.Manifest.Name + "@" + top.String()
+	hash, err := cas.NewDigest(top.String(), 0)
+	if err != nil {
+		return err
+	}
+	s.memory.Keep(ctx, named, hash)
+	return nil
+}
+
 func (s *session) revision(ctx context.Context, o *Outcome, meta []byte) (registry.Revision, error) {
+	return revision(ctx, s.store, o.Build.Tree(Pack), s.Manifest.Message, meta)
+}
+
+// revision describes a package to the registry. Nothing is read or hashed: the store knows
+// the digest of every file.
+func revision(ctx context.Context, store cas.Store, tree cas.Tree, message string, meta []byte) (registry.Revision, error) {
 	value, err := quilt.ParseValue(meta)
 	if err != nil {
 		return registry.Revision{}, err
 	}
-	rev := registry.Revision{Message: s.Manifest.Message, Meta: value}
-	for f, err := range o.Build.Tree(Pack).Files(ctx) {
+	rev := registry.Revision{Message: message, Meta: value}
+	for f, err := range tree.Files(ctx) {
 		if err != nil {
 			return registry.Revision{}, err
 		}
 		rev.Files = append(rev.Files, objects.File{
 			Key: f.Path, Size: f.Digest.Size(), SHA256: f.Digest.SHA256(),
-			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.store.Open(ctx, f.Digest) },
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return store.Open(ctx, f.Digest) },
 		})
 	}
 	return rev, nil
 }
+
+// Past returns the package of a build of the history as the build has pushed it, or would
+// have. Its files are in the store, or reading them fails.
+func Past(ctx context.Context, store cas.Store, r history.Record) (registry.Revision, error) {
+	packed, ok := r.Stage(Pack)
+	if !ok || r.Meta == nil {
+		return registry.Revision{}, &NoPackageError{Build: r.ID}
+	}
+	return revision(ctx, store, cas.NewTree(store, cas.NewTreeID(packed.Tree.Digest)), r.Message, r.Meta)
+}
+
+// NoPackageError says that a build of the history has come to no package, or that the
+// history, written by an older version, does not tell enough of it.
+type NoPackageError struct{ Build string }
+
+func (e *NoPackageError) Error() string { return "build " + e.Build + " has no package" }

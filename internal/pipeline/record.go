@@ -23,8 +23,11 @@ func (s *session) record(ctx context.Context, began time.Time, outcome *Outcome,
 		r.Error = err.Error()
 	}
 	if outcome != nil {
-		r.Package = outcome.Package
-		r.Accuracy = outcome.Accuracy
+		r.Package, r.Accuracy = outcome.Package, outcome.Accuracy
+	}
+	if r.Package != "" {
+		r.Message = s.Manifest.Message
+		r.Meta, _ = s.meta(outcome) // which the build has written once before
 	}
 	for _, step := range s.built.Steps {
 		r.Stages = append(r.Stages, history.Stage{

@@ -47,6 +47,7 @@ type Options struct {
 	From       string              // run this stage and all that need it, whatever is known; empty runs what has to
 	Force      []string            // run these stages, whatever is known
 	KeepGoing  bool                // after a failure, run what does not need the stage that failed
+	NoPush     bool                // build the package, and push it nowhere
 	Verify     bool                // run each stage once more, and fail if it does not do the same
 	Runner     string              // what runs the user's own stages, as package sandbox names it; "" for the best there is
 	Getenv     func(string) string // the variables that find programs; nil for those of this process

@@ -56,6 +56,17 @@ func Count(n int64) string {
 	return sign + digits
 }
 
+// Plural is n of what a noun names: "1 file", "2,340 files".
+func Plural[N int | int64](n N, noun string) string {
+	switch {
+	case n == 1:
+		return "1 " + noun
+	case strings.HasSuffix(noun, "x"):
+		noun += "e"
+	}
+	return Count(int64(n)) + " " + noun + "s"
+}
+
 // Bytes is n bytes with the decimal unit that a person would use.
 func Bytes(n int64) string {
 	const step = 1000

@@ -51,6 +51,17 @@ func TestCount(t *testing.T) {
 	}
 }
 
+func TestPlural(t *testing.T) {
+	for _, tc := range []struct {
+		n          int
+		noun, want string
+	}{{0, "file", "0 files"}, {1, "file", "1 file"}, {1, "box", "1 box"}, {2, "box", "2 boxes"}, {12345, "photo", "12,345 photos"}} {
+		if got := Plural(tc.n, tc.noun); got != tc.want {
+			t.Errorf("Plural(%d, %q) = %q, want %q", tc.n, tc.noun, got, tc.want)
+		}
+	}
+}
+
 func TestBytes(t *testing.T) {
 	for in, want := range map[int64]string{
 		0: "0 B", 999: "999 B", 1000: "1.0 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 45_600_000: "45.6 MB", 1 << 62: "4.6 EB",

@@ -31,7 +31,7 @@ func (e *ForeignError) Error() string {
 	if len(names) > shown {
 		names, more = names[:shown], fmt.Sprintf(" and %d more", len(names)-shown)
 	}
-	return fmt.Sprintf("%s holds files that are not of this package: %s%s", e.Dest, strings.Join(names, ", "), more)
+	return fmt.Sprintf("%s holds files that no revision of this package has: %s%s", e.Dest, strings.Join(names, ", "), more)
 }
 
 // Source is where the bytes of a package are.
