@@ -60,7 +60,7 @@ var layers = []struct{ name, imports string }{
 	{"internal/drawing", "internal/dice"},
 	{"internal/likeness", "internal/luma internal/photo"},
 	{"internal/model", "internal/onnx internal/photo internal/random manifest"},
-	{"internal/packagediff", "internal/openimages internal/pinfile registry/quilt"},
+	{"internal/packagediff", "internal/openimages internal/pinfile manifest/lock registry/quilt"},
 	{"internal/upright", "internal/openimages internal/photo internal/pinfile"},
 	{"registry/folder", "internal/clone internal/flush registry/objects registry/quilt registry/transfer"},
 	{"stages", "stages/cas stages/items"},
