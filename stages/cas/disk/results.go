@@ -55,7 +55,8 @@ func markUsed(name string) {
 //
 // This is where a build becomes durable: when Record returns, every blob that this
 // process has stored, and then the result, have been given to the disk. What was stored
-// since the last Record may be lost in a power cut, and nothing else.
+// since the last Record may be lost in a power cut, and nothing else. A result that is
+// recorded already is not written again.
 func (s *Store) Record(_ context.Context, action cas.Digest, r cas.Result) error {
 	entry, err := cas.EncodeResult(action, r)
 	if err != nil {
@@ -65,7 +66,12 @@ func (s *Store) Record(_ context.Context, action cas.Digest, r cas.Result) error
 	if err := s.sync(); err != nil {
 		return fmt.Errorf("record result: %w", err)
 	}
-	if err := s.write(s.path(resultsDir, action), entry, true); err != nil {
+	name := s.path(resultsDir, action)
+	if was, err := os.ReadFile(name); err == nil && bytes.Equal(was, entry) {
+		markUsed(name)
+		return nil
+	}
+	if err := s.write(name, entry, true); err != nil {
 		return fmt.Errorf("record result: %w", err)
 	}
 	return nil

@@ -179,6 +179,33 @@ func TestDamagedResultIsAMiss(t *testing.T) {
 	}
 }
 
+// TestRecordedAgain records a result that is there, which writes nothing, and another one.
+func TestRecordedAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := openDisk(t, dir)
+	action := cas.Sum([]byte("action"))
+	file := func(data string) fs.FileInfo {
+		t.Helper()
+		err := s.Record(t.Context(), action, cas.Result{Tree: cas.NewTreeID(put(t, s, data))})
+		names, globErr := filepath.Glob(filepath.Join(dir, "results", "*", "*"))
+		if err = errors.Join(err, globErr); err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+		info, err := os.Stat(names[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	first := file("a tree")
+	if !os.SameFile(first, file("a tree")) {
+		t.Error("the same result was written again")
+	}
+	if os.SameFile(first, file("another tree")) {
+		t.Error("another result was not written")
+	}
+}
+
 func TestLockLetsOneThrough(t *testing.T) {
 	dir := t.TempDir()
 	action := cas.Sum([]byte("action"))
