@@ -43,8 +43,24 @@ func (d *decoder) check(m *Manifest) {
 		d.checkLayers(m)
 	}
 	d.checkCommands(m)
-	if d.sound("environment") && !m.Environment.Native {
-		d.faultAt("environment.native", "environment.native", "want true: there is no other environment yet", "")
+	if d.sound("environment") {
+		d.checkEnvironment(m)
+	}
+}
+
+func (d *decoder) checkEnvironment(m *Manifest) {
+	e := m.Environment
+	switch {
+	case e.Image == "" && !e.Native:
+		d.faultAt("environment.native", "environment.native", "want true, or an image", "")
+	case e.Image != "" && e.Native:
+		d.faultAt("environment.native", "environment.native", "stages of your own run in the image, and not on this machine", "remove one of the two")
+	case e.Image != "" && len(m.Stages) == 0 && d.sound("stages"):
+		d.faultAt("environment.image", "environment.image", "nothing would run in it: there are no stages of your own, and the others are this program itself", "")
+	}
+	if c := m.Command(ImageStage); c != nil && e.Image != "" {
+		at := join("stages", c.Name)
+		d.faultAt(at, at, "the stage that fetches the image of the environment has that name", "")
 	}
 }
 

@@ -33,6 +33,10 @@ type Resources struct {
 // starts in.
 const OutputFolder = "out"
 
+// ImageStage is the name of the stage that fetches the image of the environment, of builds that
+// have one.
+const ImageStage = "image"
+
 // Replaceable returns the stages that one of the user's own may take the place of, in the
 // order in which they run. The others decide what the lock pins, or what a package is.
 func Replaceable() []string { return []string{"crop", "split", "train", "evaluate"} }

@@ -84,8 +84,7 @@ type field struct {
 
 // mapping is a set of fields, written in any order and rendered in theirs.
 type mapping struct {
-	fields   []field
-	reserved map[string]string // keys that are refused with a reason of their own
+	fields []field
 }
 
 func (v mapping) keys() []string {
@@ -104,19 +103,16 @@ func (v mapping) decode(d *decoder, n *yaml.Node, path string) {
 	meant := make(map[string]bool) // keys that were written wrongly, and so are not missing
 	seen := d.pairs(n, path, func(key, value *yaml.Node, at string) {
 		i := slices.IndexFunc(v.fields, func(f field) bool { return f.key == key.Value })
-		switch reason := v.reserved[key.Value]; {
-		case i >= 0:
+		if i >= 0 {
 			v.fields[i].value.decode(d, value, at)
-		case reason != "":
-			d.fault(key, at, reason, "")
-		default:
-			meant[nearest(key.Value, v.keys())] = true
-			hint := didYouMean(key.Value, v.keys())
-			if path := grammar(defaults()).find(key.Value); hint == "" && path != "" {
-				hint = fmt.Sprintf("did you mean `%s`?", path)
-			}
-			d.fault(key, at, "unknown key", hint)
+			return
 		}
+		meant[nearest(key.Value, v.keys())] = true
+		hint := didYouMean(key.Value, v.keys())
+		if path := grammar(defaults()).find(key.Value); hint == "" && path != "" {
+			hint = fmt.Sprintf("did you mean `%s`?", path)
+		}
+		d.fault(key, at, "unknown key", hint)
 	})
 	for _, f := range v.fields {
 		if f.required && !seen[f.key] && !meant[f.key] {

@@ -101,7 +101,7 @@ func everything() *Manifest {
 		},
 		Seed:        9007199254740991,
 		Code:        &Code{Git: ".."},
-		Environment: Environment{Native: true},
+		Environment: Environment{Image: "docker.io/library/python:3.12-slim"},
 		Registry:    "s3://my-bucket/prefix",
 		Cache:       &Cache{Remote: "s3://team-bucket/cache", Mode: "read-only"},
 		Mirrors: map[string]string{
@@ -151,7 +151,7 @@ func TestDecode(t *testing.T) {
 // TestEveryFieldHasAKey holds the Go types and the language together: a field that
 // the grammar forgets would keep its default in everything.yaml.
 func TestEveryFieldHasAKey(t *testing.T) {
-	sameAsDefault := []string{"Manifest.Dataset.Source.Name", "Manifest.Split.Test", "Manifest.Split.By", "Manifest.Environment.Native",
+	sameAsDefault := []string{"Manifest.Dataset.Source.Name", "Manifest.Split.Test", "Manifest.Split.By",
 		// Those of other optimizers and schedules: TestDecodeModel has them.
 		"Manifest.Model.Optimizer.Momentum", "Manifest.Model.Optimizer.Nesterov", "Manifest.Model.Optimizer.Rho",
 		"Manifest.Model.Schedule.Step", "Manifest.Model.Schedule.Plateau",
@@ -219,7 +219,10 @@ func TestFaults(t *testing.T) {
 		{"misspelt is not missing", strings.Replace(minimal, "name", "nam", 1), "2:1: nam: unknown key (did you mean `name`?)"},
 		{"key that is a list", with("[a]: b"), "6:1: want a key, got a list"},
 		{"key that needs quotes", with(`"a\nb": c`), `6:1: ["a\nb"]: unknown key`},
-		{"reserved", with("environment: {image: python}"), "6:15: environment.image: OCI images are not supported yet: only native: true is"},
+		{"image without a tag", with("environment: {image: python}"), `6:22: environment.image: want an image: repository:tag, repository@sha256:…, or the path of one, which begins with ./ or /, got "python"`},
+		{"image of no stage", with("environment: {image: ./python.tar}"), "6:22: environment.image: nothing would run in it: there are no stages of your own, and the others are this program itself"},
+		{"image and native", with("environment: {image: 'python:3', native: true}\nstages: {a: {run: [x]}}"), "6:42: environment.native: stages of your own run in the image, and not on this machine (remove one of the two)"},
+		{"stage named as that of the image", with("environment: {image: 'python:3'}\nstages: {image: {run: [x]}}"), "7:10: stages.image: the stage that fetches the image of the environment has that name"},
 		{"merge key", with("crop: &c {pad: 1}\nmodel: {<<: *c}"), "7:9: model: merge keys are not part of the language (write the keys themselves)"},
 
 		// types
@@ -330,7 +333,7 @@ func TestFaults(t *testing.T) {
 		{"class weights", with("model: {class_weights: {Sandwich: -1}}"), "6:35: model.class_weights.Sandwich: want a number from 0 to 1000, got -1"},
 		{"too many parameters", with("model: {layers: [flatten, dense: {units: 60000}]}"), "6:27: model.layers[1]: the network has 2949180000 parameters up to here, more than 268435456"},
 		{"too large a batch", with("crop: {size: 1024}\nmodel: {batch: 1024, layers: [conv: {filters: 1}, flatten]}"), "7:31: model.layers[0]: a batch of 1024 makes 1069551616 values here, more than 536870912"},
-		{"not native", with("environment: {native: false}"), "6:23: environment.native: want true: there is no other environment yet"},
+		{"not native", with("environment: {native: false}"), "6:23: environment.native: want true, or an image"},
 
 		// the file
 		{"empty", "", "1:1: the file is empty (`sandwich init` writes a manifest to start from)"},

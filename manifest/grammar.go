@@ -51,8 +51,10 @@ var (
 	folderPlace = regexp.MustCompile(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|[^\x00-\x1F\x7F:]+)$`)
 	// A registry is a bucket, a file URL or a path.
 	registryPlace = regexp.MustCompile(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|file:///[^\x00-\x1F\x7F]+|[^\x00-\x1F\x7F:]+)$`)
-	folder        = regexp.MustCompile(`^[^\x00-\x1F\x7F:]+$`)
-	urlPrefix     = regexp.MustCompile(`^(https?|s3)://[^\x00-\x20\x7F]+$`)
+	// An image is one of a registry, pinned or to be, or a path, which begins like one.
+	imagePlace = regexp.MustCompile(`^(\.{0,2}/[^\x00-\x1F\x7F:]+|[A-Za-z0-9][A-Za-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|@sha256:[0-9a-f]{64}))$`)
+	folder     = regexp.MustCompile(`^[^\x00-\x1F\x7F:]+$`)
+	urlPrefix  = regexp.MustCompile(`^(https?|s3)://[^\x00-\x20\x7F]+$`)
 )
 
 // DefaultRegistry is where a package is pushed that the manifest names no place for.
@@ -78,7 +80,7 @@ func defaults() *Manifest {
 			Epochs:       50,
 		},
 		Environment: Environment{Native: true},
-		Package:     Package{Originals: true},
+		Package:     Package{Originals: true, Image: true},
 		Registry:    DefaultRegistry,
 	}
 }
@@ -651,18 +653,21 @@ func cacheGrammar(c *Cache) value {
 }
 
 func environmentGrammar(e *Environment) mapping {
-	return mapping{
-		fields: []field{
-			{key: "native", value: boolean{&e.Native},
-				doc: "Run in this binary itself; its toolchain and modules are recorded."},
-		},
-		reserved: map[string]string{"image": "OCI images are not supported yet: only native: true is"},
-	}
+	return mapping{fields: []field{
+		{key: "native", value: rendered{boolean{&e.Native}, func() bool { return e.Image == "" }},
+			doc: "Stages of your own are programs of this machine: so it is without an image."},
+		{key: "image", value: text{to: &e.Image, want: imageWant, form: imagePlace, max: maxText, optional: true},
+			doc: "Stages of your own run in this image: repository:tag, which the lock pins, repository@sha256:…, or ./path of a layout folder or a tarball."},
+	}}
 }
+
+const imageWant = "an image: repository:tag, repository@sha256:…, or the path of one, which begins with ./ or /"
 
 func packageGrammar(p *Package) mapping {
 	return mapping{fields: []field{
 		{key: "originals", value: boolean{&p.Originals},
 			doc: "The photos as downloaded, so that a rebuild does not depend on links that die."},
+		{key: "image", value: boolean{&p.Image},
+			doc: "The image of the environment, so that a rebuild needs no registry. Without it, the package has its digest."},
 	}}
 }

@@ -6,7 +6,10 @@
 // no clock.
 package manifest
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+)
 
 // Manifest is a checked manifest (version 1) with every default filled in.
 // Relative paths in it are relative to the folder that holds the file.
@@ -270,12 +273,24 @@ const (
 	ReadOnly  = "read-only" // what this machine builds is not put there
 )
 
-// Environment is what the stages run in.
+// Environment is what the stages run in. Those of the user's own run in Image; the others are
+// this binary, which needs nothing of a system.
 type Environment struct {
-	Native bool // this binary's own toolchain and modules
+	Native bool   // the user's own stages are programs of this machine
+	Image  string // repository:tag, repository@digest or a path; empty when Native
+}
+
+// ImagePath returns the path of an image that is on this machine, a layout folder or a tarball,
+// as the manifest has it; "" when the image is in a registry, or there is none.
+func (e Environment) ImagePath() string {
+	if strings.HasPrefix(e.Image, "/") || strings.HasPrefix(e.Image, "./") || strings.HasPrefix(e.Image, "../") {
+		return e.Image
+	}
+	return ""
 }
 
 // Package says what goes into the package besides what always does.
 type Package struct {
 	Originals bool // the photos as downloaded, so that a rebuild does not depend on links
+	Image     bool // the environment's, so that a rebuild needs no registry
 }

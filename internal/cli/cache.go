@@ -177,7 +177,8 @@ func (a *app) cacheGC() *cobra.Command {
 		Long: `Gc says what it would remove from the cache, and removes it with --yes: what
 interrupted builds have left behind and what no result needs; with --older-than,
 results that no build has used for so long; with --max-size, results until the rest
-needs no more than that, the one used longest ago first.
+needs no more than that, the one used longest ago first. Images that are unpacked for
+stages to run in go as well: the next such stage unpacks its image again.
 
 Some things stay whatever the limits say, and a table tells them: photos and metadata
 that the lock of a project pins, which may be the last copies of what is gone from the
@@ -202,14 +203,14 @@ exit code 1 and says whose it is. A build that starts meanwhile waits for gc.`,
 			policy.Unused = time.Now().Add(-time.Duration(age))
 		}
 		return a.withCache(*dir, false, func(s *disk.Store) (ui.Answer, error) {
-			c, err := collect(ctx, s, policy, !yes)
+			answer, err := clean(ctx, s, policy, !yes)
 			if err != nil {
 				return nil, err
 			}
 			if !yes {
 				a.summary = "nothing was removed; --yes does it"
 			}
-			return newCacheGCAnswer(c, !yes), nil
+			return answer, nil
 		})
 	})
 	return cmd
@@ -232,6 +233,17 @@ func collect(ctx context.Context, s *disk.Store, policy upkeep.Policy, dry bool)
 	return c, err
 }
 
+// clean collects, and removes unpacked images.
+func clean(ctx context.Context, s *disk.Store, policy upkeep.Policy, dry bool) (cacheGCAnswer, error) {
+	c, err := collect(ctx, s, policy, dry)
+	if err != nil {
+		return cacheGCAnswer{}, err
+	}
+	answer := newCacheGCAnswer(c, dry)
+	answer.Images, answer.ImageBytes, err = pipeline.CleanImages(s, dry)
+	return answer, err
+}
+
 type cacheGCAnswer struct {
 	Dry         bool         `json:"dry"`
 	Results     int          `json:"results"`
@@ -241,6 +253,8 @@ type cacheGCAnswer struct {
 	KeptBytes   int64        `json:"kept_bytes"`
 	Unpacked    int64        `json:"unpacked"` // in packs that are not worth a copy yet
 	Kept        []keptAnswer `json:"kept"`
+	Images      int          `json:"images"`      // unpacked ones that went
+	ImageBytes  int64        `json:"image_bytes"` // of their files
 }
 
 // keptAnswer is what stays for a reason, and for none before it.
@@ -270,6 +284,9 @@ func (c cacheGCAnswer) Text(w io.Writer) {
 		done = "would remove"
 	}
 	fmt.Fprintf(w, "%s %s and %s, %s\n", done, ui.Plural(c.Results, "result"), ui.Plural(c.Blobs, "blob"), ui.Bytes(c.Bytes))
+	if c.Images > 0 {
+		fmt.Fprintf(w, "%s %s, %s: a stage that runs in one unpacks it again\n", done, ui.Plural(c.Images, "unpacked image"), ui.Bytes(c.ImageBytes))
+	}
 	fmt.Fprintf(w, "kept %s, %s\n", ui.Plural(c.KeptResults, "result"), ui.Bytes(c.KeptBytes))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, k := range c.Kept {

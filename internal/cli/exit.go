@@ -325,6 +325,10 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		p.Hint = fmt.Sprintf("install %s, write its path, or run the stage in an image", missing.Program)
 		return exitFailed, true
 	}
+	if _, ok := errors.AsType[*sandbox.NoRunnerError](err); ok {
+		p.Hint = "install bubblewrap, runc or crun"
+		return exitFailed, true
+	}
 	if unfit, ok := errors.AsType[*pipeline.UnfitError](err); ok {
 		p.Hint = fmt.Sprintf("let %s write it into the folder out, or replace this stage too", unfit.Stage)
 		return exitFailed, true

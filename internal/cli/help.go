@@ -173,7 +173,7 @@ a question mark is left out when it does not apply.
   cache stats   folder blobs bytes packed packs results damaged files disk
                 remote?[location mode results packs bytes error?]
   cache gc      dry results blobs bytes kept_results kept_bytes unpacked
-                kept[reason name? results blobs bytes]
+                kept[reason name? results blobs bytes] images image_bytes
   cache verify  blobs bytes results found forgotten damaged[]
   cache add     folder tree files bytes read
   cache checkout folder tree files bytes cloned

@@ -32,17 +32,20 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(photos) == 0 {
 		t.Fatalf("no photos in %s: %v", examples, err)
 	}
+	images := makeImages(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay,
+			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLES", examples)
 			env.Setenv("PHOTO", photos[0])
+			env.Setenv("IMAGES", images.dir)
+			env.Setenv("IMAGE_REGISTRY", images.host)
 			env.Setenv("SANDWICH_CACHE", env.WorkDir+"/cache")
 			env.Setenv("CI", "")
 			return nil

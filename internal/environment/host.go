@@ -17,15 +17,20 @@ type Host struct {
 	CPU     []string `json:"cpu,omitempty"`     // the features by which numeric libraries choose their code
 	System  string   `json:"system,omitempty"`  // of a program of this machine: its distribution, "debian 12"
 	Program string   `json:"program,omitempty"` // of a program of this machine: the digest of its file
-	Image   string   `json:"image,omitempty"`   // of a program of an image: the digest of the image's manifest
 	Wheels  string   `json:"wheels,omitempty"`  // the digest of the list of installed distributions
 	Python  string   `json:"python,omitempty"`  // that they are installed for: "cpython 3.12.3"
 }
 
-// CurrentHost describes this machine, without a program or an image.
+// CurrentHost describes this machine, without a program.
 func CurrentHost() Host {
-	return Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: features(), System: system()}
+	h := Processor()
+	h.System = system()
+	return h
 }
+
+// Processor is what of this machine a program of an image depends on. The image is an input of its
+// stage.
+func Processor() Host { return Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: features()} }
 
 // features are what BLAS, oneDNN and their like ask a processor for.
 func features() []string {

@@ -128,6 +128,9 @@ func (b bundle) materials(e Environment) []provenance.Resource {
 	for _, s := range b.lock.Sources {
 		all = append(all, provenance.Resource{URI: s.URL, Digest: provenance.SHA256(s.Digest.Encoded())})
 	}
+	if i := b.lock.Image; i != nil {
+		all = append(all, provenance.Resource{URI: i.Name, Digest: provenance.SHA256(i.Digest.Encoded())})
+	}
 	if code := b.lock.Code; code != nil {
 		all = append(all, provenance.Resource{
 			Name: "code", Digest: map[string]string{"gitCommit": code.Commit, "sha256": code.Tree.Encoded()},

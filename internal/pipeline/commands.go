@@ -64,6 +64,9 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 	if len(files) > 0 {
 		stage.Inputs = append(stage.Inputs, stages.Input{Name: command.FilesInput, Pin: declared{s, files}})
 	}
+	if s.lock.Image != nil {
+		stage.Inputs = append(stage.Inputs, stages.Input{Name: command.ImageInput, From: Image})
+	}
 	in := s.programs[c.Name]
 	name, err := in.host.Digest()
 	if err != nil {
@@ -74,8 +77,8 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 	stage.Kind = command.New(
 		command.Params{Run: c.Run, Outputs: c.Outputs, Env: c.Env, Network: c.Network, Seed: s.Manifest.Seed}, from, len(files) > 0,
 		command.Means{
-			Runner:    s.hostRunner,
-			Setting:   func(context.Context) (command.Setting, error) { return in.setting, nil },
+			Runner:    s.runner,
+			Setting:   in.setting,
 			Scratch:   filepath.Join(cache, "running"),
 			Log:       filepath.Join(cache, "logs", filepath.FromSlash(s.Manifest.Name), c.Name+".log"),
 			Resources: c.Resources,
@@ -98,14 +101,18 @@ const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 // found here.
 type program struct {
 	host    environment.Host
-	setting command.Setting
+	setting func(context.Context, *stages.Task) (command.Setting, error)
 }
 
 // findPrograms finds what the user's own stages run in.
 func (s *session) findPrograms(ctx context.Context) error {
 	s.programs = make(map[string]program)
 	for _, c := range s.Manifest.Stages {
-		p, err := s.hostProgram(ctx, c.Run[0])
+		find := s.hostProgram
+		if s.Manifest.Environment.Image != "" {
+			find = s.imageProgram
+		}
+		p, err := find(ctx, c.Run[0])
 		if err != nil {
 			return &stages.StageError{Stage: c.Name, Err: err}
 		}
@@ -118,7 +125,11 @@ func (s *session) findPrograms(ctx context.Context) error {
 // content, another one by the digest of its file; what that loads of the system is known by the
 // system's name only.
 func (s *session) hostProgram(ctx context.Context, name string) (program, error) {
-	p := program{host: environment.CurrentHost(), setting: command.Setting{Env: []string{"PATH=" + standardPath}}}
+	setting := command.Setting{Env: []string{"PATH=" + standardPath}}
+	p := program{
+		host:    environment.CurrentHost(),
+		setting: func(context.Context, *stages.Task) (command.Setting, error) { return setting, nil },
+	}
 	if strings.Contains(name, "/") && !path.IsAbs(name) {
 		return p, nil
 	}
@@ -135,9 +146,9 @@ func (s *session) hostProgram(ctx context.Context, name string) (program, error)
 		return p, err
 	}
 	p.host.Program = sum.String()
-	p.setting.Program, p.setting.Mounts = found, mounts
+	setting.Program, setting.Mounts = found, mounts
 	if dir := filepath.Dir(found); !slices.Contains(filepath.SplitList(standardPath), dir) {
-		p.setting.Env = []string{"PATH=" + dir + ":" + standardPath}
+		setting.Env = []string{"PATH=" + dir + ":" + standardPath}
 	}
 	return p, nil
 }
@@ -154,14 +165,14 @@ type chosen struct {
 	why string
 }
 
-// hostRunner chooses what runs programs of this machine.
-func (s *session) hostRunner(ctx context.Context, limited bool) (sandbox.Runner, string, error) {
+// runner chooses what runs the user's own stages.
+func (s *session) runner(ctx context.Context, limited bool) (sandbox.Runner, string, error) {
 	s.runners.mu.Lock()
 	defer s.runners.mu.Unlock()
 	if c, ok := s.runners.found[limited]; ok {
 		return c.Runner, c.why, nil
 	}
-	r, why, err := sandbox.ForHost(ctx, s.options.Runner, limited)
+	r, why, err := sandbox.For(ctx, s.options.Runner, limited)
 	if err != nil {
 		return nil, "", err
 	}

@@ -75,6 +75,8 @@ var keys = map[string]string{
 	"Model.Optimizer.Name":            refused,
 	"Seed":                            "embed split train",
 	"Package.Originals":               "pack",
+	"Package.Image":                   "pack",
+	"Environment.Image":               "image", // whose output is an input of what runs in it
 	"Dataset.Labels[].Except":         "select",
 	"Dataset.Labels[].Except[]":       "select",
 	"Crop.TruncatedFiles":             "crop",
@@ -198,7 +200,7 @@ var free = map[string]string{
 	"Model.LayersName":          "a name for the same layers is the same model",
 	"Code":                      "the sources enter by their content, with the project that pack records",
 	"Code.Git":                  "the sources enter by their content, wherever they lie",
-	"Environment.Native":        "there is one environment so far; its digest is a field of every action",
+	"Environment.Native":        "whether there is an image beside it; what it stands for, this machine and this binary, has a digest that is a field of every action",
 	"Registry":                  "where a package is pushed is not part of what it is",
 	"Cache":                     "where results are kept does not decide them: a key is the same on every machine",
 	"Cache.Remote":              "as above",
@@ -296,14 +298,15 @@ func sample() *manifest.Manifest {
 				Env: map[string]string{"A": "1"}, Network: true, Resources: manifest.Resources{CPU: 1, Memory: 1 << 30},
 			},
 		},
-		Seed:     3,
-		Code:     &manifest.Code{Git: "."},
-		Package:  manifest.Package{Originals: true},
-		Registry: "registry",
-		Cache:    &manifest.Cache{Remote: "s3://a", Mode: "read-write"},
-		Mirrors:  map[string]string{"https://a": "b"},
-		Limits:   []manifest.Limit{{Stage: "crop", CPU: 2, Memory: 1 << 30}},
-		Matrix:   []manifest.Axis{{Path: "seed", Values: []string{"1", "2"}}},
+		Seed:        3,
+		Code:        &manifest.Code{Git: "."},
+		Environment: manifest.Environment{Image: "python:3"},
+		Package:     manifest.Package{Originals: true, Image: true},
+		Registry:    "registry",
+		Cache:       &manifest.Cache{Remote: "s3://a", Mode: "read-write"},
+		Mirrors:     map[string]string{"https://a": "b"},
+		Limits:      []manifest.Limit{{Stage: "crop", CPU: 2, Memory: 1 << 30}},
+		Matrix:      []manifest.Axis{{Path: "seed", Values: []string{"1", "2"}}},
 	}
 }
 
@@ -410,6 +413,9 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 	s := &session{Project: &Project{Manifest: m}, client: client, lock: new(lockfile)}
 	for _, f := range manifest.Files(m.Dataset) {
 		s.lock.Sources = append(s.lock.Sources, lock.Source{URL: f.URL, Digest: digest.FromString(f.URL), Size: int64(len(f.URL))})
+	}
+	if name := m.Environment.Image; name != "" {
+		s.lock.Image = &lock.Image{Digest: digest.FromString(name), Size: int64(len(name)), Name: name}
 	}
 	if form := dataset.New(m.Dataset.Source); form != nil {
 		text := form.Describe()

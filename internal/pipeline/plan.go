@@ -24,6 +24,7 @@ import (
 
 // The names of the stages, in the order in which they run.
 const (
+	Image    = manifest.ImageStage // of builds whose environment has an image
 	Metadata = "metadata"
 	Select   = "select"
 	Download = "download"
@@ -112,6 +113,13 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 	if m.Command(Evaluate) != nil { // the report shows what evaluate measures, and another one may measure anything
 		list = slices.DeleteFunc(list, func(s stages.Stage) bool { return s.Name == Report })
 	}
+	if s.lock.Image != nil {
+		fetch, err := s.imageStage()
+		if err != nil {
+			return nil, err
+		}
+		list = append([]stages.Stage{fetch}, list...)
+	}
 	list, err = s.withCommands(list)
 	if err != nil {
 		return nil, err
@@ -134,7 +142,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			{Name: pack.Evaluation, From: Evaluate},
 			{Name: pack.Report, From: Report},
 			{Name: pack.Project, Pin: built},
-		}, s.ownInputs()...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
+		}, slices.Concat(s.ownInputs(), s.imageInputs())...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
 	})
 	for i := range list {
 		list[i].Kind = s.readingFrom(list[i])

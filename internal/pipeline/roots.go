@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	specs "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/sandwich-build/sandwich/internal/history"
+	"github.com/sandwich-build/sandwich/internal/image"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
@@ -86,7 +90,7 @@ func Roots(ctx context.Context, store *disk.Store, now time.Time) (keep []upkeep
 func locked(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, error) {
 	root := upkeep.Root{Reason: upkeep.ReasonLock, Name: r.Path}
 	if f, err := lock.Open(r.Path); err == nil {
-		err := addPins(&root, &f.Lock)
+		err := addPins(ctx, store, &root, &f.Lock)
 		if closeErr := f.Close(); err == nil && closeErr == nil {
 			return root, nil
 		}
@@ -106,7 +110,7 @@ func locked(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, e
 	}
 	l, err := lock.Decode(r.Path, bytes.NewReader(text), int64(len(text)))
 	if err == nil {
-		err = addPins(&root, l)
+		err = addPins(ctx, store, &root, l)
 	}
 	if _, other := errors.AsType[*lock.FormatError](err); other {
 		return root, nil // of another version
@@ -115,7 +119,10 @@ func locked(ctx context.Context, store *disk.Store, r disk.Root) (upkeep.Root, e
 }
 
 // addPins adds what a lock pins.
-func addPins(root *upkeep.Root, l *lock.Lock) error {
+func addPins(ctx context.Context, store *disk.Store, root *upkeep.Root, l *lock.Lock) error {
+	if l.Image != nil {
+		root.Blobs = append(root.Blobs, imageBlobs(ctx, store, l.Image)...)
+	}
 	for p, err := range l.Photos.All() {
 		if err != nil {
 			return err
@@ -138,6 +145,21 @@ func addPins(root *upkeep.Root, l *lock.Lock) error {
 		}
 	}
 	return nil
+}
+
+// imageBlobs returns the blobs of a pinned image, as far as the store has what names them.
+func imageBlobs(ctx context.Context, store *disk.Store, pin *lock.Image) []cas.Digest {
+	found, err := image.Find(ctx, specs.Descriptor{Digest: pin.Digest, Size: pin.Size}, image.Host(), func(ctx context.Context, d specs.Descriptor) (io.ReadCloser, error) {
+		want, err := image.Digest(d)
+		if err != nil {
+			return nil, err
+		}
+		return store.Open(ctx, want)
+	})
+	if err != nil {
+		return nil // it was never fetched, or not as a whole
+	}
+	return found.Blobs()
 }
 
 // installed returns the results of the build that made an installed package, as far as

@@ -174,6 +174,9 @@ func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*st
 	if err := s.readInputs(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.pinImage(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.findPrograms(ctx); err != nil {
 		return nil, err
 	}

@@ -318,7 +318,7 @@ func (r *rerun) takeAllBut(ctx context.Context, name string) error {
 		return e
 	}
 	for _, s := range r.recorded {
-		if s.Stage == name {
+		if s.Stage == name || s.Stage == pipeline.Image && !r.listed[s.Result().Tree] { // which is fetched by its digest
 			continue
 		}
 		if err := r.takeOutput(ctx, s, "only "+name+" was to run"); err != nil {

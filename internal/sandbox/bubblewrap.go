@@ -29,8 +29,8 @@ func (b bubblewrap) Run(ctx context.Context, p Process) error {
 		args = append(args, "--share-net")
 	}
 	mounts := p.Mounts
-	if p.Image != nil {
-		args = append(args, "--ro-bind", p.Image.Root, "/")
+	if p.Root != "" {
+		args = append(args, "--ro-bind", p.Root, "/")
 	} else {
 		mounts = append(system(p.Network), mounts...)
 	}
@@ -42,12 +42,12 @@ func (b bubblewrap) Run(ctx context.Context, p Process) error {
 		}
 		args = append(args, option, m.From, m.To)
 	}
-	if p.Image != nil && p.Network {
+	if p.Root != "" && p.Network {
 		for _, name := range networkFiles {
 			args = append(args, "--ro-bind-try", name, name)
 		}
 	}
-	if p.Image == nil {
+	if p.Root == "" {
 		args = append(args, "--remount-ro", "/") // the root itself, an empty folder in memory
 	}
 	for _, v := range p.Env {

@@ -17,14 +17,13 @@ func splitVariable(v string) (key, value string) {
 type candidate struct {
 	name string
 	open func(ctx context.Context) (Runner, error)
-	host bool // whether it runs programs of this machine, not images alone
 }
 
 // candidates are in the order of preference.
 var candidates = []candidate{
-	{"runc", newOCI("runc"), true},
-	{"crun", newOCI("crun"), true},
-	{"bubblewrap", newBubblewrap, true},
+	{"runc", newOCI("runc")},
+	{"crun", newOCI("crun")},
+	{"bubblewrap", newBubblewrap},
 }
 
 // none is the name that asks for no sandbox.
@@ -35,8 +34,6 @@ type Found struct {
 	Name   string
 	Runner Runner
 	Err    error // why it cannot be used here
-	Images bool  // whether it runs images
-	Host   bool  // whether it runs programs of this machine
 }
 
 // Survey tries every way to run programs.
@@ -44,36 +41,41 @@ func Survey(ctx context.Context) []Found {
 	all := make([]Found, len(candidates))
 	for i, c := range candidates {
 		runner, err := c.open(ctx)
-		all[i] = Found{Name: c.name, Runner: runner, Err: err, Images: true, Host: c.host}
+		all[i] = Found{Name: c.name, Runner: runner, Err: err}
 	}
 	return all
 }
 
-// ForHost returns the Runner for programs of this machine: the one that is wanted, or else
-// bubblewrap, which starts fastest, unless there are limits, which it does not enforce; or
-// else whatever works here. "none" wants no sandbox. The second result says why there is none.
-func ForHost(ctx context.Context, want string, limited bool) (Runner, string, error) {
+// For returns the Runner that is wanted, or else bubblewrap, which starts fastest, unless there
+// are limits, which it does not enforce; or else whatever works here. "none" wants no sandbox,
+// and the second result says why there is none.
+func For(ctx context.Context, want string, limited bool) (Runner, string, error) {
 	if want == none {
-		return Native(), "it is turned off", nil
+		const off = "it is turned off"
+		return native{off}, off, nil
 	}
-	host := func(c candidate) bool { return c.host }
 	if want == "" && !limited {
-		if r, err := choose(ctx, "bubblewrap", host); err == nil {
+		if r, err := choose(ctx, "bubblewrap"); err == nil {
 			return r, "", nil
 		}
 	}
-	r, err := choose(ctx, want, host)
+	r, err := choose(ctx, want)
 	if err != nil && want == "" {
-		return Native(), err.Error(), nil
+		return native{err.Error()}, err.Error(), nil
 	}
 	return r, "", err
 }
 
+// NoRunnerError says that an image cannot be run without a sandbox, and why there is none.
+type NoRunnerError struct{ Problem string }
+
+func (e *NoRunnerError) Error() string { return "nothing here can run an image: " + e.Problem }
+
 // choose returns the first candidate that works.
-func choose(ctx context.Context, want string, fits func(candidate) bool) (Runner, error) {
+func choose(ctx context.Context, want string) (Runner, error) {
 	var problems []string
 	for _, c := range candidates {
-		if want != "" && c.name != want || !fits(c) {
+		if want != "" && c.name != want {
 			continue
 		}
 		r, err := c.open(ctx)

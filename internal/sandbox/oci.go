@@ -47,7 +47,7 @@ func (o oci) Run(ctx context.Context, p Process) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bundle)) }()
 	spec := o.spec(p)
-	if p.Image == nil {
+	if p.Root == "" {
 		spec.Root.Path = filepath.Join(bundle, "rootfs")
 		if err := os.Mkdir(spec.Root.Path, 0o755); err != nil {
 			return err
@@ -128,8 +128,8 @@ func (o oci) spec(p Process) *specs.Spec {
 		},
 	}
 	mounts := p.Mounts
-	if p.Image != nil {
-		s.Root.Path = p.Image.Root
+	if p.Root != "" {
+		s.Root.Path = p.Root
 	} else {
 		mounts = append(system(p.Network), mounts...)
 	}
@@ -142,7 +142,7 @@ func (o oci) spec(p Process) *specs.Spec {
 	}
 	if !p.Network {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
-	} else if p.Image != nil {
+	} else if p.Root != "" {
 		for _, name := range networkFiles {
 			if _, err := os.Stat(name); err == nil {
 				s.Mounts = append(s.Mounts, specs.Mount{Destination: name, Type: "bind", Source: name, Options: []string{"rbind", "rprivate", "ro"}})

@@ -28,7 +28,7 @@ type Mount struct {
 
 // Process is a program to run.
 type Process struct {
-	Image   *Image // what it runs in; nil for the system folders of this machine
+	Root    string // folder of the system that it runs in, read-only; empty for the system folders of this machine
 	Args    []string
 	Env     []string // all that it gets, as KEY=value
 	Dir     string   // the folder that it starts in, as it sees it
@@ -39,14 +39,6 @@ type Process struct {
 	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
-}
-
-// Image is an image that is at hand.
-type Image struct {
-	Digest string // sha256:… of its manifest
-	Root   string // folder with its files, for runners that need no engine
-	Layout string // folder of the OCI layout that has it, for engines that load images themselves
-	Config string // sha256:… of its configuration, which is its name in an engine
 }
 
 // Enforced says what a Runner keeps a program to.
@@ -175,10 +167,15 @@ var systemFolders = []string{
 	"/etc/java-11-openjdk", "/etc/R",
 }
 
+// MountPoints are the folders and files that a Root must have, since it cannot be written to.
+func MountPoints() (folders, files []string) {
+	return []string{"/proc", "/dev"}, networkFiles
+}
+
 // networkFiles are what finding a host needs.
 var networkFiles = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf"}
 
-// system are the folders of this machine that a process without an image sees.
+// system are the folders of this machine that a process without a Root sees.
 func system(network bool) []Mount {
 	var mounts []Mount
 	for _, name := range slices.Concat(systemFolders, map[bool][]string{true: networkFiles}[network]) {
@@ -253,22 +250,19 @@ func within(path, outer string) bool {
 }
 
 // native runs a program as it is, in the folders themselves. It enforces nothing.
-type native struct{}
+type native struct{ why string }
 
 // Native returns the Runner that enforces nothing, for machines that have no other. Mounts
 // are where they come from: a process that names their other place does not find it.
-func Native() Runner { return native{} }
+func Native() Runner { return native{"there is no sandbox"} }
 
 func (native) Name() string { return "no sandbox" }
 
 func (native) Enforced() Enforced { return Enforced{} }
 
-// ErrNeedsRuntime says that an image cannot be run without a program that can.
-var ErrNeedsRuntime = errors.New("nothing here can run an image")
-
-func (native) Run(ctx context.Context, p Process) error {
-	if p.Image != nil {
-		return ErrNeedsRuntime
+func (n native) Run(ctx context.Context, p Process) error {
+	if p.Root != "" {
+		return &NoRunnerError{n.why}
 	}
 	dir, err := p.here(p.Dir)
 	if err != nil {

@@ -117,18 +117,19 @@ func DriftInputs(have, need []Input) []Change {
 	return changes
 }
 
-// DriftImage says how the pin of the image differs from the one that the manifest names; nil
-// is no image.
-func DriftImage(have *Image, need string) []Change {
+// DriftImage says how the pin of the image differs from what the manifest names; nil is no image.
+func DriftImage(have, need *Image) []Change {
 	switch {
-	case have == nil && need == "":
+	case have == nil && need == nil:
 		return nil
 	case have == nil:
-		return []Change{{Subject: ImageLine, Kind: Missing, Name: need}}
-	case need == "":
+		return []Change{{Subject: ImageLine, Kind: Missing, Name: need.Name}}
+	case need == nil:
 		return []Change{{Subject: ImageLine, Kind: Unneeded, Name: have.Name}}
-	case have.Name != need:
-		return []Change{{Subject: ImageLine, Kind: Changed, Name: need, Detail: "pinned is " + have.Name}}
+	case have.Name != need.Name:
+		return []Change{{Subject: ImageLine, Kind: Changed, Name: need.Name, Detail: "pinned is " + have.Name}}
+	case *have != *need:
+		return []Change{{Subject: ImageLine, Kind: Changed, Name: need.Name, Detail: fmt.Sprintf("%s -> %s", have.Digest, need.Digest)}}
 	}
 	return nil
 }

@@ -111,7 +111,9 @@ func (c Code) encode(b *bufio.Writer) {
 	writeLine(b, "code", c.Commit, string(c.Tree), state)
 }
 
-func (i Image) encode(b *bufio.Writer) { writeLine(b, "image", string(i.Digest), i.Name) }
+func (i Image) encode(b *bufio.Writer) {
+	writeLine(b, "image", string(i.Digest), strconv.FormatInt(i.Size, 10), i.Name)
+}
 
 func (i Input) encode(b *bufio.Writer) {
 	writeLine(b, "file", string(i.Digest), strconv.FormatInt(i.Size, 10), i.Path)
@@ -367,11 +369,15 @@ func parseCode(text string) (Code, error) {
 }
 
 func parseImage(text string) (Image, error) {
-	var words [2]string
-	if err := split(text, words[:], "digest name"); err != nil {
+	var words [3]string
+	if err := split(text, words[:], "digest size name"); err != nil {
 		return Image{}, err
 	}
-	i := Image{Digest: digest.Digest(words[0]), Name: words[1]}
+	size, err := parseSize(words[1])
+	if err != nil {
+		return Image{}, err
+	}
+	i := Image{Digest: digest.Digest(words[0]), Size: size, Name: words[2]}
 	return i, i.check()
 }
 

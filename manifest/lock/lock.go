@@ -10,7 +10,7 @@
 //
 //	sandwich lock 1
 //	code 3dac9ddc0a7f… sha256:6f1e… clean
-//	image sha256:5b0b… docker.io/library/python:3.12-slim
+//	image sha256:5b0b… 10263 docker.io/library/python:3.12-slim
 //	file sha256:77ac… 1204 train.py
 //	wheel sha256:9d1c… 15923108 https://files.pythonhosted.org/packages/…/numpy-2.1.0-….whl
 //	source sha256:f101… 11255 - https://storage.googleapis.com/openimages/2018_04/class-descriptions-boxable.csv
@@ -69,6 +69,7 @@ type Code struct {
 // Image pins the image that stages run in.
 type Image struct {
 	Digest digest.Digest // of its manifest, or of its index of manifests
+	Size   int64         // bytes of that
 	Name   string        // as the manifest has it
 }
 
@@ -137,7 +138,7 @@ func (i Image) check() error {
 	if err := checkText("name", i.Name); err != nil {
 		return err
 	}
-	return checkDigest(i.Digest)
+	return checkBlob(i.Digest, i.Size)
 }
 
 func (i Input) check() error {

@@ -68,14 +68,14 @@ func decode(name string, text []byte) (*content, error) {
 // own has a line of every sort that the user's own stages need. They are out of order.
 func own() *content {
 	return &content{
-		Image:  &Image{Digest: ones, Name: "docker.io/library/python:3.12-slim"},
+		Image:  &Image{Digest: ones, Size: 1234, Name: "docker.io/library/python:3.12-slim"},
 		Inputs: []Input{{Path: "train.py", Digest: zeros, Size: 7}, {Path: "lib/a b.py", Digest: ones}},
 		Wheels: []Wheel{{URL: "https://example.org/b.whl", Digest: zeros, Size: 9}, {URL: "https://example.org/a.whl", Digest: ones, Size: 8}},
 	}
 }
 
 const ownText = string("sandwich lock 1\n" +
-	"image " + ones + " docker.io/library/python:3.12-slim\n" +
+	"image " + ones + " 1234 docker.io/library/python:3.12-slim\n" +
 	"file " + ones + " 0 lib/a b.py\n" +
 	"file " + zeros + " 7 train.py\n" +
 	"wheel " + ones + " 8 https://example.org/a.whl\n" +
@@ -103,7 +103,7 @@ func TestOwnStages(t *testing.T) {
 		"file late":      lines[0] + lines[4] + lines[2],
 		"files unsorted": lines[0] + lines[3] + lines[2],
 		"wheel twice":    lines[0] + lines[4] + lines[4],
-		"no digest":      lines[0] + "image sha256:1 x\n",
+		"no digest":      lines[0] + "image sha256:1 1 x\n",
 		"no size":        lines[0] + "file " + string(zeros) + " x train.py\n",
 		"no path":        lines[0] + "file " + string(zeros) + " 1 \n",
 	} {
@@ -125,13 +125,13 @@ func TestDriftOfOwnStages(t *testing.T) {
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
 	}
+	x, y := &Image{Name: "x"}, &Image{Name: "y"}
 	for _, test := range []struct {
-		have *Image
-		need string
-		want int
-	}{{nil, "", 0}, {nil, "x", 1}, {&Image{Name: "x"}, "", 1}, {&Image{Name: "x"}, "x", 0}, {&Image{Name: "x"}, "y", 1}} {
+		have, need *Image
+		want       int
+	}{{nil, nil, 0}, {nil, x, 1}, {x, nil, 1}, {x, x, 0}, {x, y, 1}, {x, &Image{Name: "x", Size: 1}, 1}} {
 		if got := DriftImage(test.have, test.need); len(got) != test.want {
-			t.Errorf("%v, %q: got %v", test.have, test.need, got)
+			t.Errorf("%v, %v: got %v", test.have, test.need, got)
 		}
 	}
 }

@@ -38,6 +38,10 @@ import (
 // can have it.
 const FilesInput = "declared files"
 
+// ImageInput is the name of the input that has the image that the program runs in, if it is none
+// of this machine's. No stage can have it.
+const ImageInput = "its image"
+
 // Params are everything but the inputs and the environment that decides the output.
 type Params struct {
 	Run     []string          `json:"run"`
@@ -53,7 +57,7 @@ type Means struct {
 	// asked when the stage runs.
 	Runner func(ctx context.Context, limited bool) (r sandbox.Runner, why string, err error)
 	// Setting says what the program runs in. It is asked when the stage runs.
-	Setting func(ctx context.Context) (Setting, error)
+	Setting func(ctx context.Context, t *stages.Task) (Setting, error)
 
 	Scratch   string // folder for what lies there while it runs; on the store's disk blobs can be cloned
 	Log       string // file for what it printed, when it fails
@@ -62,12 +66,13 @@ type Means struct {
 
 // Setting is what a program runs in.
 type Setting struct {
-	Image  *sandbox.Image  // nil for this machine
+	Root   string          // folder of the image's files; empty for this machine
 	Mounts []sandbox.Mount // besides the inputs and the output
 	Env    []string        // before that of the manifest, as KEY=value; PATH is among them
 	// Program is the absolute path of the program to run, where that was looked up; empty
 	// leaves it to the runner.
 	Program string
+	Release func() error // is called when the program has ended; may be nil
 }
 
 // Kind is the stage kind.
@@ -92,6 +97,9 @@ func (*Kind) Version() int { return 1 }
 
 // Params implements stages.Kind.
 func (k *Kind) Params() any { return k.params }
+
+// MountPoints are the folders that an image must have for this.
+func MountPoints() []string { return []string{root, tmp} }
 
 // Places, as the program sees them.
 const (
@@ -132,9 +140,12 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	if err != nil {
 		return err
 	}
-	setting, err := k.means.Setting(ctx)
+	setting, err := k.means.Setting(ctx, t)
 	if err != nil {
 		return err
+	}
+	if setting.Release != nil {
+		defer func() { err = errors.Join(err, setting.Release()) }()
 	}
 	if err := os.MkdirAll(k.means.Scratch, 0o777); err != nil {
 		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
@@ -149,7 +160,7 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	}
 	p := k.process(t, setting, dir)
 	lacks := runner.Enforced().Lacks(p)
-	if len(lacks) > 0 {
+	if len(lacks) > 0 && setting.Root == "" { // an image is not run then
 		t.Warnf("not refused here: %s%s; bubblewrap or runc would", strings.Join(lacks, ", "), because(why))
 	}
 	var before map[string]string
@@ -243,7 +254,7 @@ func (k *Kind) process(t *stages.Task, s Setting, dir string) sandbox.Process {
 	env["SANDWICH_SEED"] = strconv.FormatUint(k.params.Seed, 10)
 	env["SANDWICH_WORKERS"] = strconv.Itoa(t.Workers())
 	p := sandbox.Process{
-		Image: s.Image, Args: args, Dir: root, Network: k.params.Network,
+		Root: s.Root, Args: args, Dir: root, Network: k.params.Network,
 		CPU: k.means.Resources.CPU, Memory: k.means.Resources.Memory,
 		Mounts: append(slices.Clone(s.Mounts),
 			sandbox.Mount{From: filepath.Join(dir, "work"), To: root},

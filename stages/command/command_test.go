@@ -28,9 +28,9 @@ func shell(t *testing.T, script string, change func(*command.Params, *command.Me
 	p := command.Params{Run: []string{"./run.sh"}, Seed: 7}
 	m := command.Means{
 		Runner: func(ctx context.Context, limited bool) (sandbox.Runner, string, error) {
-			return sandbox.ForHost(ctx, "", limited)
+			return sandbox.For(ctx, "", limited)
 		},
-		Setting: func(context.Context) (command.Setting, error) {
+		Setting: func(context.Context, *stages.Task) (command.Setting, error) {
 			return command.Setting{Env: []string{"PATH=/usr/bin:/bin"}}, nil
 		},
 		Scratch: t.TempDir(), Log: filepath.Join(t.TempDir(), "logs", "log"),
@@ -53,7 +53,7 @@ func TestEnvironment(t *testing.T) {
 	store, kind, inputs := shell(t, `env | sort | grep -v ^_= > out/env; pwd >> out/env; echo $0 >> out/env`, func(p *command.Params, m *command.Means) {
 		p.Env = map[string]string{"OMP_NUM_THREADS": "4", "MINE": "two words"}
 		m.Runner = func(ctx context.Context, limited bool) (sandbox.Runner, string, error) {
-			r, why, err := sandbox.ForHost(ctx, "", limited)
+			r, why, err := sandbox.For(ctx, "", limited)
 			if !r.Enforced().Reads {
 				t.Skip(why)
 			}

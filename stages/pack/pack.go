@@ -15,6 +15,7 @@
 //	data/attribution.html       the same as a page
 //	code/                       the user's sources, or this binary's list of modules
 //	environment/                what the build ran in, and how to make that again
+//	environment/image/          the layout of the image that the user's own stages ran in, unless the manifest leaves it out
 //	model/                      weights, network, preprocessing, history
 //	report/                     a page that shows it all, contact sheets, metrics, predictions, what was left out and why
 //	provenance/                 how each stage came to its output, and the files of that
@@ -56,11 +57,15 @@ const (
 	Model      = "model"      // of train
 	Evaluation = "evaluation" // of evaluate
 	Report     = "report"     // of report
+	Image      = "image"      // of image, if it goes into the package
 	Project    = "project"    // manifest.yaml, manifest.lock, code/, environment/ and the stages in provenance/
 )
 
+// ImageFolder has the image in a package.
+const ImageFolder = "environment/image"
+
 // outputs are the inputs that are outputs of stages, in the order in which those run.
-var outputs = []string{Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
+var outputs = []string{Image, Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
 
 // OwnInput is the name of the input that has the output of a stage of the user's own, which
 // does not take the place of another.
@@ -156,6 +161,9 @@ func (k Kind) addParts(ctx context.Context, t *stages.Task) error {
 	trees := []part{{Project, "", ""}, {Model, "", "model"}, {Evaluation, "", "report"}}
 	if has(t, Report) {
 		trees = append(trees, part{Report, "", "report"})
+	}
+	if has(t, Image) {
+		trees = append(trees, part{Image, "", ImageFolder})
 	}
 	if k.params.Originals {
 		trees = append(trees, part{Photos, "photos", "data/photos"})

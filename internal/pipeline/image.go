@@ -1,0 +1,183 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/sandwich-build/sandwich/internal/environment"
+	"github.com/sandwich-build/sandwich/internal/image"
+	"github.com/sandwich-build/sandwich/internal/image/pull"
+	"github.com/sandwich-build/sandwich/internal/image/rootfs"
+	"github.com/sandwich-build/sandwich/internal/memo"
+	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
+	"github.com/sandwich-build/sandwich/stages/command"
+	imagestage "github.com/sandwich-build/sandwich/stages/image"
+	"github.com/sandwich-build/sandwich/stages/pack"
+)
+
+// pinImage pins the image that the manifest names in the lock. One of a registry is looked up
+// where the lock does not pin that name; one on this machine is looked at in every build, as other
+// files of the user's own are.
+func (s *session) pinImage(ctx context.Context) error {
+	e := s.Manifest.Environment
+	if e.Image == "" {
+		return s.lockImage(nil)
+	}
+	pinned := s.lock.Image != nil && s.lock.Image.Name == e.Image
+	look := !pinned && !s.options.Locked || s.options.Upgrade
+	if e.ImagePath() != "" {
+		look = s.options.rebuild == nil // of a package, the lock tells all
+	}
+	switch {
+	case look:
+	case pinned:
+		return nil
+	default:
+		return s.lockImage(&lock.Image{Name: e.Image})
+	}
+	root, err := s.lookUpImage(ctx)
+	if err != nil {
+		return err
+	}
+	return s.lockImage(&lock.Image{Digest: digest.Digest(root.String()), Size: root.Size(), Name: e.Image})
+}
+
+// lockImage puts the pin into the lock.
+func (s *session) lockImage(now *lock.Image) error {
+	if drift := lock.DriftImage(s.lock.Image, now); len(drift) > 0 && s.options.Locked {
+		return s.drift(drift)
+	}
+	s.lock.Image = now
+	return nil
+}
+
+// lookUpImage returns the digest of the image that the manifest names. That of a tarball, all of
+// which may have to be read for it, is remembered.
+func (s *session) lookUpImage(ctx context.Context) (cas.Digest, error) {
+	path := s.imagePath()
+	if info, err := os.Stat(path); path == "" || err != nil || info.IsDir() {
+		return s.readImageRoot(ctx)
+	}
+	sum, err := s.memory.File(ctx, path)
+	if err != nil {
+		return cas.Digest{}, err
+	}
+	known := memo.Fact{"image", sum.String()}
+	if d, ok := s.memory.Recall(ctx, known); ok {
+		return d, nil
+	}
+	d, err := s.readImageRoot(ctx)
+	if err == nil {
+		s.memory.Keep(ctx, known, d)
+	}
+	return d, err
+}
+
+func (s *session) readImageRoot(ctx context.Context) (_ cas.Digest, err error) {
+	source, err := s.openImage()
+	if err != nil {
+		return cas.Digest{}, err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	root, err := source.Root(ctx)
+	if err != nil {
+		return cas.Digest{}, err
+	}
+	return image.Digest(root)
+}
+
+// imagePath is where an image of this machine is; empty for one of a registry.
+func (s *session) imagePath() string {
+	path := s.Manifest.Environment.ImagePath()
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(s.Dir, filepath.FromSlash(path))
+}
+
+// userAgent is what registries are told of this program.
+const userAgent = "sandwich"
+
+// ErrNoImage says that an image was on the machine that built a package, and is not in that.
+var ErrNoImage = errors.New("the package does not carry its image, which was a file of the machine that built it")
+
+// openImage opens the image that the manifest names.
+func (s *session) openImage() (image.Source, error) {
+	name := s.Manifest.Environment.Image
+	if path := s.imagePath(); path != "" {
+		if s.options.rebuild != nil {
+			return nil, ErrNoImage
+		}
+		return image.OpenLocal(path)
+	}
+	source, err := pull.New(name, userAgent)
+	if err != nil {
+		const at = "environment.image"
+		line, column := manifest.Locate(s.file, at)
+		return nil, &manifest.Faults{{File: s.Path, Line: line, Column: column, Path: at, Message: err.Error()}}
+	}
+	return source, nil
+}
+
+// imageStage is the stage that fetches the image.
+func (s *session) imageStage() (stages.Stage, error) {
+	root, err := cas.NewDigest(s.lock.Image.Digest.Encoded(), s.lock.Image.Size)
+	if err != nil {
+		return stages.Stage{}, fmt.Errorf("lock: image: %w", err)
+	}
+	return stages.Stage{Name: Image, Kind: imagestage.New(root, image.Host(), s.openImage)}, nil
+}
+
+// imageInputs are the inputs of pack from the environment.
+func (s *session) imageInputs() []stages.Input {
+	if s.lock.Image == nil || !s.Manifest.Package.Image {
+		return nil
+	}
+	return []stages.Input{{Name: pack.Image, From: Image}}
+}
+
+// imageProgram is a program of the image, which is looked for there when it is run.
+func (s *session) imageProgram(context.Context, string) (program, error) {
+	return program{host: environment.Processor(), setting: s.imageSetting}, nil
+}
+
+// imageSetting unpacks the image that is an input of a task.
+func (s *session) imageSetting(ctx context.Context, t *stages.Task) (command.Setting, error) {
+	found, err := image.Open(ctx, t.Input(command.ImageInput), image.Host())
+	if err != nil {
+		return command.Setting{}, err
+	}
+	dir, release, err := unpacked(s.options.Store).Open(ctx, t.Store(), found)
+	if err != nil {
+		return command.Setting{}, err
+	}
+	env := append([]string{"PATH=" + standardPath}, found.Config.Config.Env...)
+	return command.Setting{Root: dir, Env: env, Release: release}, nil
+}
+
+// unpacked is the part of a cache that has unpacked images.
+func unpacked(store *disk.Store) rootfs.Cache {
+	folders, files := sandbox.MountPoints()
+	return rootfs.Cache{
+		Dir: filepath.Join(store.Root(), "images"), Bounds: rootfs.Usual,
+		Folders: slices.Concat(folders, command.MountPoints()), Files: files,
+	}
+}
+
+// CleanImages removes the unpacked images of a cache that nobody uses, and returns how many they
+// are and how many bytes their files have. They are unpacked again when a stage needs them. With
+// dry it removes nothing.
+func CleanImages(store *disk.Store, dry bool) (images int, bytes int64, err error) {
+	return unpacked(store).Clean(dry)
+}
