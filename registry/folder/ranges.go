@@ -40,6 +40,8 @@ type largeFetch struct {
 	file  *os.File
 	list  *os.File
 
+	writing sync.Mutex // held while file is written
+
 	mu   sync.Mutex // guards sums, and writes to list
 	sums [][sha256.Size]byte
 }
@@ -70,6 +72,9 @@ func (i *install) fetchRanges(ctx context.Context, root *os.Root, temp string, e
 	if err := l.resume(ctx); err != nil {
 		return err
 	}
+	if err := l.file.Truncate(e.Size()); err != nil { // before the chunks, none of which makes it grow then
+		return err
+	}
 	if err := i.fetchChunks(ctx, l); err != nil {
 		return err
 	}
@@ -78,36 +83,63 @@ func (i *install) fetchRanges(ctx context.Context, root *os.Root, temp string, e
 		return errors.Join(&objects.DamageError{Object: e.Key, Err: wrong}, root.Remove(temp), root.Remove(temp+".list"))
 	}
 	l.count.Done()
-	return l.file.Truncate(e.Size())
+	return nil
 }
 
-// fetchChunks reads the chunks that are missing: one after the other in the turn that
-// this file has, and others beside it as far as the pace has turns.
+// A request costs a server as much as a MiB and more, so a range is several chunks where that
+// leaves ranges enough to read at once: 1 GiB from versitygw took 2.1 s in ranges of one chunk
+// and takes 1.8 s in ranges of four. What has come of a range that is cut off is kept.
+const (
+	ranges    = 32 // that a file is divided into, or more
+	maxChunks = 8  // of a range, so that a very large file is read by as many streams as prove good
+)
+
+// fetchChunks reads the chunks that are missing: range after range in the turn that this
+// file has, and others beside it as far as the pace has turns.
 func (i *install) fetchChunks(ctx context.Context, l *largeFetch) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for n := range l.sums {
-		switch {
-		case l.sums[n] != [sha256.Size]byte{}:
-			l.count.Have(l.size(n))
-		case i.pace.TryAcquire():
+	group, groupCtx := errgroup.WithContext(ctx)
+	for next := 0; next < len(l.sums); {
+		from := next
+		if next = l.missing(from); next == from {
+			l.count.Have(l.size(from))
+			next++
+			continue
+		}
+		to := next
+		if i.pace.TryAcquire() {
 			group.Go(func() error {
-				defer i.pace.Release(l.size(n))
-				return i.fetchChunk(ctx, l, n)
+				defer i.pace.Release(l.span(from, to))
+				return i.fetchRange(groupCtx, l, from, to)
 			})
-		default:
-			if err := i.fetchChunk(ctx, l, n); err != nil {
-				group.Go(func() error { return err }) // which stops the others
-				return group.Wait()
-			}
+			continue
+		}
+		if err := i.fetchRange(groupCtx, l, from, to); err != nil {
+			group.Go(func() error { return err }) // which stops the others
+			break
 		}
 	}
 	return group.Wait()
 }
 
-func (l *largeFetch) size(n int) int64 {
-	chunk := quilt.ChunkSize(l.entry.Size())
-	return min(chunk, l.entry.Size()-int64(n)*chunk)
+// missing returns the end of the range that starts with a chunk; that chunk itself when it
+// is there.
+func (l *largeFetch) missing(from int) int {
+	end := from + min(max(len(l.sums)/ranges, 1), maxChunks)
+	for n := from; n < min(end, len(l.sums)); n++ {
+		if l.sums[n] != [sha256.Size]byte{} {
+			return n
+		}
+	}
+	return min(end, len(l.sums))
 }
+
+// span returns the bytes of the chunks from one to before another.
+func (l *largeFetch) span(from, to int) int64 {
+	chunk := quilt.ChunkSize(l.entry.Size())
+	return min(int64(to)*chunk, l.entry.Size()) - int64(from)*chunk
+}
+
+func (l *largeFetch) size(n int) int64 { return l.span(n, n+1) }
 
 // section returns the bytes of a chunk in the file.
 func (l *largeFetch) section(n int) *io.SectionReader {
@@ -134,16 +166,42 @@ func (l *largeFetch) resume(ctx context.Context) error {
 	return lines.Err()
 }
 
-// fetchChunk reads one chunk.
-func (i *install) fetchChunk(ctx context.Context, l *largeFetch, n int) (err error) {
-	offset := int64(n) * quilt.ChunkSize(l.entry.Size())
-	body, err := i.source.OpenRange(ctx, l.entry, offset, l.size(n))
+// chunkWriter writes the bytes of a chunk to their place in the file. Others wait outside of
+// the kernel meanwhile: file systems let one write to a file at a time, and who waits for
+// that inside keeps a processor from hashing and reading.
+type chunkWriter struct {
+	fetch  *largeFetch
+	offset int64
+}
+
+func (w *chunkWriter) Write(p []byte) (int, error) {
+	w.fetch.writing.Lock()
+	defer w.fetch.writing.Unlock()
+	n, err := w.fetch.file.WriteAt(p, w.offset)
+	w.offset += int64(n)
+	return n, err
+}
+
+// fetchRange reads the chunks from one to before another.
+func (i *install) fetchRange(ctx context.Context, l *largeFetch, from, to int) (err error) {
+	body, err := i.source.OpenRange(ctx, l.entry, int64(from)*quilt.ChunkSize(l.entry.Size()), l.span(from, to))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
+	for n := from; n < to; n++ {
+		if err := l.take(ctx, n, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take makes the next bytes of body a chunk.
+func (l *largeFetch) take(ctx context.Context, n int, body io.Reader) error {
+	offset := int64(n) * quilt.ChunkSize(l.entry.Size())
 	hash := sha256.New()
-	read, err := copyBytes(ctx, io.MultiWriter(io.NewOffsetWriter(l.file, offset), hash), body)
+	read, err := copyBytes(ctx, io.MultiWriter(&chunkWriter{l, offset}, hash), io.LimitReader(body, l.size(n)))
 	if err != nil {
 		return err
 	}
