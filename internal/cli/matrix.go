@@ -21,6 +21,9 @@ import (
 func (a *app) buildMatrix(ctx context.Context, project *pipeline.Project, options pipeline.Options, strict bool) (builtAnswer, error) {
 	outcome, err := pipeline.BuildMatrix(ctx, project, options)
 	answer := newMatrixAnswer(outcome)
+	if options.NoPush {
+		answer.Latest = "" // no registry has it
+	}
 	if a.mode != ui.JSON {
 		for _, line := range metricsTable(project.Manifest.Matrix, answer) {
 			options.Observer.Observe(stages.Message{Stage: "matrix", Line: cas.Line{Text: line}})

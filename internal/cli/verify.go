@@ -45,7 +45,8 @@ It ends with exit code 5 when anything differs.`,
 			Package: pkg.Ref().String(), Files: len(pkg.Content.Entries), Bytes: pkg.Content.Size(),
 			Missing: listed(report.Missing), Changed: listed(report.Changed), Extra: listed(report.Extra),
 		}
-		if !report.OK(*extra) {
+		answer.ok = report.OK(*extra)
+		if !answer.ok {
 			return answer, &differsError{pkg: pkg.Ref().String(), dir: *dir}
 		}
 		return answer, nil
@@ -77,6 +78,8 @@ type verifyAnswer struct {
 	Missing []string `json:"missing"`
 	Changed []string `json:"changed"`
 	Extra   []string `json:"extra"`
+
+	ok bool
 }
 
 func (v verifyAnswer) Text(w io.Writer) {
@@ -88,7 +91,7 @@ func (v verifyAnswer) Text(w io.Writer) {
 			fmt.Fprintf(w, "%s: %s\n", list.what, ui.Printable(key))
 		}
 	}
-	if len(v.Missing)+len(v.Changed) == 0 {
+	if v.ok {
 		fmt.Fprintf(w, "%s: %s, %s, all as they should be\n", v.Package, ui.Plural(v.Files, "file"), ui.Bytes(v.Bytes))
 	}
 }
