@@ -35,7 +35,9 @@ differ are kept then, those of the package beside those that were built.
 
 Nothing is fetched but the bytes that the lock names. Photos come from the package
 where it carries them. Where it does not, and a link has died, the build starts from
-the crops of the package, and says so.
+the crops of the package, and says so. A data set of folders, COCO, VOC, YOLO or a
+table of URLs is read again where it still is (in the sources, a bucket, on a server);
+where it is gone, the build starts from the package's selection.
 
 A stage is "identical", "differs", is "taken" from the package because it could not or
 was not to run, or "unreached" because one before it differs.

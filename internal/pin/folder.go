@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path"
@@ -55,11 +56,13 @@ func (r *Resolver) folder(ctx context.Context, f manifest.SourceFile, old lock.S
 	if err != nil {
 		return lock.Source{}, err
 	}
-	if pinned && !local && lockDigest(d) != old.Digest {
-		return lock.Source{}, fmt.Errorf("%s: the files are not those that were locked, and their list is not in the cache any more", f.Folder())
+	if pinned && lockDigest(d) != old.Digest {
+		return lock.Source{}, &fetch.Error{URL: f.Folder(), Err: errOtherFiles}
 	}
 	return lock.Source{URL: f.URL, Digest: lockDigest(d), Size: d.Size()}, nil
 }
+
+var errOtherFiles = errors.New("the files are not those that were locked, and their list is not in the cache any more")
 
 func (r *Resolver) putListing(ctx context.Context, entries []dataset.Entry) (cas.Digest, error) {
 	text, in := io.Pipe()
@@ -85,6 +88,9 @@ func (r *Resolver) localFolder(ctx context.Context, f manifest.SourceFile) ([]da
 		}
 		return dataset.Listed(name, f.Suffix)
 	}, sumOf)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &fetch.Error{URL: f.Folder(), Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/dataset"
+	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/manifest"
@@ -40,6 +42,34 @@ func (s *session) pinForm(ctx context.Context, form dataset.Form, files []manife
 	return s.resolveLabels(classes, nil)
 }
 
+// formAsLocked reads a data set in a form of its own once more, for a rebuild. If it is not to
+// be had any more as it was locked, it is what the package says that it was, and it is the
+// stage metadata that cannot run.
+func (s *session) formAsLocked(ctx context.Context, form dataset.Form, files []manifest.SourceFile) error {
+	classes, err := s.readForm(ctx, form, files)
+	if gone, ok := errors.AsType[*fetch.Error](err); ok && ctx.Err() == nil {
+		was := s.options.rebuild.Metadata
+		s.converted = &converted{again: func(context.Context) (cas.Tree, error) { return cas.Tree{}, gone }, files: was}
+		at := slices.IndexFunc(was, func(f metadata.File) bool { return f.Path == openimages.ClassesFile })
+		if at < 0 {
+			return err
+		}
+		classes, err = s.classList(ctx, was[at].Digest)
+	}
+	if err != nil {
+		return err
+	}
+	return s.resolveLabels(classes, nil)
+}
+
+func (s *session) classList(ctx context.Context, d cas.Digest) (*openimages.Classes, error) {
+	list, err := cas.ReadBlob(ctx, s.store, d)
+	if err != nil {
+		return nil, err
+	}
+	return openimages.ReadClasses(bytes.NewReader(list), openimages.ClassesFile)
+}
+
 // readForm reads a data set in a form of its own, whose files the session's lock pins, and
 // returns its classes.
 func (s *session) readForm(ctx context.Context, form dataset.Form, files []manifest.SourceFile) (*openimages.Classes, error) {
@@ -57,11 +87,11 @@ func (s *session) readForm(ctx context.Context, form dataset.Form, files []manif
 		}
 		s.converted.files = append(s.converted.files, metadata.File{Path: f.Path, Digest: f.Digest})
 	}
-	list, err := tree.ReadFile(ctx, openimages.ClassesFile)
+	list, err := tree.Lookup(ctx, openimages.ClassesFile)
 	if err != nil {
 		return nil, err
 	}
-	return openimages.ReadClasses(bytes.NewReader(list), openimages.ClassesFile)
+	return s.classList(ctx, list)
 }
 
 // convert returns what a data set becomes, if all of it is in the store, and reads it

@@ -58,7 +58,7 @@ type Options struct {
 
 	Registry registry.Options // of the registry that is pushed to; its Base and Warn do not matter
 
-	rebuild *cas.Tree           // build from the lock alone, and from these sources of the user: see Rebuild; nil does not
+	rebuild *Remains            // build from the lock alone, and from these: see Rebuild; nil does not
 	repin   bool                // pin anew what the world does not have any more as it was locked
 	hold    bool                // build the package, and do not publish it
 	beside  bool                // publish a revision, and leave the latest as it is
@@ -192,7 +192,7 @@ func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*st
 // readCode reads the user's sources, and completes the lock with them.
 func (s *session) readCode(ctx context.Context) error {
 	if s.options.rebuild != nil {
-		s.code = *s.options.rebuild
+		s.code = s.options.rebuild.Code
 		return nil
 	}
 	var now *lock.Code
@@ -249,6 +249,9 @@ func (s *session) pinSources(ctx context.Context) error {
 		}
 	}
 	if form := dataset.New(s.Manifest.Dataset.Source); form != nil {
+		if s.options.rebuild != nil {
+			return s.formAsLocked(ctx, form, files)
+		}
 		return s.pinForm(ctx, form, files)
 	}
 	// The labels are checked before anything large is fetched: a misspelt one must not

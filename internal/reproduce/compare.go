@@ -31,7 +31,7 @@ func (r *rerun) attempt(ctx context.Context) (*Report, error) {
 	}
 	o := r.Build
 	o.Observer = w
-	outcome, rev, err := pipeline.Rebuild(building, r.project, o, r.code)
+	outcome, rev, err := pipeline.Rebuild(building, r.project, o, r.remains)
 	if err != nil && !errors.Is(context.Cause(building), errDiffers) {
 		return nil, err
 	}

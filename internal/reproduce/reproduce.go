@@ -29,6 +29,7 @@ import (
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/worktree"
+	"github.com/sandwich-build/sandwich/stages/metadata"
 )
 
 // Options say what to build again, and with what.
@@ -140,7 +141,7 @@ type rerun struct {
 	recorded []provenance.Stage
 	listed   map[cas.TreeID]bool // outputs whose files are known
 	project  *pipeline.Project
-	code     cas.Tree
+	remains  pipeline.Remains
 	taken    map[string]string // why the output of a stage is taken from the package
 }
 
@@ -157,6 +158,12 @@ func (r *rerun) read(ctx context.Context) error {
 		return err
 	}); err != nil {
 		return err
+	}
+	if s, ok := r.stage(pipeline.Metadata); ok {
+		var err error
+		if r.remains.Metadata, err = metadata.ParseParams(s.Params); err != nil {
+			return fmt.Errorf("%s: %w", provenance.StagesFile, err)
+		}
 	}
 	var was pipeline.Environment
 	if err := r.open(ctx, pipeline.EnvironmentFile, func(in io.Reader) error {
@@ -223,7 +230,7 @@ func (r *rerun) openProject(ctx context.Context) error {
 	if err != nil || code.ID().String() != l.Code.Tree.String() {
 		return ErrSources
 	}
-	r.code = code
+	r.remains.Code = code
 	if path.Clean(p.Manifest.Code.Git) == "." {
 		p.Dir = filepath.Join(p.Dir, "code")
 	}

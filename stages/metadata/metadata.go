@@ -16,6 +16,7 @@ package metadata
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,19 +77,39 @@ func (Kind) Version() int { return 2 }
 
 // Params returns the path and the digest of every file, sorted by path.
 func (k Kind) Params() any {
-	type param struct {
-		Path   string `json:"path"`
-		Digest string `json:"digest"`
-		Size   int64  `json:"size"`
-	}
-	files := make([]param, 0, len(k.Files))
+	p := params{Files: make([]fileParam, 0, len(k.Files))}
 	for _, f := range k.Files {
-		files = append(files, param{Path: f.Path, Digest: f.Digest.String(), Size: f.Digest.Size()})
+		p.Files = append(p.Files, fileParam{Path: f.Path, Digest: f.Digest.String(), Size: f.Digest.Size()})
 	}
-	slices.SortFunc(files, func(a, b param) int { return cmp.Compare(a.Path, b.Path) })
-	return struct {
-		Files []param `json:"files"`
-	}{files}
+	slices.SortFunc(p.Files, func(a, b fileParam) int { return cmp.Compare(a.Path, b.Path) })
+	return p
+}
+
+type params struct {
+	Files []fileParam `json:"files"`
+}
+
+type fileParam struct {
+	Path   string `json:"path"`
+	Digest string `json:"digest"`
+	Size   int64  `json:"size"`
+}
+
+// ParseParams returns the files that Params told of, without their URLs.
+func ParseParams(text []byte) ([]File, error) {
+	var p params
+	if err := json.Unmarshal(text, &p); err != nil {
+		return nil, fmt.Errorf("parameters of metadata: %w", err)
+	}
+	files := make([]File, len(p.Files))
+	for i, f := range p.Files {
+		d, err := cas.NewDigest(strings.TrimPrefix(f.Digest, "sha256:"), f.Size)
+		if err != nil {
+			return nil, fmt.Errorf("parameters of metadata: %s: %w", f.Path, err)
+		}
+		files[i] = File{Path: f.Path, Digest: d}
+	}
+	return files, nil
 }
 
 // Reads returns the blobs that the kind reads, which its parameters name: it has no inputs.
