@@ -75,6 +75,7 @@ func (a *app) build() *cobra.Command {
 		dryRun     bool
 		location   string
 		push       bool
+		failures   failuresFlag
 	)
 	keyFile := new(string)
 	cmd := &cobra.Command{
@@ -133,20 +134,22 @@ is.`,
 					return planned(ctx, project, options)
 				})
 			}
-			return a.sharing(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
-				var answer builtAnswer
-				if len(project.Manifest.Matrix) > 0 {
-					answer, err = a.buildMatrix(ctx, project, options, strict)
-				} else {
-					answer, err = a.buildOne(ctx, project, options, strict)
-				}
-				if answer == nil {
-					return nil, err
-				}
-				if key != nil {
-					err = errors.Join(err, signBuilt(ctx, project, options, answer.packages(), key))
-				}
-				return answer, err
+			return failures.during(&options, func() (ui.Answer, error) {
+				return a.sharing(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+					var answer builtAnswer
+					if len(project.Manifest.Matrix) > 0 {
+						answer, err = a.buildMatrix(ctx, project, options, strict)
+					} else {
+						answer, err = a.buildOne(ctx, project, options, strict)
+					}
+					if answer == nil {
+						return nil, err
+					}
+					if key != nil {
+						err = errors.Join(err, signBuilt(ctx, project, options, answer.packages(), key))
+					}
+					return answer, err
+				})
 			})
 		}),
 	}
@@ -156,6 +159,7 @@ is.`,
 	cmd.Flags().BoolVar(&push, "push", true, "push the package; --push=false only builds it")
 	cmd.Flags().StringVar(&location, "registry", "", "push to this registry instead of the manifest's")
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only say what would be done, as plan does")
+	failures.add(cmd)
 	how.add(cmd)
 	flags.add(cmd)
 	keyFile = signFlag(cmd)

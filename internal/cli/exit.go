@@ -340,8 +340,11 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		}
 		return exitFailed, true
 	}
-	if _, ok := errors.AsType[*pin.UnreachableError](err); ok {
-		p.Hint = "what was found is kept: run the command again when the network is back"
+	if left, ok := errors.AsType[*pin.UnreachableError](err); ok {
+		for _, f := range left.Some {
+			p.Items = append(p.Items, fmt.Sprintf("%s: %s %s: %s (%d attempts)", f.ImageID, f.Place, f.URL, f.Reason, f.Attempts))
+		}
+		p.Hint = "what was found is kept: run the command again when the network is back; --failures FILE lists all"
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*fetch.NoAnswerError](err); ok {

@@ -159,7 +159,8 @@ a question mark is left out when it does not apply.
   render   manifest, as an object
   reproduce package identical rebuilt? stages[stage verdict why?[] was is?
            files?[path was? is?]] files[path was? is?] kept?
-  retry    lock changed photos dead reasons?[reason photos] failures[photo reason]
+  retry    lock changed photos dead reasons?[reason photos] failures[photo reason
+           places?[place url reason attempts]]
   rm       removed pointers
   rollback package was
   schema   schema

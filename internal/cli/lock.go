@@ -21,6 +21,7 @@ func (a *app) lock() *cobra.Command {
 		allowDirty bool
 		retry      bool
 		upgrade    bool
+		failures   failuresFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "lock [MANIFEST]",
@@ -47,21 +48,27 @@ Keep the lock beside the manifest in version control.`,
 				return nil, err
 			}
 			options.AllowDirty, options.Retry, options.Upgrade = allowDirty, retry, upgrade
-			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
-				return a.lockAnswer(ctx, project, options)
+			return failures.during(&options, func() (ui.Answer, error) {
+				return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+					return a.lockAnswer(ctx, project, options)
+				})
 			})
 		}),
 	}
 	cmd.Flags().BoolVar(&retry, "retry", false, "ask again for photos that were dead")
 	cmd.Flags().BoolVar(&upgrade, "upgrade", false, "pin the metadata files as they are published now")
 	cmd.Flags().BoolVar(&allowDirty, "allow-dirty", false, "pin your sources although they have uncommitted changes")
+	failures.add(cmd)
 	flags.add(cmd)
 	return cmd
 }
 
 // retry is lock for the photos that are dead, and shows those that still are.
 func (a *app) retry() *cobra.Command {
-	var flags buildFlags
+	var (
+		flags    buildFlags
+		failures failuresFlag
+	)
 	cmd := &cobra.Command{
 		Use:   "retry [MANIFEST]",
 		Short: "Ask again for the photos that were dead",
@@ -70,8 +77,9 @@ writes the lock if some are back. It shows which still are dead and why: the rea
 of each place where a photo could be.
 
 Photos that a place could not be asked for are not dead: build and lock go on with
-these by themselves.`,
+these by themselves. With --failures each of the three writes a table of both.`,
 		Example: `  sandwich retry
+  sandwich retry --failures failures.csv
   sandwich retry --json | jq -r '.answer.failures[] | .reason' | sort | uniq -c`,
 		Args:              between(0, 1),
 		ValidArgsFunction: completeManifest,
@@ -81,11 +89,14 @@ these by themselves.`,
 				return nil, err
 			}
 			options.AllowDirty, options.Retry = true, true // the sources are no concern of it
-			return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
-				return a.retryAnswer(ctx, project, options)
+			return failures.during(&options, func() (ui.Answer, error) {
+				return a.consulting(ctx, project, flags.shared, options, func(options pipeline.Options) (ui.Answer, error) {
+					return a.retryAnswer(ctx, project, options)
+				})
 			})
 		}),
 	}
+	failures.add(cmd)
 	flags.add(cmd)
 	return cmd
 }
@@ -126,7 +137,11 @@ func (a *app) retryAnswer(ctx context.Context, project *pipeline.Project, option
 		Lock: report.Path, Changed: report.Changed, Photos: report.Photos, Dead: report.Dead, Reasons: reasons(report), Failures: []failure{},
 	}
 	for _, photo := range report.Failures {
-		answer.Failures = append(answer.Failures, failure{Photo: photo.ID, Reason: photo.Dead})
+		f := failure{Photo: photo.ID, Reason: photo.Dead}
+		for _, p := range photo.Places {
+			f.Places = append(f.Places, failedPlace{Place: string(p.Place), URL: p.URL, Reason: p.Reason, Attempts: p.Attempts})
+		}
+		answer.Failures = append(answer.Failures, f)
 	}
 	return answer, nil
 }
@@ -174,8 +189,16 @@ type retryAnswer struct {
 }
 
 type failure struct {
-	Photo  string `json:"photo"`
-	Reason string `json:"reason"`
+	Photo  string        `json:"photo"`
+	Reason string        `json:"reason"`
+	Places []failedPlace `json:"places,omitempty"` // that were asked
+}
+
+type failedPlace struct {
+	Place    string `json:"place"`
+	URL      string `json:"url"`
+	Reason   string `json:"reason"`
+	Attempts int    `json:"attempts"`
 }
 
 // Text is a table of the photos that still are dead.

@@ -22,7 +22,8 @@ func (a *app) outdated() *cobra.Command {
 		Long: `Outdated reads the metadata files from where they are published and compares them with
 those that the lock pins: which files differ and, of the labels of the manifest and those
 below them that it asks for, how many boxes were added, removed or changed. A box is
-changed when it is at the same place of the same photo, and says something else.
+changed when it is at the same place of the same photo, and says something else. A file
+is not read where its server tells the MD5 sum of what was locked.
 
 The lock stays as it is; lock --upgrade takes the changes.`,
 		Example: `  sandwich outdated

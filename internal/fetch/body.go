@@ -133,6 +133,8 @@ type Body struct {
 	connect func(why error) error // sets stream, after why ended the last one; nil for a file
 	stream  *stream               // nil when there is nothing to read from any more
 
+	attempts int // so far
+
 	url       string // that answered last, before mirrors
 	size      int64  // as announced last, -1 when unknown
 	offset    int64  // how far the content has been yielded
@@ -158,6 +160,9 @@ func newBody(name string, want Want) *Body {
 // URL returns the URL that the bytes come from after all redirects, as servers name
 // it, not as mirrors do; or the path.
 func (b *Body) URL() string { return b.url }
+
+// Attempts returns how often the bytes were asked for so far: once, unless there was trouble.
+func (b *Body) Attempts() int { return b.attempts }
 
 // Size returns the number of bytes that the server announced, or -1.
 func (b *Body) Size() int64 { return b.size }
@@ -194,9 +199,11 @@ func (b *Body) Read(p []byte) (int, error) {
 // fail ends the content with err, unless that is nil.
 func (b *Body) fail(err error) {
 	if err != nil && b.err == nil {
-		b.err = &Error{URL: b.name, Err: err}
+		b.err = b.error(err)
 	}
 }
+
+func (b *Body) error(err error) error { return &Error{URL: b.name, Err: err, Attempts: b.attempts} }
 
 // took notes bytes that are about to be yielded and refuses those that are too many.
 func (b *Body) took(p []byte) error {
@@ -238,16 +245,16 @@ func (b *Body) compare(what string, h hash.Hash, want []byte) {
 	}
 }
 
-// admit returns the body that connecting, which ended in err, has made. It refuses,
-// before the first byte, an answer that announces too many.
-func (b *Body) admit(err error) (*Body, error) {
+// admit passes on the error that connecting ended in. It refuses, before the first byte, an
+// answer that announces too many.
+func (b *Body) admit(err error) error {
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if b.want.Limit > 0 && b.size > b.want.Limit {
-		return nil, errors.Join(ErrTooLarge, b.Close())
+		return errors.Join(ErrTooLarge, b.Close())
 	}
-	return b, nil
+	return nil
 }
 
 // resume answers a read error: nil when another answer stands at the offset reached.

@@ -35,8 +35,9 @@ var errBadRange = errors.New("server mishandles ranges")
 // Error is how a fetch ended without the wanted content. What Err is, and whether it is
 // worth asking again, the other errors of this package tell.
 type Error struct {
-	URL string // as the caller gave it
-	Err error
+	URL      string // as the caller gave it
+	Err      error
+	Attempts int // how often it was asked for; 0 when that was not tried
 }
 
 func (e *Error) Error() string { return "fetch " + e.URL + ": " + e.Err.Error() }

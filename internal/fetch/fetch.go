@@ -140,32 +140,32 @@ type Want struct {
 // closed. It ends in io.EOF only when all that want says holds. Errors, here and from
 // the body, are of type *Error.
 func (c *Client) Open(ctx context.Context, raw string, want Want) (*Body, error) {
-	b, err := c.open(ctx, raw, want)
-	if err != nil {
-		return nil, &Error{URL: raw, Err: err}
+	b := newBody(raw, want)
+	if err := c.open(ctx, b); err != nil {
+		return nil, b.error(err)
 	}
 	return b, nil
 }
 
-func (c *Client) open(ctx context.Context, raw string, want Want) (*Body, error) {
+func (c *Client) open(ctx context.Context, b *Body) error {
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	b := newBody(raw, want)
-	if !isRemote(raw) {
-		file, err := localPath(raw, c.dir)
+	if !isRemote(b.name) {
+		file, err := localPath(b.name, c.dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		s, err := openFile(place{file: file}, raw)
+		b.attempts++
+		s, err := openFile(place{file: file}, b.name)
 		if err == nil {
 			err = b.join(s)
 		}
 		return b.admit(err)
 	}
-	u, err := parseURL(raw)
+	u, err := parseURL(b.name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	patience := newRetry(c.attempts, c.wait)
 	b.connect = func(why error) error {
@@ -176,6 +176,7 @@ func (c *Client) open(ctx context.Context, raw string, want Want) (*Body, error)
 					return err
 				}
 			}
+			b.attempts++
 			s, err := c.exchange(ctx, u, b.request())
 			if err == nil {
 				err = b.join(s)

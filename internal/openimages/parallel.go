@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// chunkSize is how many bytes of a file a goroutine works on at a time. Below 256 KiB handing
-// them over shows in the scan's time; more takes memory and gains nothing.
+// chunkSize is how many bytes of a file a goroutine works on at a time. Below 256 KiB what
+// each chunk costs shows in the scan's time; more takes memory and gains nothing.
 const chunkSize = 512 << 10
 
 // ScanBoxes reads a box file as Boxes does, with several goroutines. Each gets pieces of the
@@ -41,18 +42,12 @@ type scanner struct {
 }
 
 // chunk is a piece of a file that starts and ends with a row.
-type chunk[T any] struct {
-	buf      []byte // the piece and room behind it
-	n        int    // bytes of the piece
+type chunk struct {
+	number   int    // of the chunk, in the order of the file
+	text     []byte // the piece
 	line     int    // where it starts
 	unquoted bool   // it holds no quote
-	done     chan outcome[T]
-}
-
-// outcome is what became of a chunk.
-type outcome[T any] struct {
-	made T
-	err  error
+	err      error  // in place of a piece: what ended the file
 }
 
 func scan[R row[R], T any](ctx context.Context, s scanner, open func(*table) (R, error),
@@ -66,106 +61,167 @@ func scan[R row[R], T any](ctx context.Context, s scanner, open func(*table) (R,
 	if err != nil {
 		return err
 	}
-	// As many chunks wait to be worked on as are worked on, and none is let far ahead of the
-	// slowest: so memory is bounded.
-	todo := make(chan *chunk[T], max(s.workers, 1))
-	order := make(chan *chunk[T], 2*cap(todo))
-	free := make(chan []byte, cap(todo)+cap(order)+2)
-	group, ctx := errgroup.WithContext(ctx)
-	give := func(c *chunk[T]) error {
-		for _, to := range []chan *chunk[T]{order, todo} {
-			select {
-			case to <- c:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
+	workers := max(s.workers, 1)
+	c := &cutter{
+		scanner: s, comma: head.comma, eol: head.eol, line: head.line, ended: head.eof,
+		rest: head.buf[min(head.pos+head.taken, head.end):head.end],
 	}
-	group.Go(func() error {
-		defer close(order)
-		defer close(todo)
-		return cut(head, s, free, give)
-	})
-	for range cap(todo) {
+	results := newOrdered(2*workers, collect)
+	group, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, results.stop)()
+	for range workers {
+		// Each reads, and then works on what it has read, so that nothing is handed over: waking up
+		// another goroutine takes as long as some hundred rows.
 		group.Go(func() error {
-			for c := range todo {
-				t := &table{
-					file: head.file, buf: c.buf[:c.n], end: c.n, eof: true, header: head.header,
-					comma: head.comma, eol: head.eol, line: c.line, unquoted: c.unquoted,
+			var buf []byte
+			for ctx.Err() == nil {
+				piece, ok := c.next(&buf)
+				if !ok {
+					return nil
 				}
-				made, err := work(each(t, view.on(t)))
-				c.done <- outcome[T]{made, err}
-				free <- c.buf // has room for all that there are
+				made, err := *new(T), piece.err
+				if err == nil {
+					t := &table{
+						file: head.file, buf: piece.text, end: len(piece.text), eof: true, header: head.header,
+						comma: head.comma, eol: head.eol, line: piece.line, unquoted: piece.unquoted,
+					}
+					made, err = work(each(t, view.on(t)))
+				}
+				if err := results.put(piece.number, made, err); err != nil {
+					return err
+				}
 			}
-			return nil
+			return context.Cause(ctx)
 		})
 	}
-	group.Go(func() error {
-		for c := range order {
-			select {
-			case o := <-c.done:
-				if o.err == nil {
-					o.err = collect(o.made)
-				}
-				if o.err != nil {
-					return o.err
-				}
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
 	return group.Wait()
 }
 
-// cut cuts what follows the header into chunks and gives them away. What ends the file
-// early is given as the outcome of a last chunk, so that it comes after the faults before it.
-func cut[T any](head *table, s scanner, free <-chan []byte, give func(*chunk[T]) error) error {
-	rest := head.buf[min(head.pos+head.taken, head.end):head.end]
-	line, ended := head.line, head.eof
-	for !ended || len(rest) > 0 {
-		var buf []byte
-		select {
-		case buf = <-free:
-		default:
+// cutter cuts what follows the header of a file into chunks.
+type cutter struct {
+	scanner
+	comma, eol byte
+
+	mu     sync.Mutex // guards what follows
+	rest   []byte     // read, and in no chunk yet
+	line   int        // where rest starts
+	ended  bool       // there is nothing more to read
+	number int        // of the next chunk
+}
+
+// next returns the next chunk, in buf, which it makes larger if need be; false when there is
+// none. What ends the file early is a chunk too, so that it comes after the faults before it.
+func (c *cutter) next(buf *[]byte) (chunk, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.ended || len(c.rest) > 0 {
+		if need := len(c.rest) + c.size; len(*buf) < need {
+			*buf = make([]byte, need+maxPlain) // the next rest may be a longer piece of a row
 		}
-		if cap(buf) < len(rest)+s.size {
-			buf = make([]byte, len(rest)+s.size)
-		}
-		buf = buf[:cap(buf)]
-		n := copy(buf, rest)
-		if !ended {
-			read, err := io.ReadFull(s.src, buf[n:n+s.size])
+		text := (*buf)[:len(c.rest)+c.size]
+		n := copy(text, c.rest)
+		if !c.ended {
+			read, err := io.ReadFull(c.src, text[n:])
 			n += read
 			switch err {
 			case nil:
 			case io.EOF, io.ErrUnexpectedEOF:
-				ended = true
+				c.ended = true
 			default:
-				c := &chunk[T]{done: make(chan outcome[T], 1)}
-				c.done <- outcome[T]{err: fmt.Errorf("read %s: %w", s.file, err)}
-				return give(c)
+				c.rest, c.ended = nil, true
+				return c.cut(chunk{err: fmt.Errorf("read %s: %w", c.file, err)}), true
 			}
 		}
-		c := &chunk[T]{buf: buf, n: n, line: line, unquoted: bytes.IndexByte(buf[:n], '"') < 0, done: make(chan outcome[T], 1)}
-		if !ended {
-			c.n = wholeRows(buf[:n], head.comma, head.eol, c.unquoted)
+		text = text[:n]
+		piece := chunk{text: text, line: c.line, unquoted: bytes.IndexByte(text, '"') < 0}
+		if !c.ended {
+			piece.text = text[:wholeRows(text, c.comma, c.eol, piece.unquoted)]
 		}
-		rest = bytes.Clone(buf[c.n:n])
-		if c.n == 0 && len(rest) < maxRow {
+		c.rest = append(c.rest[:0], text[len(piece.text):]...)
+		if len(piece.text) == 0 && len(c.rest) < maxRow {
 			continue // a row is longer than a chunk
 		}
-		if c.n == 0 {
-			c.n, rest, ended = n, nil, true // the table says what is wrong
+		if len(piece.text) == 0 {
+			piece.text, c.rest, c.ended = text, nil, true // the table says what is wrong
 		}
-		line += bytes.Count(buf[:c.n], []byte{head.eol})
-		if err := give(c); err != nil {
-			return err
-		}
+		c.line += bytes.Count(piece.text, []byte{c.eol})
+		return c.cut(piece), true
 	}
-	return nil
+	return chunk{}, false
+}
+
+// cut numbers a chunk; the caller holds mu.
+func (c *cutter) cut(piece chunk) chunk {
+	piece.number = c.number
+	c.number++
+	return piece
+}
+
+// ordered brings what became of chunks into the order of the file.
+type ordered[T any] struct {
+	collect func(T) error
+	ahead   int // of the first that is not collected: how far a chunk may be
+
+	mu      sync.Mutex // guards what follows
+	moved   sync.Cond  // next has grown, or stopped is set
+	done    map[int]outcome[T]
+	next    int   // to be collected
+	busy    bool  // somebody collects
+	stopped bool  // nothing more is collected
+	err     error // why
+}
+
+// outcome is what became of a chunk.
+type outcome[T any] struct {
+	made T
+	err  error
+}
+
+func newOrdered[T any](ahead int, collect func(T) error) *ordered[T] {
+	l := &ordered[T]{collect: collect, ahead: ahead, done: map[int]outcome[T]{}}
+	l.moved.L = &l.mu
+	return l
+}
+
+// put tells what became of a chunk. It waits if that is far ahead of the first that is not
+// collected, so that memory is bounded. Who brings that one collects it and those that follow.
+// It returns the first error in the order of the file.
+func (l *ordered[T]) put(number int, made T, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done[number] = outcome[T]{made, err}
+	for number >= l.next+l.ahead && !l.stopped {
+		l.moved.Wait()
+	}
+	if l.busy {
+		return l.err
+	}
+	l.busy = true
+	for !l.stopped {
+		o, ok := l.done[l.next]
+		if !ok {
+			break
+		}
+		delete(l.done, l.next)
+		l.mu.Unlock()
+		if o.err == nil {
+			o.err = l.collect(o.made)
+		}
+		l.mu.Lock()
+		l.next++
+		l.err, l.stopped = o.err, l.stopped || o.err != nil
+		l.moved.Broadcast()
+	}
+	l.busy = false
+	return l.err
+}
+
+// stop lets nobody wait any more.
+func (l *ordered[T]) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	l.moved.Broadcast()
 }
 
 // wholeRows returns how many bytes of text, which starts with a row, are whole rows.

@@ -52,6 +52,8 @@ func (k key) sum() keySum {
 type fact struct {
 	digest cas.Digest
 	dead   string
+
+	attempts int // of this run; no part of what is remembered
 }
 
 // line is the form of a fact in the file.

@@ -80,23 +80,31 @@ func (c candidate) digest() (cas.Digest, bool) {
 func (c candidate) published() bool { return c.want.MD5 != nil || c.want.SHA256 != nil }
 
 // photo pins a photo at the first place that has it. The error says that a place could
-// not be reached, or that the pinning must end.
-func (r *pinning) photo(ctx context.Context, image *openimages.Image) (lock.Photo, error) {
+// not be reached, or that the pinning must end. Missed are the places before.
+func (r *pinning) photo(ctx context.Context, image *openimages.Image) (_ lock.Photo, missed []Failure, _ error) {
 	var reasons []string
 	for _, place := range r.places {
-		f, err := r.at(ctx, newCandidate(image, pinfile.Place(place)))
-		if _, ok := errors.AsType[*unreached](err); ok && r.GiveUp {
-			f, err = fact{dead: "unreachable"}, nil
+		c := newCandidate(image, pinfile.Place(place))
+		f, err := r.at(ctx, c)
+		miss := Failure{ImageID: image.ImageID, Place: pinfile.Place(place), URL: c.url, Reason: f.dead, Attempts: f.attempts}
+		if silent, ok := errors.AsType[*unreached](err); ok {
+			miss.Reason, miss.Attempts, miss.Unreached = silent.reason(), silent.attempts(), true
+			missed = append(missed, miss)
+			if r.GiveUp {
+				f, err = fact{dead: "unreachable"}, nil
+			}
+		} else if f.dead != "" {
+			missed = append(missed, miss)
 		}
 		if err != nil {
-			return lock.Photo{}, fmt.Errorf("photo %s: %s: %w", image.ImageID, place, err)
+			return lock.Photo{}, missed, fmt.Errorf("photo %s: %s: %w", image.ImageID, place, err)
 		}
 		if f.dead == "" {
-			return lock.Photo{ID: string(image.ImageID), Place: place, Digest: lockDigest(f.digest), Size: f.digest.Size()}, nil
+			return lock.Photo{ID: string(image.ImageID), Place: place, Digest: lockDigest(f.digest), Size: f.digest.Size()}, missed, nil
 		}
 		reasons = append(reasons, place+": "+f.dead)
 	}
-	return lock.Photo{ID: string(image.ImageID), Dead: strings.Join(reasons, "; ")}, nil
+	return lock.Photo{ID: string(image.ImageID), Dead: strings.Join(reasons, "; ")}, missed, nil
 }
 
 // covers reports whether a tombstone has a reason for each of the places: one that was
@@ -133,7 +141,7 @@ func (r *pinning) at(ctx context.Context, c candidate) (fact, error) {
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10) }}
 
 // look asks the world what is at one place.
-func (r *Resolver) look(ctx context.Context, c candidate) (fact, error) {
+func (r *Resolver) look(ctx context.Context, c candidate) (f fact, _ error) {
 	if d, ok := c.digest(); ok {
 		if missing, err := r.Store.Missing(ctx, []cas.Digest{d}); err == nil && len(missing) == 0 {
 			return fact{digest: d}, nil
@@ -144,6 +152,7 @@ func (r *Resolver) look(ctx context.Context, c candidate) (fact, error) {
 		return judge(ctx, err, "")
 	}
 	defer func() { _ = body.Close() }() // what was read is verified
+	defer func() { f.attempts = body.Attempts() }()
 	if isUnavailable(body.URL()) {
 		return fact{dead: reasonDeleted}, nil
 	}
@@ -185,6 +194,22 @@ type unreached struct{ err error }
 func (e *unreached) Error() string { return e.err.Error() }
 func (e *unreached) Unwrap() error { return e.err }
 
+// reason is the error without the URL, which stands beside it.
+func (e *unreached) reason() string {
+	if of, ok := errors.AsType[*fetch.Error](e.err); ok {
+		return of.Err.Error()
+	}
+	return e.err.Error()
+}
+
+func (e *unreached) attempts() int {
+	of, ok := errors.AsType[*fetch.Error](e.err)
+	if !ok {
+		return 0
+	}
+	return of.Attempts
+}
+
 // judge tells what an error says about a photo: that the place does not have it, that
 // the place could not be asked, or nothing because the trouble is on this machine.
 // suspect is what the content looked like, which explains a wrong sum better than the
@@ -202,7 +227,7 @@ func judge(ctx context.Context, err error, suspect string) (fact, error) {
 	if suspect != "" {
 		return fact{dead: suspect}, nil
 	}
-	return fact{dead: reason(err)}, nil
+	return fact{dead: reason(err), attempts: (&unreached{err}).attempts()}, nil
 }
 
 // reason is the short text for a definite error.

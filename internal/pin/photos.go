@@ -21,10 +21,11 @@ import (
 // UnreachableError says that photos have neither a pin nor a tombstone, because a place
 // that may have them could not be asked. What else was found is kept.
 type UnreachableError struct {
-	Photos  int   // how many photos are left; 0 when offline
-	Total   int   // how many there were to pin; 0 when offline
-	Offline bool  // no server has answered, so that the pinning was not carried on
-	First   error // for the first of the photos, by id
+	Photos  int       // how many photos are left; 0 when offline
+	Total   int       // how many there were to pin; 0 when offline
+	Offline bool      // no server has answered, so that the pinning was not carried on
+	First   error     // for the first of the photos, by id
+	Some    []Failure // the first of these, a few
 }
 
 func (e *UnreachableError) Error() string {
@@ -90,12 +91,17 @@ type pinning struct {
 
 	total, left int   // photos, and those that could not be reached
 	first       error // for the first of these
+	some        []Failure
 }
+
+// few is how many photos that could not be reached an error names.
+const few = 10
 
 // pinned is what became of a photo.
 type pinned struct {
-	photo lock.Photo
-	err   error
+	photo  lock.Photo
+	missed []Failure
+	err    error
 }
 
 // start begins with each photo, and waits for all. It sends, in the order of the photos,
@@ -134,8 +140,8 @@ func (r *pinning) start(
 		}
 		image := *pair.Left
 		group.Go(func() error {
-			photo, err := r.pin(ctx, &image, old)
-			result <- pinned{photo, err}
+			photo, missed, err := r.pin(ctx, &image, old)
+			result <- pinned{photo, missed, err}
 			if _, ok := errors.AsType[*unreached](err); err != nil && !ok {
 				return err
 			}
@@ -151,9 +157,16 @@ func (r *pinning) collect(begun <-chan chan pinned, yield func(lock.Photo, error
 	for result := range begun {
 		p := <-result
 		r.total++
+		if r.Missed != nil && (p.photo.Dead != "" || p.err != nil) {
+			for _, f := range p.missed {
+				r.Missed(f)
+			}
+		}
 		switch _, ok := errors.AsType[*unreached](p.err); {
 		case ok:
-			r.left++
+			if r.left++; r.left <= few && len(p.missed) > 0 {
+				r.some = append(r.some, p.missed[len(p.missed)-1])
+			}
 			r.first = cmp.Or(r.first, p.err)
 		case p.err != nil:
 			return p.err
@@ -177,7 +190,7 @@ func (r *pinning) ended(err error) error {
 	if r.left == 0 {
 		return nil
 	}
-	return &UnreachableError{Photos: r.left, Total: r.total, First: r.first}
+	return &UnreachableError{Photos: r.left, Total: r.total, First: r.first, Some: r.some}
 }
 
 func imageID(i openimages.Image) string { return string(i.ImageID) }
@@ -198,20 +211,27 @@ func isOf(p lock.Photo, image *openimages.Image) bool {
 }
 
 // pin pins a photo that was p, if p is a pin.
-func (r *pinning) pin(ctx context.Context, image *openimages.Image, p lock.Photo) (lock.Photo, error) {
+func (r *pinning) pin(ctx context.Context, image *openimages.Image, p lock.Photo) (lock.Photo, []Failure, error) {
 	if p.ID == "" || p.Dead != "" || !slices.Contains(r.places, p.Place) || !isOf(p, image) {
 		return r.photo(ctx, image)
 	}
 	want, err := storeDigest(p.Digest, p.Size)
 	if err != nil {
-		return lock.Photo{}, err
+		return lock.Photo{}, nil, err
 	}
-	err = r.FetchBlob(ctx, PhotoURL(image, pinfile.Place(p.Place)), want)
+	url := PhotoURL(image, pinfile.Place(p.Place))
+	err = r.FetchBlob(ctx, url, want)
 	if err == nil {
-		return p, nil
+		return p, nil, nil
 	}
 	if _, err := judge(ctx, r.watch.note(err), ""); err != nil {
-		return lock.Photo{}, fmt.Errorf("photo %s: %s: %w", image.ImageID, p.Place, err)
+		var missed []Failure
+		if silent, ok := errors.AsType[*unreached](err); ok {
+			missed = []Failure{{
+				ImageID: image.ImageID, Place: pinfile.Place(p.Place), URL: url, Reason: silent.reason(), Attempts: silent.attempts(), Unreached: true,
+			}}
+		}
+		return lock.Photo{}, missed, fmt.Errorf("photo %s: %s: %w", image.ImageID, p.Place, err)
 	}
 	return r.photo(ctx, image)
 }

@@ -29,6 +29,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sandwich-build/sandwich/internal/fetch"
+	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/pinfile"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -71,6 +73,18 @@ type Resolver struct {
 	Retry   bool                       // try the dead photos of the lock again
 	Repin   bool                       // pin a photo of the lock anew when its bytes are neither in the store nor at their URL
 	GiveUp  bool                       // take a place that does not answer for one that does not have the photo
+	Missed  func(Failure)              // is told, photo by photo, of the places of each that got no pin in this run; nil tells nobody
+}
+
+// Failure is a place that did not give a photo. How often it was asked depends on the mood of
+// the network, so that this is for people and programs to look at, and no part of a build.
+type Failure struct {
+	ImageID   openimages.ImageID
+	Place     pinfile.Place
+	URL       string
+	Reason    string
+	Attempts  int  // 0 when it was asked in a run before
+	Unreached bool // nothing is known of the photo; it is asked for again by the next run
 }
 
 // Sums remembers the digests of files on this machine.

@@ -254,10 +254,22 @@ func TestUnreachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Journal.Remove() }()
+	var missed []pin.Failure
+	r.Missed = func(f pin.Failure) { missed = append(missed, f) }
 	_, err = pinAll(t.Context(), r, w.images, allPlaces, nil, nil)
 	e, ok := errors.AsType[*pin.UnreachableError](err)
 	if !ok || e.Photos != 1 || e.Total != 5 || e.Offline {
 		t.Fatalf("got %v", err)
+	}
+	want := []pin.Failure{{
+		ImageID: w.images[2].ImageID, Place: pinfile.Original, URL: broken,
+		Reason: "503 Service Unavailable", Attempts: w.Requests(broken), Unreached: true,
+	}}
+	if diff := cmp.Diff(want, missed); diff != "" || w.Requests(broken) < 2 {
+		t.Errorf("missed: %s", diff)
+	}
+	if diff := cmp.Diff(want, e.Some); diff != "" {
+		t.Errorf("in the error: %s", diff)
 	}
 	if !strings.Contains(err.Error(), string(w.images[2].ImageID)) || !strings.Contains(err.Error(), "run again") {
 		t.Errorf("message does not help: %v", err)

@@ -14,6 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sandwich-build/sandwich/internal/memo"
+	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -29,7 +31,13 @@ type LockReport struct {
 	// to be upgraded and there was one.
 	Upgraded *Upstream
 	Reasons  map[string]int // how often each reason of a place is that of a dead photo, such as "original: 404 Not Found"
-	Failures []lock.Photo   // the dead photos, by id; with Options.Retry only
+	Failures []DeadPhoto    // by id; with Options.Retry only
+}
+
+// DeadPhoto is a photo that no place has.
+type DeadPhoto struct {
+	lock.Photo
+	Places []pin.Failure // those that were asked just now
 }
 
 // Lock pins everything that a build of the project needs, and writes the lock. It
@@ -38,6 +46,15 @@ type LockReport struct {
 func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 	o.Until, o.repin = Download, !o.Retry // which asks for the dead, and for nothing else
 	report := &LockReport{Path: p.LockPath, Reasons: map[string]int{}}
+	asked := map[string][]pin.Failure{}
+	if missed := o.Missed; o.Retry {
+		o.Missed = func(f pin.Failure) {
+			asked[string(f.ImageID)] = append(asked[string(f.ImageID)], f)
+			if missed != nil {
+				missed(f)
+			}
+		}
+	}
 	err := withSession(p, o, func(s *session) (err error) {
 		if o.Upgrade && s.lock.disk != nil {
 			if report.Upgraded, err = s.upgrade(ctx); err != nil {
@@ -58,7 +75,7 @@ func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 					report.Reasons[reason]++
 				}
 				if o.Retry {
-					report.Failures = append(report.Failures, photo)
+					report.Failures = append(report.Failures, DeadPhoto{photo, asked[photo.ID]})
 				}
 			default:
 				report.Photos++
@@ -74,7 +91,7 @@ func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 
 // upgrade pins the metadata files as they are published now, and tells what that changes.
 func (s *session) upgrade(ctx context.Context) (*Upstream, error) {
-	now, err := s.publishedSources(ctx)
+	now, err := s.resolver.Published(ctx, manifest.Files(s.Manifest.Dataset), s.lock.Sources)
 	if err != nil {
 		return nil, err
 	}

@@ -44,16 +44,15 @@ type BoxChange struct {
 	boxindex.Change
 }
 
-// Outdated reads the metadata files of a project from where they are published, and compares
-// them with those that the lock pins: down to the boxes of the manifest's labels. The lock
-// stays as it is. The error is ErrNoLock when there is none.
+// Outdated compares the metadata files of a project, as they are published now, with those
+// that the lock pins: down to the boxes of the manifest's labels. The lock stays as it is. The error is ErrNoLock when there is none.
 func Outdated(ctx context.Context, p *Project, o Options) (*Upstream, error) {
 	var u *Upstream
 	err := withSession(p, o, func(s *session) error {
 		if s.lock.disk == nil || len(s.lock.Sources) == 0 {
 			return ErrNoLock
 		}
-		now, err := s.publishedSources(ctx)
+		now, err := s.resolver.Published(ctx, manifest.Files(s.Manifest.Dataset), s.lock.Sources)
 		if err != nil {
 			return err
 		}
@@ -61,19 +60,6 @@ func Outdated(ctx context.Context, p *Project, o Options) (*Upstream, error) {
 		return err
 	})
 	return u, err
-}
-
-// publishedSources pins the metadata files as they are now, whatever they were and whatever
-// an earlier pinning has found.
-func (s *session) publishedSources(ctx context.Context) ([]lock.Source, error) {
-	files := manifest.Files(s.Manifest.Dataset)
-	for i := range files {
-		// What was published once is not what is asked for.
-		files[i].OfficialMD5, files[i].OfficialSize = "", 0
-	}
-	now := s.resolver
-	now.Journal = nil
-	return now.Sources(ctx, files, nil)
 }
 
 // compareSources compares two states of the metadata files.

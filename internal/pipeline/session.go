@@ -41,6 +41,7 @@ type Options struct {
 	Locked     bool                // never change the lock: what it lacks is a *DriftError
 	AllowDirty bool                // build although the user's sources have uncommitted changes
 	Retry      bool                // try the dead photos of the lock again
+	Missed     func(pin.Failure)   // is told of the places that photos were asked for in vain; nil tells nobody
 	Index      string              // a folder that has an exported index; empty has none
 	Upgrade    bool                // pin the metadata files anew; of Lock only
 	Until      string              // the last stage to run; empty runs all and publishes
@@ -141,7 +142,7 @@ func withSession(p *Project, o Options, run func(*session) error) (err error) {
 		return err
 	}
 	s.resolver = pin.Resolver{
-		Blobs: pin.Blobs{Client: s.client, Store: s.store}, Journal: journal, Sums: s.memory, Retry: o.Retry, Repin: o.repin,
+		Blobs: pin.Blobs{Client: s.client, Store: s.store}, Journal: journal, Sums: s.memory, Retry: o.Retry, Repin: o.repin, Missed: o.Missed,
 		Index: func(folder string) string { return disk.FolderFile(o.Store.Root(), folder) },
 	}
 	defer func() { err = errors.Join(err, s.resolver.Journal.Close()) }()
