@@ -36,7 +36,7 @@ func (r *Registry) Revision(p *Package) Revision {
 // Package returns the package that a push of the revision makes where no workflow is
 // required. Nothing is sent.
 func (v Revision) Package(ctx context.Context) (*quilt.Package, error) {
-	batch, err := objects.Hash(ctx, v.Files, transfer.Fixed(runtime.GOMAXPROCS(0)))
+	batch, err := objects.Hash(ctx, v.Files, transfer.Fixed(runtime.GOMAXPROCS(0)), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,7 @@ type PushOptions struct {
 	// Beside leaves the latest revision as it is: the push only adds one to the log.
 	Beside   bool
 	Workers  int                  // files at once; 0 for as many as prove good
+	Hashing  func(transfer.State) // is told what is read of the files whose hash is not known, before that
 	Progress func(transfer.State) // is told what is in the registry
 }
 
@@ -90,7 +91,7 @@ func (r *Registry) push(ctx context.Context, name string, rev Revision, opts Pus
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}
-	batch, err := objects.Hash(ctx, rev.Files, r.paceOf(opts.Workers))
+	batch, err := objects.Hash(ctx, rev.Files, r.paceOf(opts.Workers), opts.Hashing)
 	if err != nil {
 		return quilt.TopHash{}, false, err
 	}

@@ -254,6 +254,19 @@ func (*lying) Close() error { return nil }
 
 // TestPushTellsTheErrorOfASource pushes bytes whose source knows that they are damaged:
 // the caller must see its error, which says what can be done about it.
+// What is read to be hashed is told of: of a large file that takes as long as to send it.
+func TestPushTellsOfHashing(t *testing.T) {
+	r := open(t, &mem.Store{})
+	var states []transfer.State
+	rev := revision("m", map[string]string{"large": noise(20 << 20)})
+	if _, _, err := r.Push(t.Context(), name, rev, registry.PushOptions{Hashing: func(s transfer.State) { states = append(states, s) }}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(states); n < 3 || states[n-1] != (transfer.State{Files: 1, AllFiles: 1, Bytes: 20 << 20, AllBytes: 20 << 20}) {
+		t.Errorf("states = %+v", states)
+	}
+}
+
 func TestPushTellsTheErrorOfASource(t *testing.T) {
 	damaged := errors.New("damaged")
 	sum := sha256.Sum256([]byte("right"))

@@ -142,7 +142,7 @@ func retold(rev, by registry.Revision) registry.Revision {
 func (a *app) pushRevision(
 	ctx context.Context, r *registry.Registry, name string, rev registry.Revision, parent string, key *attest.Key,
 ) (_ ui.Answer, err error) {
-	opts := registry.PushOptions{Progress: a.moved("push")}
+	opts := registry.PushOptions{Hashing: a.moved("hash"), Progress: a.moved("push")}
 	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func (f *Folder) OpenFile(key string) (io.ReadCloser, error) { return f.root.Ope
 // Content reads all files and returns the package that they would be, without physical
 // keys and with an empty header.
 func (f *Folder) Content(ctx context.Context) (*quilt.Package, error) {
-	batch, err := objects.Hash(ctx, f.Files(), transfer.Fixed(atOnce))
+	batch, err := objects.Hash(ctx, f.Files(), transfer.Fixed(atOnce), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -39,8 +39,10 @@ type Batch struct {
 }
 
 // Hash hashes files, which it sorts. It reads only those whose hash does not follow from
-// what is known. A key that could not be installed is a *quilt.KeyError.
-func Hash(ctx context.Context, files []File, pace *transfer.Pace) (*Batch, error) {
+// what is known, and tells progress, which may be nil, of these. A key that could not be
+// installed is a *quilt.KeyError.
+func Hash(ctx context.Context, files []File, pace *transfer.Pace, progress func(transfer.State)) (*Batch, error) {
+	unread, size := 0, int64(0)
 	for _, file := range files {
 		if err := quilt.CheckFileKey(file.Key); err != nil {
 			return nil, err
@@ -48,11 +50,15 @@ func Hash(ctx context.Context, files []File, pace *transfer.Pace) (*Batch, error
 		if file.Size < 0 {
 			return nil, fmt.Errorf("file %s: negative size", file.Key)
 		}
+		if _, _, known := file.known(); !known {
+			unread, size = unread+1, size+file.Size
+		}
 	}
 	slices.SortFunc(files, func(a, b File) int { return quilt.CompareKeys(a.Key, b.Key) })
 	b := &Batch{files: files, pace: pace, sums: make([][][sha256.Size]byte, len(files)), Entries: make([]quilt.Entry, len(files))}
+	meter := transfer.NewMeter(progress, unread, size)
 	err := pace.Each(ctx, len(files), func(ctx context.Context, i int) (int64, error) {
-		hash, sums, err := files[i].hash(ctx)
+		hash, sums, err := files[i].hash(ctx, meter)
 		if err != nil {
 			return 0, fmt.Errorf("hash %s: %w", files[i].Key, err)
 		}
@@ -63,24 +69,41 @@ func Hash(ctx context.Context, files []File, pace *transfer.Pace) (*Batch, error
 	return b, err
 }
 
+// known returns the hash of the file, with that of each chunk, where it follows from what is
+// known.
+func (f File) known() (_ quilt.Hash, _ [][sha256.Size]byte, ok bool) {
+	if _, known := f.Hash.Sum(); known {
+		return f.Hash, nil, true
+	}
+	if f.SHA256 == [sha256.Size]byte{} {
+		return quilt.Hash{}, nil, false
+	}
+	hash, ok := quilt.ChunkedFromSHA256(f.SHA256, f.Size)
+	return hash, [][sha256.Size]byte{f.SHA256}, ok
+}
+
 // hash returns the hash of the file, with that of each chunk, and reads the file only
 // where it must.
-func (f File) hash(ctx context.Context) (quilt.Hash, [][sha256.Size]byte, error) {
-	if _, known := f.Hash.Sum(); known {
-		return f.Hash, nil, nil
-	}
-	if f.SHA256 != [sha256.Size]byte{} {
-		if hash, ok := quilt.ChunkedFromSHA256(f.SHA256, f.Size); ok {
-			return hash, [][sha256.Size]byte{f.SHA256}, nil
-		}
+func (f File) hash(ctx context.Context, meter *transfer.Meter) (quilt.Hash, [][sha256.Size]byte, error) {
+	if hash, sums, ok := f.known(); ok {
+		return hash, sums, nil
 	}
 	hasher, err := quilt.NewHasher(quilt.SHA256Chunked, f.Size)
 	if err != nil {
 		return quilt.Hash{}, nil, err
 	}
-	if err := blob.Copy(ctx, hasher, blob.Body{Size: f.Size, Open: f.Open}); err != nil {
+	count := meter.File(f.Size)
+	open := func(ctx context.Context) (io.ReadCloser, error) {
+		r, err := f.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return count.Reader(r), nil
+	}
+	if err := blob.Copy(ctx, hasher, blob.Body{Size: f.Size, Open: open}); err != nil {
 		return quilt.Hash{}, nil, err
 	}
+	count.Done()
 	return hasher.Hash(), hasher.Chunks(), nil
 }
 
