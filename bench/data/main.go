@@ -71,7 +71,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// python is that of .ci/run with a package, if it is there.
+// python is that with a package where .ci/run keeps such, if it is there.
 func python(with string) string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
