@@ -64,8 +64,12 @@ const (
 	reserved = ".wh..wh."     // other marks of the file systems that made the layer
 )
 
-// maxPath bounds the bytes of a name, as the system does.
-const maxPath = 4096
+// Bounds of names. The system walks every folder on the way for each file, so that deep ones cost
+// the square of their depth.
+const (
+	maxPath  = 4096 // bytes, as the system has it
+	maxDepth = 256  // folders within each other
+)
 
 // Layer lays an archive, which is not compressed, over what there is.
 func (u *Unpacker) Layer(ctx context.Context, archive io.Reader) error {
@@ -154,17 +158,27 @@ func local(name string) (string, error) {
 	case slices.Contains(strings.Split(name, "/"), ".."):
 		return "", &UnsafeError{name, "the name climbs out of its folder"}
 	}
-	return path.Clean(strings.TrimLeft(path.Clean("/"+name), "/")), nil
+	clean := path.Clean(strings.TrimLeft(path.Clean("/"+name), "/"))
+	if strings.Count(clean, "/") >= maxDepth {
+		return "", &UnsafeError{name[:64] + "…", "more folders within each other than any image has"}
+	}
+	return clean, nil
 }
 
-// maxLinks bounds the links on the way to a file, as the system does.
-const maxLinks = 40
+// Bounds of the way to a file.
+const (
+	maxLinks = 40           // as the system has it
+	maxSteps = 4 * maxDepth // folders, those that links lead through among them
+)
 
 // parents returns where a folder is when the links on the way are followed as in the image, and
 // makes what is missing.
 func (u *Unpacker) parents(name string) (string, error) {
 	at, rest, links := ".", name, 0
-	for rest != "" && rest != "." {
+	for steps := 0; rest != "" && rest != "."; steps++ {
+		if steps == maxSteps || strings.Count(at, "/") >= maxDepth {
+			return "", &UnsafeError{name, "the way to it is longer than any image has"}
+		}
 		head, tail, _ := strings.Cut(rest, "/")
 		rest = tail
 		switch head {
@@ -191,9 +205,6 @@ func (u *Unpacker) parents(name string) (string, error) {
 			to, err := u.root.Readlink(next)
 			if err != nil {
 				return "", err
-			}
-			if len(to)+len(rest) > 2*maxPath {
-				return "", &UnsafeError{name, "the links on the way are longer than one can be"}
 			}
 			if path.IsAbs(to) {
 				at = "."

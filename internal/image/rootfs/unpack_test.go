@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,7 +177,9 @@ func TestHostile(t *testing.T) {
 		{"links without end", [][]entry{{{Name: "a", Type: tar.TypeSymlink, Link: "b"}, {Name: "b", Type: tar.TypeSymlink, Link: "a"}, {Name: "a/x", Text: "x"}}}, true},
 		{"a long name", [][]entry{{{Name: strings.Repeat("a/", 3000), Text: ""}}}, true},
 		{"too many bytes", [][]entry{{{Name: "a", Text: strings.Repeat("x", 600<<10)}}, {{Name: "b", Text: strings.Repeat("x", 600<<10)}}}, true},
-		{"too many folders", [][]entry{{{Name: strings.Repeat("a/", 1001) + "b"}}}, true},
+		{"too deep", [][]entry{{{Name: strings.Repeat("a/", 300) + "b"}}}, true},
+		{"too deep by links", [][]entry{{{Name: "l", Type: tar.TypeSymlink, Link: strings.Repeat("a/", 1100)}, {Name: "l/b"}}}, true},
+		{"too many folders", slices.Repeat([][]entry{{{Name: strings.Repeat("a/", 50) + "b"}}, {{Name: ".wh.a"}}}, 20), true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			place := t.TempDir()
