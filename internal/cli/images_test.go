@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log" //nolint:depguard // the registry of the tests wants one
 	"net/http"
@@ -105,4 +107,26 @@ func (i *images) serve(ts *testscript.TestScript, neg bool, args []string) {
 	if args[0] != "closed" {
 		ts.Check(i.tag(args[0]))
 	}
+}
+
+// condition knows torch: whether there is a system with PyTorch. CI has one.
+func condition(name string) (bool, error) {
+	if name != "torch" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	if os.Getenv("SANDWICH_TORCH") == "" {
+		if os.Getenv("CI") != "" {
+			return false, errors.New("SANDWICH_TORCH names no tarball of a system with PyTorch")
+		}
+		return false, nil
+	}
+	return true, nil
+}
+
+// torchImage makes a layout of the tarball that SANDWICH_TORCH names: torchimage folder.
+func torchImage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: torchimage folder")
+	}
+	ts.Check(imagetest.LayoutOf(ts.MkAbs(args[0]), runtime.GOARCH, os.Getenv("SANDWICH_TORCH")))
 }

@@ -39,8 +39,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve,
+			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve, "torchimage": torchImage,
 		},
+		Condition: condition,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLES", examples)
 			env.Setenv("PHOTO", photos[0])

@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -132,26 +135,80 @@ func Index(t testing.TB, images map[string]*Image) *Image {
 // Layout writes images as an OCI layout into a folder.
 func Layout(t testing.TB, dir string, images ...*Image) {
 	t.Helper()
-	files := map[string][]byte{specs.ImageLayoutFile: []byte(`{"imageLayoutVersion":"1.0.0"}`)}
 	index := specs.Index{Versioned: version, MediaType: specs.MediaTypeImageIndex}
+	blobs := map[digest.Digest][]byte{}
 	for _, i := range images {
 		index.Manifests = append(index.Manifests, i.Root)
-		for d, data := range i.Blobs {
-			files["blobs/sha256/"+d.Encoded()] = data
-		}
+		maps.Copy(blobs, i.Blobs)
 	}
-	text, err := json.Marshal(index)
-	if err != nil {
+	if err := write(dir, index, blobs); err != nil {
 		t.Fatal(err)
 	}
-	files[specs.ImageIndexFile] = text
+}
+
+// write writes the files of a layout.
+func write(dir string, index specs.Index, blobs map[digest.Digest][]byte) error {
+	text, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{specs.ImageLayoutFile: []byte(`{"imageLayoutVersion":"1.0.0"}`), specs.ImageIndexFile: text}
+	for d, data := range blobs {
+		files[filepath.Join("blobs", "sha256", d.Encoded())] = data
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
+		return err
+	}
 	for name, data := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, data, 0o644); err != nil {
-			t.Fatal(err)
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// LayoutOf writes a layout of an image of one layer, an archive that may be large.
+func LayoutOf(dir, arch, archive string) (err error) {
+	i := &Image{Blobs: map[digest.Digest][]byte{}}
+	if err := write(dir, specs.Index{}, nil); err != nil {
+		return err
+	}
+	layer, err := copyBlob(filepath.Join(dir, "blobs", "sha256"), archive)
+	if err != nil {
+		return err
+	}
+	config, err := json.Marshal(specs.Image{
+		Platform: specs.Platform{OS: "linux", Architecture: arch}, RootFS: specs.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
+	})
+	if err != nil {
+		return err
+	}
+	manifest, err := json.Marshal(specs.Manifest{
+		Versioned: version, MediaType: specs.MediaTypeImageManifest, Config: i.add(specs.MediaTypeImageConfig, config), Layers: []specs.Descriptor{layer},
+	})
+	if err != nil {
+		return err
+	}
+	root := i.add(specs.MediaTypeImageManifest, manifest)
+	return write(dir, specs.Index{Versioned: version, MediaType: specs.MediaTypeImageIndex, Manifests: []specs.Descriptor{root}}, i.Blobs)
+}
+
+// copyBlob copies a file into a folder of blobs.
+func copyBlob(dir, file string) (_ specs.Descriptor, err error) {
+	in, err := os.Open(file)
+	if err != nil {
+		return specs.Descriptor{}, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	out, err := os.CreateTemp(dir, "blob-*")
+	if err != nil {
+		return specs.Descriptor{}, err
+	}
+	sum := digest.SHA256.Digester()
+	n, err := io.Copy(io.MultiWriter(out, sum.Hash()), in)
+	if err := errors.Join(err, out.Close()); err != nil {
+		return specs.Descriptor{}, err
+	}
+	d := specs.Descriptor{MediaType: specs.MediaTypeImageLayer, Digest: sum.Digest(), Size: n}
+	return d, os.Rename(out.Name(), filepath.Join(dir, d.Digest.Encoded()))
 }
