@@ -7,9 +7,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -56,6 +58,7 @@ type event struct {
 	Status string
 	Exit   int
 	Error  struct{ Message string }
+	Answer struct{ Package string }
 }
 
 // build is a running build.
@@ -101,22 +104,44 @@ func (b *build) until(is func(event) bool) []event {
 	return nil
 }
 
-func isTraining(e event) bool { return e.Event == "message" && e.Stage == "train" }
-
-// TestInterrupt interrupts a training: the command ends within a second, cleanly, and
-// the next one does nothing again that was done.
-func TestInterrupt(t *testing.T) {
+// newProject returns a folder with a manifest and the quickstart's photos.
+func newProject(t *testing.T, manifest string) string {
+	t.Helper()
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.Symlink(filepath.Join(examples, "quickstart", "mirror"), filepath.Join(dir, "mirror")); err != nil {
+	err = errors.Join(
+		os.Symlink(filepath.Join(examples, "quickstart", "mirror"), filepath.Join(dir, "mirror")),
+		os.WriteFile(filepath.Join(dir, "manifest.yaml"), []byte(manifest), 0o666))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "manifest.yaml"), []byte(endless), 0o666); err != nil {
-		t.Fatal(err)
+	return dir
+}
+
+// end reads on to the end of the build, and returns its result, the zero event where
+// there is none.
+func (b *build) end() event {
+	b.t.Helper()
+	var last event
+	for b.lines.Scan() {
+		var e event
+		if json.Unmarshal(b.lines.Bytes(), &e) == nil && e.Event == "result" { // a line may be cut off
+			last = e
+		}
 	}
+	_ = b.cmd.Wait() // who calls looks at the result
+	return last
+}
+
+func isTraining(e event) bool { return e.Event == "message" && e.Stage == "train" }
+
+// TestInterrupt interrupts a training: the command ends within a second, cleanly, and
+// the next one does nothing again that was done.
+func TestInterrupt(t *testing.T) {
+	dir := newProject(t, endless)
 	for i, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		b := start(t, dir)
 		for _, e := range b.until(isTraining) {
@@ -142,6 +167,43 @@ func TestInterrupt(t *testing.T) {
 		}
 		if b.stderr.Len() > 0 {
 			t.Errorf("%s: stderr: %s", signal, &b.stderr)
+		}
+	}
+}
+
+// TestKilled kills builds with SIGKILL at 20 random moments of their lives. Each project goes on
+// until it is built, and its package must be the one of a build that nobody disturbed.
+func TestKilled(t *testing.T) {
+	manifest := strings.NewReplacer("epochs: 100000", "epochs: 30", "limit: 40", "limit: 16").Replace(endless)
+	began := time.Now()
+	want := start(t, newProject(t, manifest)).end().Answer.Package
+	whole := time.Since(began)
+	if want == "" {
+		t.Fatal("the build that nobody disturbed made no package")
+	}
+	kills := 20
+	if testing.Short() {
+		kills = 5
+	}
+	for kills > 0 {
+		dir := newProject(t, manifest)
+		for built := false; !built; {
+			b := start(t, dir)
+			moment := time.Hour
+			if kills > 0 {
+				moment = rand.N(whole)
+			}
+			timer := time.AfterFunc(moment, func() { _ = b.cmd.Process.Kill() }) // it may have ended
+			got := b.end()
+			timer.Stop()
+			switch status, _ := b.cmd.ProcessState.Sys().(syscall.WaitStatus); {
+			case status.Signaled():
+				kills--
+			case got.Exit != 0 || got.Answer.Package != want:
+				t.Fatalf("after kills: %+v, want the package %s\n%s", got, want, &b.stderr)
+			default:
+				built = true
+			}
 		}
 	}
 }
