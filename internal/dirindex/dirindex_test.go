@@ -74,7 +74,7 @@ func (p project) learnWith(t *testing.T, meanwhile func(*os.File)) (sums map[str
 				t.Errorf("the note of %s is %q", dirs[i].Path, note)
 			}
 		}
-		x.Load(&dirs[i])
+		dirs[i].Load()
 	}
 	var mu sync.Mutex // guards read
 	err = x.Learn(t.Context(), dirs, func(_ context.Context, f *os.File) (dirindex.Sum, int64, error) {

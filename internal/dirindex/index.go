@@ -103,42 +103,41 @@ func cutBlock(data []byte) (block, rest []byte, ok bool) {
 	return data[:end:end], data[end:], true
 }
 
-// head is what a block says before it comes to the files.
-type head struct {
+// memory is what is known of a directory.
+type memory struct {
 	stamp       stamp.Stamp // of the directory
 	dirs, other []string
 	note        []byte
 	totals      Totals
+	files       decoder // at the first of totals.Files files
 }
 
 // smallestFile is what a file without a name takes in a block.
 const smallestFile = 1 + 4*8 + sha256.Size
 
-// recall returns what is known of a directory, and its files.
-func (x *Index) recall(dir string) (h head, files decoder, ok bool) {
+// recall returns what is known of a directory, or nil.
+func (x *Index) recall(dir string) *memory {
 	block, ok := x.old[dir]
 	if !ok || sha256.Sum256(block[sha256.Size:]) != Sum(block) {
-		return head{}, decoder{}, false
+		return nil
 	}
 	r := decoder{rest: block[blockHeader:]}
 	r.text() // the path
-	h.stamp = r.stamp()
-	h.dirs, h.other = r.texts(), r.texts()
-	h.note = r.text()
+	m := &memory{stamp: r.stamp(), dirs: r.texts(), other: r.texts(), note: r.text()}
 	n := r.number()
-	h.totals = Totals{Files: int(n), Bytes: int64(r.number()), Largest: int64(r.number())}
-	return h, r, r.ok() && n <= uint64(len(r.rest)/smallestFile)
+	m.totals = Totals{Files: int(n), Bytes: int64(r.number()), Largest: int64(r.number())}
+	m.files = r
+	if !r.ok() || n > uint64(len(r.rest)/smallestFile) {
+		return nil
+	}
+	return m
 }
 
 // compare fills in the sums of files whose stamps are what they were, and tells whether
 // the directory is what it was.
-func (x *Index) compare(d *Dir) {
-	h, r, ok := x.recall(d.Path)
-	if !ok {
-		return
-	}
-	i, known := 0, 0
-	for range h.totals.Files {
+func (d *Dir) compare(m *memory) (same bool) {
+	i, known, r := 0, 0, m.files
+	for range m.totals.Files {
 		name, was, sum := r.file()
 		for i < len(d.Files) && d.Files[i].Name < string(name) {
 			i++
@@ -148,22 +147,7 @@ func (x *Index) compare(d *Dir) {
 			known++
 		}
 	}
-	if known == h.totals.Files && known == len(d.Files) && slices.Equal(h.dirs, d.Dirs) && slices.Equal(h.other, d.Other) {
-		d.was = &h
-	}
-}
-
-// Load fills in the files of a directory that is what it was.
-func (x *Index) Load(d *Dir) {
-	if d.was == nil || d.Files != nil {
-		return
-	}
-	_, r, _ := x.recall(d.Path)
-	d.Files = make([]File, d.was.totals.Files)
-	for i := range d.Files {
-		name, was, sum := r.file()
-		d.Files[i] = File{Name: string(name), Stamp: was, Sum: sum}
-	}
+	return known == m.totals.Files && known == len(d.Files) && slices.Equal(m.dirs, d.Dirs) && slices.Equal(m.other, d.Other)
 }
 
 // ScanAll is Scan, Load and Learn: it returns the directories with all files and their sums.
@@ -173,7 +157,7 @@ func (x *Index) ScanAll(ctx context.Context, filter Filter, read Reader) ([]Dir,
 		return nil, err
 	}
 	for i := range dirs {
-		x.Load(&dirs[i])
+		dirs[i].Load()
 	}
 	return dirs, x.Learn(ctx, dirs, read)
 }
@@ -236,7 +220,7 @@ func (x *Index) Keep(d *Dir, note []byte) {
 		x.now[d.Path] = x.old[d.Path]
 		return
 	}
-	x.Load(d)
+	d.Load()
 	t := d.Totals()
 	e := encoder{out: make([]byte, blockHeader, blockHeader+len(d.Path)+100*len(d.Files))}
 	e.text(d.Path)

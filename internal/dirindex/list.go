@@ -34,7 +34,7 @@ type Dir struct {
 	Other []string // names of what is neither, such as symbolic links, sorted
 
 	stamp stamp.Stamp // of the directory, from before it was read
-	was   *head       // what was remembered of it, when nothing of that has changed
+	was   *memory     // what was remembered of it, when nothing of that has changed
 }
 
 // Same tells whether the directory is what it was, but for what is in the directories
@@ -44,6 +44,19 @@ func (d *Dir) Same() (note []byte, same bool) {
 		return nil, false
 	}
 	return d.was.note, true
+}
+
+// Load fills in the files of a directory that is what it was.
+func (d *Dir) Load() {
+	if d.was == nil || d.Files != nil {
+		return
+	}
+	r := d.was.files
+	d.Files = make([]File, d.was.totals.Files)
+	for i := range d.Files {
+		name, was, sum := r.file()
+		d.Files[i] = File{Name: string(name), Stamp: was, Sum: sum}
+	}
 }
 
 // Forget makes the sum of one of the files unknown, so that it is read again. The directory
@@ -138,16 +151,17 @@ func (x *Index) scan(ctx context.Context, name string, filter Filter) (_ Dir, er
 	if d.stamp, err = open.Stamp(); err != nil {
 		return Dir{}, err
 	}
-	if h, files, ok := x.recall(name); ok && h.stamp == d.stamp {
-		if unchanged(ctx, open, files, h.totals.Files) {
-			d.Dirs, d.Other, d.was = h.dirs, h.other, &h
-			return d, nil
-		}
+	known := x.recall(name)
+	if known != nil && known.stamp == d.stamp && unchanged(ctx, open, known.files, known.totals.Files) {
+		d.Dirs, d.Other, d.was = known.dirs, known.other, known
+		return d, nil
 	}
 	if err := d.list(ctx, open, filter); err != nil {
 		return Dir{}, err
 	}
-	x.compare(&d)
+	if known != nil && d.compare(known) {
+		d.was = known
+	}
 	return d, nil
 }
 

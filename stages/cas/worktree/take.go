@@ -106,7 +106,7 @@ func (t *taking) check(ctx context.Context) error {
 		if t.keeps(d.Totals().Largest) {
 			continue
 		}
-		t.index.Load(d)
+		d.Load()
 		for _, f := range d.Files {
 			if f.Sum != (dirindex.Sum{}) && !t.keeps(f.Stamp.Size) {
 				ds = append(ds, cas.DigestOf(f.Sum, f.Stamp.Size))
@@ -190,7 +190,7 @@ func (t *taking) directory(ctx context.Context, d *dirindex.Dir) (finished, erro
 	if was, ok, err := t.unchanged(ctx, d); ok || err != nil {
 		return finished{tree: was, same: true}, err
 	}
-	t.index.Load(d)
+	d.Load()
 	b := cas.NewBuilder(t.store)
 	for _, f := range d.Files {
 		if err := b.Add(f.Name, cas.DigestOf(f.Sum, f.Stamp.Size)); err != nil {
