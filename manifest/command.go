@@ -148,12 +148,7 @@ func commandGrammar(c *Command) mapping {
 type commands struct{ to *[]Command }
 
 func (v commands) decode(d *decoder, n *yaml.Node, path string) {
-	if kindOf(n) != isMapping {
-		d.mismatch(n, path, "a mapping from names of stages to what they run", "")
-		return
-	}
-	if len(n.Content)/2 > maxCommands {
-		d.fault(n, path, fmt.Sprintf("want at most %d stages, got %d", maxCommands, len(n.Content)/2), "")
+	if !d.isMappingOf(n, path, "a mapping from names of stages to what they run", "", maxCommands, "stages") {
 		return
 	}
 	var all []Command // stays nil when empty, so that there is one form of none

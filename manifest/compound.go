@@ -487,12 +487,7 @@ type textMap struct {
 }
 
 func (v textMap) decode(d *decoder, n *yaml.Node, path string) {
-	if kindOf(n) != isMapping {
-		d.mismatch(n, path, fmt.Sprintf("a mapping from %s to %s", v.key.want, v.value.want), "")
-		return
-	}
-	if len(n.Content)/2 > v.max {
-		d.fault(n, path, fmt.Sprintf("want at most %d keys, got %d", v.max, len(n.Content)/2), "")
+	if !d.isMappingOf(n, path, fmt.Sprintf("a mapping from %s to %s", v.key.want, v.value.want), "", v.max, "keys") {
 		return
 	}
 	var result map[string]string // stays nil when empty, so that there is one form of none

@@ -183,6 +183,20 @@ func (d *decoder) faultAt(where, path, message, hint string) {
 // place records where a position stands.
 func (d *decoder) place(path string, n *yaml.Node) { d.places[path] = n }
 
+// isMappingOf reports a value that is no mapping, or one of more entries than there may be, and
+// tells whether it is neither. The keys of the mapping are the writer's own.
+func (d *decoder) isMappingOf(n *yaml.Node, path, want, hint string, most int, entries string) bool {
+	if kindOf(n) != isMapping {
+		d.mismatch(n, path, want, hint)
+		return false
+	}
+	if count := len(n.Content) / 2; count > most {
+		d.fault(n, path, fmt.Sprintf("want at most %d %s, got %d", most, entries, count), "")
+		return false
+	}
+	return true
+}
+
 // pairs visits the pairs of a mapping, reports repeated keys and keys that no
 // mapping has, and returns the keys it saw.
 func (d *decoder) pairs(n *yaml.Node, path string, visit func(key, value *yaml.Node, at string)) map[string]bool {

@@ -96,12 +96,7 @@ var invariable = map[string]string{
 type matrix struct{ to *[]Axis }
 
 func (v matrix) decode(d *decoder, n *yaml.Node, path string) {
-	if kindOf(n) != isMapping {
-		d.mismatch(n, path, "a mapping from settings to lists of values", "write `seed: [1, 2, 3]`")
-		return
-	}
-	if len(n.Content)/2 > maxAxes {
-		d.fault(n, path, fmt.Sprintf("want at most %d settings, got %d", maxAxes, len(n.Content)/2), "")
+	if !d.isMappingOf(n, path, "a mapping from settings to lists of values", "write `seed: [1, 2, 3]`", maxAxes, "settings") {
 		return
 	}
 	var axes []Axis // stays nil when empty, so that there is one form of none
