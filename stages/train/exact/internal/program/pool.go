@@ -1,8 +1,10 @@
 package program
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Pool is a fixed number of goroutines that help whoever runs a job. The one who runs
@@ -20,7 +22,11 @@ func NewPool(size int) *Pool {
 	for range size - 1 {
 		p.helpers.Go(func() {
 			var s Scratch
-			for j := range p.offers {
+			for {
+				j, ok := receive(p.offers)
+				if !ok {
+					return
+				}
 				j.help(&s)
 			}
 		})
@@ -72,7 +78,27 @@ func (p *Pool) do(j *job, s *Scratch) {
 		}
 	}
 	j.help(s)
-	<-j.finished
+	receive(j.finished)
+}
+
+// patience is how long someone without work looks for some before he sleeps. To wake a
+// goroutine takes tens of microseconds, which is as long as a small step takes, and the
+// next step mostly begins sooner.
+const patience = 100 * time.Microsecond
+
+// receive receives from c, and gives way to other goroutines while it looks.
+func receive[T any](c <-chan T) (T, bool) {
+	for start := time.Now(); time.Since(start) < patience; runtime.Gosched() {
+		for range 100 {
+			select {
+			case v, ok := <-c:
+				return v, ok
+			default:
+			}
+		}
+	}
+	v, ok := <-c
+	return v, ok
 }
 
 // help does parts until there are none left. Whoever does the last one says so.
