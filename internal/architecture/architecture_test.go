@@ -118,6 +118,8 @@ var layers = []struct{ name, imports string }{
 	{"internal/sorted", ""},
 	{"internal/stamp", ""},
 	{"internal/table", ""},
+	{"internal/wheel", ""},
+	{"internal/wheel/wheeltest", ""},
 	{"registry/blob", ""},
 	{"registry/blob/retry", ""},
 	{"registry/quilt", ""},
