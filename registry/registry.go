@@ -318,3 +318,13 @@ func (r *Registry) paceOf(workers int) *transfer.Pace {
 	}
 	return r.objects.Pace
 }
+
+// Access returns with what the bucket of the registry is reached; ok is false of one that is no
+// bucket.
+func (r *Registry) Access(ctx context.Context) (access s3.Access, ok bool) {
+	bucket, ok := r.store.(*s3.Store)
+	if !ok {
+		return s3.Access{}, false
+	}
+	return bucket.Access(ctx), true
+}

@@ -80,7 +80,7 @@ environment and model into a registry, as one package with one name and hash.`,
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show only warnings, errors and the answer")
 
 	group(root, "build", "Build:", a.initCommand(), a.labels(), a.check(), a.plan(), a.lock(), a.retry(), a.outdated(), a.build(),
-		a.explain(), a.history(), a.diff(), a.cache())
+		a.explain(), a.history(), a.diff(), a.cache(), a.doctor())
 	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.verify(), a.reproduce(), a.sign(), a.challenge(), a.predict())
 	group(root, "registries", "Registries:", a.list(), a.tag(), a.rollback(), a.remove())
 	group(root, "reference", "Reference:", a.render(), a.schema(), a.version())

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/attest"
+	"github.com/sandwich-build/sandwich/internal/doctor"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
 	"github.com/sandwich-build/sandwich/internal/history"
@@ -55,7 +57,7 @@ func diagnose(ctx context.Context, err error) (int, *ui.Problem) {
 	}
 	p := &ui.Problem{Message: err.Error()}
 	for _, rule := range []func(error, *ui.Problem) (int, bool){
-		ofUsage, ofReproduction, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofCache, ofStage,
+		ofUsage, ofReproduction, ofHealth, ofManifest, ofSelection, ofLock, ofRegistry, ofImages, ofCache, ofStage,
 	} {
 		if code, ok := rule(err, p); ok {
 			return code, p
@@ -117,6 +119,19 @@ func ofReproduction(err error, p *ui.Problem) (int, bool) {
 	}
 	_, ok := errors.AsType[*reproduce.NoRecordError](err)
 	return exitDiffers, ok
+}
+
+// ofHealth is about what a build lacks, before there is one.
+func ofHealth(err error, p *ui.Problem) (int, bool) {
+	unwell, ok := errors.AsType[*unwellError](err)
+	if !ok {
+		return exitFailed, false
+	}
+	p.Hint = "the lines that begin with `mend` say how"
+	if slices.Equal(unwell.broken(), []string{doctor.RegistryName}) {
+		return exitRegistry, true
+	}
+	return exitFailed, true
 }
 
 // manifestError is a manifest that cannot be read at all.

@@ -134,6 +134,7 @@ a question mark is left out when it does not apply.
            metadata[] manifest[] code[] environment[] labels[added removed] dead[]
            boxes[label added removed changed] crops[label added removed changed moved]
            metrics[name from? to? change?]
+  doctor   well checks[name status found mend?[]]
   explain  stages[stage action? cached from? build? time? why[] log?[warning? text]
            differences[field old? new? files?[added removed changed first[]]]
            work?[unit verb done reused] printed?[]]

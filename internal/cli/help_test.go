@@ -26,7 +26,7 @@ var answers = map[string]any{
 	"ls": listAnswer{}, "push": pushAnswer{}, "rm": removeAnswer{}, "rollback": rollbackAnswer{}, "tag": tagAnswer{},
 	"log": logAnswer{}, "plan": planAnswer{}, "predict": predictAnswer{}, "schema": schemaAnswer{}, "show": showAnswer{},
 	"verify": verifyAnswer{}, "version": versionAnswer{}, "outdated": outdatedAnswer{},
-	"reproduce": reproduceAnswer{}, "sign": signAnswer{}, "challenge": challengeAnswer{},
+	"doctor": doctorAnswer{}, "reproduce": reproduceAnswer{}, "sign": signAnswer{}, "challenge": challengeAnswer{},
 	"cache stats": cacheStatsAnswer{}, "cache gc": cacheGCAnswer{}, "cache verify": cacheVerifyAnswer{},
 	"cache add": addAnswer{}, "cache checkout": checkoutAnswer{},
 	"cache export": archiveAnswer{}, "cache import": archiveAnswer{},

@@ -33,6 +33,11 @@ func (f *buildFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVarP(&f.workers, "jobs", "j", 0, "cores to keep busy (default all); the result does not depend on it")
 	cmd.Flags().StringArrayVarP(&f.set, "set", "S", nil, "replace a value of the manifest, as in model.epochs=2; repeatable")
 	cmd.Flags().StringArrayVar(&f.limits, "limit", nil, "what a stage may take, as in crop.cpu=2 or train.memory=4GiB; repeatable")
+	f.addMachine(cmd)
+}
+
+// addMachine adds the flags that say what of this machine a build uses.
+func (f *buildFlags) addMachine(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.runner, "runner", "", "what keeps your own stages to what they declare: bubblewrap, runc, crun or none (default the best that works here)")
 	cmd.Flags().StringVar(&f.backend, "backend", neural.DefaultBackend,
 		"what networks are computed on: exact, go or xla:PLUGIN (see README.md); part of every key")
@@ -49,30 +54,49 @@ func (a *app) openProject(args []string, f buildFlags) (*pipeline.Project, pipel
 	if workers < 1 {
 		return nil, pipeline.Options{}, usagef("leave it out to use every core", "--jobs %d: want 1 or more", workers)
 	}
-	if err := neural.CheckBackend(f.backend); err != nil {
-		return nil, pipeline.Options{}, usagef("exact is the default", "--backend: %v", err)
+	if err := f.checkBackend(); err != nil {
+		return nil, pipeline.Options{}, err
 	}
 	limits, err := f.parseLimits()
 	if err != nil {
 		return nil, pipeline.Options{}, err
 	}
-	settings := make([]manifest.Setting, len(f.set))
-	for i, text := range f.set {
-		settings[i] = manifest.Setting(text)
-	}
-	project, err := pipeline.Open(manifestArg(args), settings...)
+	project, err := f.openManifest(args)
 	if err != nil {
-		return nil, pipeline.Options{}, unreadable(manifestArg(args), err)
+		return nil, pipeline.Options{}, err
 	}
 	store, index, err := a.openCache(f.cache)
 	if err != nil {
 		return nil, pipeline.Options{}, err
 	}
 	return project, pipeline.Options{
-		Store: store, Index: index, Workers: workers, Limits: limits, Backend: f.backend, Runner: cmp.Or(f.runner, a.Getenv("SANDWICH_RUNNER")), Getenv: a.Getenv,
+		Store: store, Index: index, Workers: workers, Limits: limits, Backend: f.backend, Runner: a.wantedRunner(f), Getenv: a.Getenv,
 		Observer: a.view, Now: time.Now,
 	}, nil
 }
+
+// openManifest opens the project that the arguments name, with the settings of the flags.
+func (f *buildFlags) openManifest(args []string) (*pipeline.Project, error) {
+	settings := make([]manifest.Setting, len(f.set))
+	for i, text := range f.set {
+		settings[i] = manifest.Setting(text)
+	}
+	project, err := pipeline.Open(manifestArg(args), settings...)
+	if err != nil {
+		return nil, unreadable(manifestArg(args), err)
+	}
+	return project, nil
+}
+
+func (f *buildFlags) checkBackend() error {
+	if err := neural.CheckBackend(f.backend); err != nil {
+		return usagef("exact is the default", "--backend: %v", err)
+	}
+	return nil
+}
+
+// wantedRunner is what the flag, or else the environment, wants to keep programs; empty for the best.
+func (a *app) wantedRunner(f buildFlags) string { return cmp.Or(f.runner, a.Getenv("SANDWICH_RUNNER")) }
 
 func (f *buildFlags) parseLimits() ([]manifest.Limit, error) {
 	var limits []manifest.Limit

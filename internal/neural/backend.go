@@ -14,6 +14,10 @@ import (
 // bits everywhere.
 const DefaultBackend = exact.Name
 
+// KernelsVariable is the variable of the environment that forces what the default backend computes
+// with.
+const KernelsVariable = exact.KernelsVariable
+
 // backends make the backends that this binary has, by name. The configuration is what
 // stands behind the name and a colon.
 var backends = map[string]func(config string, workers int) (compute.Backend, error){

@@ -98,12 +98,12 @@ func (s *session) readImageRoot(ctx context.Context) (_ cas.Digest, err error) {
 }
 
 // imagePath is where an image of this machine is; empty for one of a registry.
-func (s *session) imagePath() string {
-	path := s.Manifest.Environment.ImagePath()
+func (p *Project) imagePath() string {
+	path := p.Manifest.Environment.ImagePath()
 	if path == "" || filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(s.Dir, filepath.FromSlash(path))
+	return filepath.Join(p.Dir, filepath.FromSlash(path))
 }
 
 // userAgent is what registries are told of this program.
@@ -112,20 +112,26 @@ const userAgent = "sandwich"
 // ErrNoImage says that an image was on the machine that built a package, and is not in that.
 var ErrNoImage = errors.New("the package does not carry its image, which was a file of the machine that built it")
 
-// openImage opens the image that the manifest names.
+// openImage opens the image that the manifest names, of which a package that is built again needs
+// no file of this machine.
 func (s *session) openImage() (image.Source, error) {
-	name := s.Manifest.Environment.Image
-	if path := s.imagePath(); path != "" {
-		if s.options.rebuild != nil {
-			return nil, ErrNoImage
-		}
+	if s.imagePath() != "" && s.options.rebuild != nil {
+		return nil, ErrNoImage
+	}
+	return s.OpenImage()
+}
+
+// OpenImage opens the image that the manifest names, as it is now: on this machine, or in its
+// registry.
+func (p *Project) OpenImage() (image.Source, error) {
+	if path := p.imagePath(); path != "" {
 		return image.OpenLocal(path)
 	}
-	source, err := pull.New(name, userAgent)
+	source, err := pull.New(p.Manifest.Environment.Image, userAgent)
 	if err != nil {
 		const at = "environment.image"
-		line, column := manifest.Locate(s.file, at)
-		return nil, &manifest.Faults{{File: s.Path, Line: line, Column: column, Path: at, Message: err.Error()}}
+		line, column := manifest.Locate(p.file, at)
+		return nil, &manifest.Faults{{File: p.Path, Line: line, Column: column, Path: at, Message: err.Error()}}
 	}
 	return source, nil
 }

@@ -2,7 +2,7 @@ package sandbox
 
 import (
 	"context"
-	"os/exec"
+	"os"
 )
 
 // bubblewrap runs programs with bwrap, which needs no daemon and, where user namespaces are
@@ -11,7 +11,7 @@ type bubblewrap struct{ program string }
 
 // newBubblewrap returns the Runner if bwrap is there and works.
 func newBubblewrap(ctx context.Context) (Runner, error) {
-	program, err := exec.LookPath("bwrap")
+	program, err := lookUp("bwrap", os.Getenv("PATH"))
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,12 @@ type Found struct {
 	Err    error // why it cannot be used here
 }
 
+// Absent says that the program that would do it is not installed.
+func (f Found) Absent() bool {
+	_, absent := errors.AsType[*NotFoundError](f.Err)
+	return absent
+}
+
 // Survey tries every way to run programs.
 func Survey(ctx context.Context) []Found {
 	all := make([]Found, len(candidates))
@@ -105,8 +111,17 @@ func (e *UnknownError) Error() string {
 }
 
 // try runs a program that does nothing.
-func try(ctx context.Context, r Runner) error {
+func try(ctx context.Context, r Runner) error { return tryWithin(ctx, r, 0, 0) }
+
+// smallMemory is a bound that a shell which does nothing stays far below.
+const smallMemory = 64 << 20
+
+// TryLimits runs a program that does nothing with limits of cores and memory, as which a Runner
+// may enforce them. What a machine refuses of them is known only then.
+func TryLimits(ctx context.Context, r Runner) error { return tryWithin(ctx, r, 1, smallMemory) }
+
+func tryWithin(ctx context.Context, r Runner, cores int, memory int64) error {
 	var said bytes.Buffer
-	err := r.Run(ctx, Process{Args: []string{"/bin/sh", "-c", ":"}, Dir: "/", Stdout: &said, Stderr: &said})
+	err := r.Run(ctx, Process{Args: []string{"/bin/sh", "-c", ":"}, Dir: "/", CPU: cores, Memory: memory, Stdout: &said, Stderr: &said})
 	return problem(err, said.String())
 }

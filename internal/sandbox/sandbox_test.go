@@ -173,6 +173,9 @@ func TestLimits(t *testing.T) {
 		if !r.Enforced().Memory {
 			continue
 		}
+		if err := sandbox.TryLimits(t.Context(), r); err != nil {
+			t.Errorf("%s: %v", r.Name(), err)
+		}
 		p, said, _ := process(t, "exec dd if=/dev/zero of=/dev/null bs=200M count=1")
 		p.Memory = 32 << 20
 		err := r.Run(t.Context(), p)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -53,6 +54,26 @@ func failures(ctx context.Context, store *s3.Store) []error {
 		errs = append(errs, err)
 	}
 	return errs
+}
+
+// TestAccess tells where credentials come from, and not what they are.
+func TestAccess(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIASECRETID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "verysecretkey")
+	t.Setenv("AWS_SESSION_TOKEN", "verysecrettoken")
+	access := open(t, "bucket", s3.Options{Region: "eu-west-1"}).Access(t.Context())
+	if want := (s3.Access{Region: "eu-west-1", Credentials: "EnvConfigCredentials"}); access != want {
+		t.Errorf("got %+v, want %+v", access, want)
+	}
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+	} {
+		t.Setenv(name, value)
+	}
+	if access := open(t, "bucket", s3.Options{}).Access(t.Context()); access.Credentials != "" {
+		t.Errorf("without credentials there are some of %s", access.Credentials)
+	}
 }
 
 // Whatever goes wrong, and whatever a server says of it, no error and no warning tells a

@@ -1,0 +1,209 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/environment"
+	"github.com/sandwich-build/sandwich/internal/image/build"
+	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/manifest"
+)
+
+// Sandboxes asks what keeps the user's own stages to what they declare: each way is tried with a
+// program that does nothing. wanted is the one that is asked for; empty for the best. Without a
+// manifest, nothing is needed.
+func Sandboxes(m *manifest.Manifest, wanted string) Check {
+	const name = "sandbox"
+	return Check{name, func(ctx context.Context) []Finding {
+		found := sandbox.Survey(ctx)
+		limited, own, image := needs(m)
+		findings := []Finding{chosen(ctx, name, wanted, limited, own, image, found)}
+		works := anyWorks(found)
+		for _, f := range found {
+			findings = append(findings, ofEngine(f, works))
+		}
+		return append(findings, limits(ctx, found, limited), namespaces(os.Geteuid() == 0, sandbox.Refusals()))
+	}}
+}
+
+// needs tells whether a manifest has stages of the user's own, an image for them, and limits of
+// what they take.
+func needs(m *manifest.Manifest) (limited, own, image bool) {
+	if m == nil {
+		return false, false, false
+	}
+	for _, c := range m.Stages {
+		limited = limited || c.Resources != (manifest.Resources{})
+	}
+	return limited, len(m.Stages) > 0, m.Environment.Image != ""
+}
+
+func anyWorks(found []sandbox.Found) bool {
+	for _, f := range found {
+		if f.Err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// chosen is what would run stages of the user's own.
+func chosen(ctx context.Context, name, wanted string, limited, own, image bool, found []sandbox.Found) Finding {
+	runner, why, err := sandbox.For(ctx, wanted, limited)
+	switch {
+	case err != nil:
+		return ill(name, faultIf(own), oneLine(err.Error()), "# leave --runner and SANDWICH_RUNNER out, for the best that works here")
+	case why == "":
+		return ok(name, "%s runs stages of your own", runner.Name())
+	case wanted != "":
+		return ill(name, faultIf(image), why+": stages of your own may read and write whatever you may", "unset SANDWICH_RUNNER")
+	}
+	text := "none works: stages of your own could read and write whatever you may"
+	if image {
+		text = "none works, and without one nothing can run an image"
+	}
+	var mend []string
+	for _, f := range found {
+		if f.Absent() {
+			mend = append(mend, install("bubblewrap"))
+			break
+		}
+	}
+	return ill(name, faultIf(image), text, append(mend, "# or see below what keeps those from working that are installed")...)
+}
+
+// ofEngine is what one way came to.
+func ofEngine(f sandbox.Found, other bool) Finding {
+	switch {
+	case f.Err == nil:
+		return ok(f.Name, "works: %s", enforced(f.Runner.Enforced()))
+	case f.Absent() && other:
+		return ok(f.Name, "not installed, and not needed: another one works")
+	case f.Absent():
+		return ill(f.Name, Warning, "not installed", install(f.Name))
+	}
+	return ill(f.Name, Warning, "installed, and does not work: "+oneLine(f.Err.Error()), "# as root, or where the kernel gives users namespaces (see below), it works; in a container, that needs --privileged")
+}
+
+func enforced(e sandbox.Enforced) string {
+	var kept []string
+	for _, k := range []struct {
+		has  bool
+		what string
+	}{
+		{e.Reads, "reads"}, {e.Writes, "writes"}, {e.Network, "network"}, {e.CPU, "cores"}, {e.Memory, "memory"},
+	} {
+		if k.has {
+			kept = append(kept, k.what)
+		}
+	}
+	return "keeps a program to its " + strings.Join(kept, ", ")
+}
+
+// limits is whether cores and memory of a stage can be bounded.
+func limits(ctx context.Context, found []sandbox.Found, limited bool) Finding {
+	const name = "limits"
+	status, text, mend := OK, "", "# run it as root, with runc or crun: control groups are root's"
+	if limited {
+		status = Warning
+	}
+	for _, f := range found {
+		if f.Err != nil || !f.Runner.Enforced().Memory {
+			continue
+		}
+		err := sandbox.TryLimits(ctx, f.Runner)
+		if err == nil {
+			return ok(name, "%s bounds cores and memory", f.Name)
+		}
+		status, text, mend = Warning, fmt.Sprintf("%s bounds nothing: %s", f.Name, oneLine(err.Error())), "# mount the control groups cpu and memory: mount | grep cgroup"
+	}
+	if text == "" {
+		text = "nothing that works here bounds cores and memory of a stage"
+	}
+	if status == OK {
+		return ok(name, "%s, and none asks for it", text)
+	}
+	return ill(name, status, text, mend)
+}
+
+// namespaces is whether the kernel gives them to users.
+func namespaces(root bool, refusals []sandbox.Refusal) Finding {
+	const name = "namespaces"
+	switch {
+	case len(refusals) == 0:
+		return ok(name, "the kernel gives them to users")
+	case root:
+		return ok(name, "the kernel gives them to root only, which you are")
+	}
+	var settings, mend []string
+	for _, r := range refusals {
+		settings, mend = append(settings, r.Setting), append(mend, "sudo "+r.Allow)
+	}
+	return ill(name, Warning, "the kernel gives them to root only: "+strings.Join(settings, ", "), mend...)
+}
+
+// Programs asks for the programs of this machine that the user's own stages run. path and home are
+// those of the environment.
+func Programs(m *manifest.Manifest, path, home string) Check {
+	const name = "programs"
+	return Check{name, func(context.Context) []Finding {
+		var findings []Finding
+		seen := map[string]bool{}
+		for _, c := range m.Stages {
+			program := c.Run[0]
+			if seen[program] || strings.Contains(program, "/") && !filepath.IsAbs(program) {
+				continue // the second is a file beside the manifest, which is its input
+			}
+			seen[program] = true
+			found, _, err := sandbox.Program(program, path, home)
+			if err != nil {
+				findings = append(findings, ill(program, Fault, fmt.Sprintf("the stage %s runs it: %v", c.Name, err), install(program), "# or write its path, or run the stage in an image"))
+				continue
+			}
+			findings = append(findings, ok(program, "%s, which the stage %s runs", found, c.Name))
+		}
+		return findings
+	}}
+}
+
+// Builders asks what builds images of Dockerfiles: Docker, Podman and Buildah.
+func Builders() Check {
+	return Check{"image builders", func(ctx context.Context) []Finding {
+		var findings []Finding
+		for _, f := range build.Survey(ctx) {
+			name := f.Name + " build"
+			switch {
+			case f.Err == nil:
+				findings = append(findings, ok(name, "answers, version %s", f.Version))
+			case f.Path == "":
+				findings = append(findings, ok(name, "not installed, and not needed"))
+			default:
+				findings = append(findings, ill(name, Warning, f.Err.Error(), "# start its daemon, such as: sudo systemctl start "+f.Name))
+			}
+		}
+		return findings
+	}}
+}
+
+// oneLine is a message of a program in one line.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// install is the command that installs a program, by the distribution of this machine.
+func install(program string) string {
+	distribution, _, _ := strings.Cut(environment.CurrentHost().System, " ")
+	switch distribution {
+	case "debian", "ubuntu", "linuxmint", "raspbian":
+		return "sudo apt-get install " + program
+	case "fedora", "rhel", "centos", "rocky", "almalinux", "amzn":
+		return "sudo dnf install " + program
+	case "arch", "manjaro":
+		return "sudo pacman -S " + program
+	case "alpine":
+		return "sudo apk add " + program
+	}
+	return "# install " + program
+}

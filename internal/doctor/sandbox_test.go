@@ -1,0 +1,103 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/manifest"
+)
+
+// programs makes a folder of shell scripts, by their names.
+func programs(t *testing.T, scripts map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, script := range scripts {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const refuses = "echo 'no permissions' >&2\necho 'to do it' >&2; exit 1"
+
+// withStages is a manifest with a stage of the user's own.
+func withStages(e manifest.Environment, r manifest.Resources, run ...string) *manifest.Manifest {
+	return &manifest.Manifest{Environment: e, Stages: []manifest.Command{{Name: "own", Run: run, Resources: r}}}
+}
+
+func TestSandboxes(t *testing.T) {
+	native := withStages(manifest.Environment{Native: true}, manifest.Resources{}, "sh")
+	inImage := withStages(manifest.Environment{Image: "python:3"}, manifest.Resources{}, "sh")
+	t.Run("one works", func(t *testing.T) {
+		if found := sandbox.Survey(t.Context()); !anyWorks(found) {
+			t.Skip("none works here")
+		}
+		want(t, ask(t, Sandboxes(inImage, "")), "sandbox", OK, "runs stages of your own", "")
+	})
+	t.Run("none works", func(t *testing.T) {
+		t.Setenv("PATH", programs(t, map[string]string{"bwrap": refuses, "runc": refuses, "crun": refuses}))
+		findings := ask(t, Sandboxes(nil, ""))
+		want(t, findings, "sandbox", Warning, "none works", "see below")
+		want(t, findings, "bubblewrap", Warning, "does not work: exit code 1: no permissions to do it", "as root")
+		want(t, findings, "runc", Warning, "does not work", "as root")
+		want(t, findings, "limits", OK, "none asks for it", "")
+		want(t, ask(t, Sandboxes(native, "")), "sandbox", Warning, "whatever you may", "")
+		want(t, ask(t, Sandboxes(inImage, "")), "sandbox", Fault, "nothing can run an image", "")
+		want(t, ask(t, Sandboxes(native, "runc")), "sandbox", Fault, "runc: exit code 1", "leave --runner")
+		want(t, ask(t, Sandboxes(nil, "runc")), "sandbox", Warning, "runc: exit code 1", "leave --runner")
+		limited := withStages(manifest.Environment{Native: true}, manifest.Resources{Memory: 1 << 30}, "sh")
+		want(t, ask(t, Sandboxes(limited, "")), "limits", Warning, "nothing that works here bounds", "root")
+	})
+	want(t, ask(t, Sandboxes(native, "none")), "sandbox", Warning, "it is turned off", "unset SANDWICH_RUNNER")
+	want(t, ask(t, Sandboxes(inImage, "none")), "sandbox", Fault, "it is turned off", "unset SANDWICH_RUNNER")
+	want(t, ask(t, Sandboxes(native, "nonsense")), "sandbox", Fault, "unknown runner", "")
+}
+
+// runner is a way to run programs that ends as it is told.
+type runner struct{ err error }
+
+func (runner) Name() string                                 { return "made up" }
+func (runner) Enforced() sandbox.Enforced                   { return sandbox.Enforced{Reads: true, Memory: true} }
+func (r runner) Run(context.Context, sandbox.Process) error { return r.err }
+
+func TestEngines(t *testing.T) {
+	absent := sandbox.Found{Name: "crun", Err: &sandbox.NotFoundError{Program: "crun"}}
+	works := sandbox.Found{Name: "runc", Runner: runner{}}
+	want(t, []Finding{ofEngine(absent, true)}, "crun", OK, "not needed", "")
+	want(t, []Finding{ofEngine(absent, false)}, "crun", Warning, "not installed", "install crun")
+	want(t, []Finding{ofEngine(works, true)}, "runc", OK, "keeps a program to its reads, memory", "")
+	want(t, []Finding{limits(t.Context(), []sandbox.Found{absent, works}, true)}, "limits", OK, "runc bounds", "")
+	broken := sandbox.Found{Name: "runc", Runner: runner{err: errors.New("no\ncgroups")}}
+	want(t, []Finding{limits(t.Context(), []sandbox.Found{broken}, false)}, "limits", Warning, "runc bounds nothing: no cgroups", "mount")
+}
+
+func TestNamespaces(t *testing.T) {
+	refused := []sandbox.Refusal{{Setting: "user.max_user_namespaces=0", Allow: "sysctl -w user.max_user_namespaces=15000"}}
+	want(t, []Finding{namespaces(false, nil)}, "namespaces", OK, "to users", "")
+	want(t, []Finding{namespaces(true, refused)}, "namespaces", OK, "which you are", "")
+	want(t, []Finding{namespaces(false, refused)}, "namespaces", Warning, "user.max_user_namespaces=0", "sudo sysctl -w user.max_user_namespaces=15000")
+}
+
+func TestPrograms(t *testing.T) {
+	path := programs(t, map[string]string{"python": ""})
+	m := withStages(manifest.Environment{Native: true}, manifest.Resources{}, "python", "train.py")
+	want(t, ask(t, Programs(m, path, "")), "python", OK, filepath.Join(path, "python"), "")
+	want(t, ask(t, Programs(m, t.TempDir(), "")), "python", Fault, "the stage own runs it: there is no program python", "install python")
+	beside := withStages(manifest.Environment{Native: true}, manifest.Resources{}, "./train.sh")
+	if f := ask(t, Programs(beside, path, "")); len(f) > 0 {
+		t.Errorf("a file beside the manifest is looked for: %+v", f)
+	}
+}
+
+func TestBuilders(t *testing.T) {
+	t.Setenv("PATH", programs(t, map[string]string{"podman": "echo 4.3.1", "docker": refuses}))
+	findings := ask(t, Builders())
+	want(t, findings, "podman build", OK, "version 4.3.1", "")
+	want(t, findings, "buildah build", OK, "not installed", "")
+	want(t, findings, "docker build", Warning, "docker does not answer: to do it", "systemctl start docker")
+}

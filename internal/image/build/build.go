@@ -1,0 +1,73 @@
+// Package build knows the programs that build images of Dockerfiles.
+package build
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// tool is a program that builds images.
+type tool struct {
+	name string
+	ask  []string // arguments to which it answers with a version if it could build
+}
+
+// tools are in the order of preference: those without a daemon come first.
+var tools = []tool{
+	{"podman", []string{"info", "--format", "{{.Version.Version}}"}},
+	{"buildah", []string{"version", "--format", "{{.Version}}"}},
+	{"docker", []string{"version", "--format", "{{.Server.Version}}"}},
+}
+
+// answerWithin is how long a tool may take to answer. A daemon that hangs takes for ever.
+const answerWithin = 10 * time.Second
+
+// Found is a program that builds images, or why it is none.
+type Found struct {
+	Name    string
+	Path    string // empty when it is not installed
+	Version string
+	Err     error // why it cannot build, such as a daemon that does not answer
+}
+
+// Survey asks every program that builds images whether it is there and answers.
+func Survey(ctx context.Context) []Found {
+	all := make([]Found, len(tools))
+	for i, t := range tools {
+		all[i] = t.look(ctx)
+	}
+	return all
+}
+
+func (t tool) look(ctx context.Context) Found {
+	f := Found{Name: t.name}
+	if f.Path, f.Err = exec.LookPath(t.name); f.Err != nil {
+		f.Path, f.Err = "", fmt.Errorf("%s is not installed", t.name)
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	var said, complaint bytes.Buffer
+	cmd := exec.CommandContext(ctx, f.Path, t.ask...)
+	cmd.Stdout, cmd.Stderr = &said, &complaint
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		f.Err = fmt.Errorf("%s does not answer: %s", t.name, lastLine(complaint.String(), err))
+		return f
+	}
+	f.Version = strings.TrimSpace(said.String())
+	return f
+}
+
+// lastLine is what a program has said last, or else how it ended.
+func lastLine(said string, err error) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
+		return last
+	}
+	return err.Error()
+}
