@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -173,6 +174,78 @@ func TestBuildUnsorted(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, text, files, counts)
+}
+
+// lines is a box file of so many rows, of which no more than one is ever in memory. Every other row
+// is of one of two labels, which follow each other.
+type lines struct {
+	rows, row int
+	rest      []byte
+}
+
+func (l *lines) Read(p []byte) (int, error) {
+	if len(l.rest) == 0 {
+		switch {
+		case l.row == 0:
+			l.rest = append(l.rest, header...)
+		case l.row > l.rows:
+			return 0, io.EOF
+		default:
+			label := l.row / 2 % 2
+			if l.row%2 == 1 {
+				label = l.row % 600
+			}
+			l.rest = fmt.Appendf(l.rest[:0], "%016x,xclick,/m/0%d,1,0.012500,0.195312,0.148438,0.%06d,0,1,0,0,0\n", l.row, label, l.row%1_000_000)
+		}
+		l.row++
+	}
+	n := copy(p, l.rest)
+	l.rest = l.rest[n:]
+	return n, nil
+}
+
+// The memory that is in use does not follow the length of the file.
+func TestBuildMemory(t *testing.T) {
+	const mebibyte = 1 << 20
+	use := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := use()
+	var mu sync.Mutex // guards what follows
+	var most, calls int
+	look := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if calls++; calls%50 == 0 {
+			most = max(most, use()-before)
+		}
+	}
+	_, err := Build(t.Context(), Source{Text: &lines{rows: 800_000}, Name: "b.csv"}, Options{Workers: 2, Folder: t.TempDir(), Progress: func(int64) { look() }},
+		func(_ context.Context, _ string, r io.Reader) error {
+			for buf := make([]byte, 64<<10); ; look() {
+				if _, err := r.Read(buf); err != nil {
+					return eof(err)
+				}
+			}
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// There are eight of records, and two row groups at work.
+	if most < 8*mebibyte || most > 18*mebibyte {
+		t.Errorf("%.1f MiB at the most", float64(most)/mebibyte)
+	}
+}
+
+// eof is err, unless that is the end of a file.
+func eof(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func TestBuildFails(t *testing.T) {

@@ -1,33 +1,23 @@
 package boxindex
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"maps"
-	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
-	"github.com/sandwich-build/sandwich/internal/parquet"
 )
 
-const (
-	// maxHeld bounds the records that are kept in memory, bytes. What is beyond goes to a
-	// file, in pieces of some 20 KiB a label. Half of it makes pieces too small for the disk.
-	maxHeld = 8 << 20
-	// groupRows are the rows of a row group.
-	groupRows = 1 << 16
-	// maxSources bounds the different sources of boxes; the official files have three.
-	maxSources = 1 << 16
-)
+// maxSources bounds the different sources of boxes; the official files have three.
+const maxSources = 1 << 16
 
 // Source is a box file.
 type Source struct {
@@ -49,10 +39,11 @@ type Options struct {
 // and must read all of it. The error is a *openimages.RowError for a fault of the file.
 func Build(ctx context.Context, src Source, o Options, put func(ctx context.Context, name string, r io.Reader) error) (Counts, error) {
 	b := &builder{
-		labels: map[openimages.LabelID]*shelf{}, sources: sources{numbers: map[string]uint16{}},
-		folder: o.Folder, most: cmp.Or(o.held, maxHeld), ordered: true,
+		sources: sources{numbers: map[string]uint16{}},
+		shelves: shelves{byID: map[openimages.LabelID]*shelf{}, folder: o.Folder, most: max(cmp.Or(o.held, maxHeld)/blockSize, 1)},
+		ordered: true,
 	}
-	defer b.close()
+	defer b.shelves.close()
 	progress := o.Progress
 	if progress == nil {
 		progress = func(int64) {}
@@ -64,6 +55,9 @@ func Build(ctx context.Context, src Source, o Options, put func(ctx context.Cont
 	})
 	if err != nil {
 		return Counts{}, err
+	}
+	if err := b.shelves.settle(); err != nil {
+		return Counts{}, fmt.Errorf("sort boxes: %w", err)
 	}
 	return b.write(ctx, max(o.Workers, 1), put)
 }
@@ -100,71 +94,11 @@ func (s *sources) number(name []byte) (uint16, error) {
 type builder struct {
 	sources sources
 	free    sync.Pool // of *sorted
-	folder  string
+	shelves shelves
 
-	labels  map[openimages.LabelID]*shelf
 	rows    int64
-	held    int  // bytes of all shelves
-	most    int  // of them
 	ordered bool // the images ascend in the file, as they do in the official ones
 	last    string
-	spill   *os.File
-	spilled int64
-}
-
-// shelf holds the records of a label.
-type shelf struct {
-	counts Label
-	last   string // the image of the last record
-	held   []byte
-	runs   []run // what is in the file already
-}
-
-// run is a piece of the file.
-type run struct {
-	at int64
-	n  int
-}
-
-// sorted are some rows, sorted by label.
-type sorted struct {
-	byID        map[openimages.LabelID]*pile
-	piles       []*pile // those in use come first
-	used        int
-	first, last []byte // images
-	ordered     bool
-	rows        int64
-}
-
-// pile is the rows of a label.
-type pile struct {
-	id          openimages.LabelID
-	records     []byte
-	images      int64
-	rows        int64
-	first, last []byte // images
-	yes         [openimages.NumAttributes]int64
-	unknown     [openimages.NumAttributes]int64
-}
-
-func (s *sorted) reset() {
-	clear(s.byID)
-	s.used, s.rows, s.ordered = 0, 0, true
-	s.first, s.last = s.first[:0], s.last[:0]
-}
-
-func (s *sorted) pile(id []byte) *pile {
-	if p, ok := s.byID[openimages.LabelID(id)]; ok {
-		return p
-	}
-	if s.used == len(s.piles) {
-		s.piles = append(s.piles, &pile{})
-	}
-	p := s.piles[s.used]
-	s.used++
-	*p = pile{id: openimages.LabelID(id), records: p.records[:0], first: p.first[:0], last: p.last[:0]}
-	s.byID[p.id] = p
-	return p
 }
 
 // sort is the work on a piece of the file.
@@ -193,36 +127,9 @@ func (b *builder) sort(rows iter.Seq2[*openimages.BoxRow, error]) (*sorted, erro
 			}
 			source = append(source[:0], now...)
 		}
-		image := row.ImageID()
-		if s.rows == 0 {
-			s.first = append(s.first, image...)
-		}
-		if string(s.last) != string(image) {
-			s.ordered = s.ordered && string(s.last) < string(image)
-			s.last = append(s.last[:0], image...)
-		}
-		same := p.rows > 0 && string(p.last) == string(image)
-		if !same {
-			if p.rows == 0 {
-				p.first = append(p.first, image...)
-			}
-			p.images++
-			p.last = append(p.last[:0], image...)
-		}
-		flags := flagsOf(row)
-		p.records = appendRecord(p.records, row, same, flags, number)
-		p.rows++
-		s.rows++
-		for a := range openimages.NumAttributes {
-			switch flagAt(flags, a) {
-			case openimages.Yes:
-				p.yes[a]++
-			case openimages.Unknown:
-				p.unknown[a]++
-			case openimages.No:
-			}
-		}
+		s.add(p, row, number)
 	}
+	s.deal()
 	return s, nil
 }
 
@@ -236,11 +143,7 @@ func (b *builder) collect(s *sorted) error {
 	b.ordered = b.ordered && s.ordered && b.last <= string(s.first)
 	b.last = string(s.last)
 	for _, p := range s.piles[:s.used] {
-		to := b.labels[p.id]
-		if to == nil {
-			to = &shelf{counts: Label{ID: p.id}}
-			b.labels[p.id] = to
-		}
+		to := b.shelves.of(p.id)
 		to.counts.Boxes += p.rows
 		to.counts.Images += p.images
 		if to.last == string(p.first) {
@@ -251,144 +154,38 @@ func (b *builder) collect(s *sorted) error {
 			to.counts.Yes[a] += p.yes[a]
 			to.counts.Unknown[a] += p.unknown[a]
 		}
-		to.held = append(to.held, p.records...)
-		b.held += len(p.records)
-	}
-	if b.held <= b.most {
-		return nil
-	}
-	return b.flush()
-}
-
-// flush moves the records to the file.
-func (b *builder) flush() error {
-	if b.spill == nil {
-		f, err := os.CreateTemp(b.folder, "sandwich-index-*")
-		if err != nil {
+		if err := b.shelves.add(to, p.records); err != nil {
 			return fmt.Errorf("sort boxes: %w", err)
 		}
-		// Without a name nobody finds it, and it is gone when the process is.
-		if err := os.Remove(f.Name()); err != nil {
-			return errors.Join(fmt.Errorf("sort boxes: %w", err), f.Close())
-		}
-		b.spill = f
 	}
-	for _, id := range slices.Sorted(maps.Keys(b.labels)) {
-		s := b.labels[id]
-		if len(s.held) == 0 {
-			continue
-		}
-		if _, err := b.spill.Write(s.held); err != nil {
-			return fmt.Errorf("sort boxes: %w", err)
-		}
-		s.runs = append(s.runs, run{b.spilled, len(s.held)})
-		b.spilled += int64(len(s.held))
-		s.held = s.held[:0]
-	}
-	b.held = 0
 	return nil
-}
-
-func (b *builder) close() {
-	if b.spill != nil {
-		_ = b.spill.Close() // nobody will read it
-	}
 }
 
 // write writes the files of all labels.
 func (b *builder) write(ctx context.Context, workers int, put func(context.Context, string, io.Reader) error) (Counts, error) {
-	counts := Counts{Boxes: b.rows, Labels: make([]Label, 0, len(b.labels))}
+	counts := Counts{Boxes: b.rows, Labels: make([]Label, 0, len(b.shelves.byID))}
+	ids := slices.Sorted(maps.Keys(b.shelves.byID))
+	var begun atomic.Int64 // of ids
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(workers)
-	for _, id := range slices.Sorted(maps.Keys(b.labels)) {
-		s := b.labels[id]
-		group.Go(func() error { return b.writeLabel(ctx, s, put) })
+	for range workers {
+		group.Go(func() error {
+			e := newEncoder(b)
+			for {
+				i := int(begun.Add(1)) - 1
+				if i >= len(ids) {
+					return nil
+				}
+				if err := e.write(ctx, b.shelves.byID[ids[i]], put); err != nil {
+					return err
+				}
+			}
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return Counts{}, err
 	}
-	for _, s := range b.labels {
-		counts.Labels = append(counts.Labels, s.counts)
+	for _, id := range ids {
+		counts.Labels = append(counts.Labels, b.shelves.byID[id].counts)
 	}
-	slices.SortFunc(counts.Labels, func(a, b Label) int { return cmp.Compare(a.ID, b.ID) })
 	return counts, nil
-}
-
-// writeLabel writes the file of a label.
-func (b *builder) writeLabel(ctx context.Context, s *shelf, put func(context.Context, string, io.Reader) error) error {
-	r, w := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.CloseWithError(b.encode(ctx, s, w))
-	}()
-	err := put(ctx, FileName(s.counts.ID), r)
-	r.CloseWithError(err) // lets the writer go when not all was wanted
-	<-done
-	return err
-}
-
-// encode writes the records of a label as Parquet.
-func (b *builder) encode(ctx context.Context, s *shelf, w io.Writer) error {
-	// Pages are mostly small, and each write wakes up who reads the other end of the pipe.
-	buffered := bufio.NewWriterSize(w, 256<<10)
-	file := parquet.NewWriter(buffered, columns)
-	group := newGroup(string(s.counts.ID))
-	var images []uint64 // hashes, when equal images need not be neighbours
-	for text, err := range b.pieces(s) {
-		if err != nil {
-			return err
-		}
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		in := records{text: text}
-		for rec, ok := in.next(); ok; rec, ok = in.next() {
-			if !b.ordered {
-				images = append(images, hashOf(rec.image))
-			}
-			if group.add(rec, b.sources.names); group.rows == groupRows {
-				if err := group.write(file); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	if err := group.write(file); err != nil {
-		return err
-	}
-	if !b.ordered {
-		slices.Sort(images)
-		s.counts.Images = int64(len(slices.Compact(images)))
-	}
-	return errors.Join(file.Close("box index 1"), buffered.Flush())
-}
-
-// pieces yields the records of a shelf. Each piece begins with a record that has an image.
-func (b *builder) pieces(s *shelf) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for _, r := range s.runs {
-			text := make([]byte, r.n)
-			if _, err := b.spill.ReadAt(text, r.at); err != nil {
-				yield("", fmt.Errorf("sort boxes: %w", err))
-				return
-			}
-			if !yield(string(text), nil) {
-				return
-			}
-		}
-		if len(s.held) > 0 {
-			yield(string(s.held), nil)
-		}
-	}
-}
-
-// hashOf is 64 bits of FNV-1a: of a million images, two are taken for one with a probability
-// of three in a hundred million.
-func hashOf(text string) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(text) {
-		h = (h ^ uint64(text[i])) * 1099511628211
-	}
-	return h
 }

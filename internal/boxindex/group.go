@@ -2,110 +2,161 @@ package boxindex
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/parquet"
 )
 
-// group is a row group at work: a column of values for each of columns. All but the coordinates
-// have dictionaries.
+// groupRows are the rows of a row group, so many that 16 bits tell entries of its dictionaries.
+const groupRows = 1 << 16
+
+// group is a row group at work.
 type group struct {
-	rows      int
-	values    []parquet.Values
+	rows      []row
 	label     string
-	last      string // image
-	sources   map[uint16]uint32
-	numbers   map[uint32]uint32 // confidences, by their bits
-	decimals  map[int32]uint32
-	spellings map[string]uint32
+	images    []string
+	texts     arena // of images
+	sources   dictionary[uint16]
+	numbers   dictionary[uint32] // confidences, by their bits
+	decimals  dictionary[int32]
+	spellings dictionary[string]
+
+	// Of the column that is written.
+	at     []uint32
+	floats []float32
 }
 
-func newGroup(label string) *group {
-	g := &group{
-		values: make([]parquet.Values, len(columns)), label: label, sources: map[uint16]uint32{},
-		numbers: map[uint32]uint32{}, decimals: map[int32]uint32{}, spellings: map[string]uint32{},
-	}
-	g.reset()
-	return g
+// row is what a row of a group has of its own, and its entries in dictionaries.
+type row struct {
+	sides                                  [4]float32
+	image                                  uint16
+	source, confidence, decimals, spelling uint16
+	flags                                  uint16
 }
 
-// flagValues is the dictionary of flags: that of a flag is entry flagEntry.
-var flagValues = []int32{0, 1, -1}
-
-// flagEntry takes a flag and one.
-var flagEntry = [4]uint32{2, 0, 1, 2}
-
-func (g *group) reset() {
-	for i := range g.values {
-		v := &g.values[i]
-		*v = parquet.Values{Texts: v.Texts[:0], Ints: v.Ints[:0], Floats: v.Floats[:0], At: v.At[:0]}
-		if columns[i].Type == parquet.Int8 {
-			v.Ints = append(v.Ints, flagValues...)
-		}
-	}
-	g.values[colLabel].Texts = append(g.values[colLabel].Texts, g.label)
-	g.rows, g.last = 0, ""
-	clear(g.sources)
-	clear(g.numbers)
-	clear(g.decimals)
-	clear(g.spellings)
-}
-
-// write writes the group, if it has rows, and empties it.
-func (g *group) write(to *parquet.Writer) error {
-	if g.rows == 0 {
-		return nil
-	}
-	for c := colXMin; c < colFlags; c++ {
-		g.values[c].At = nil // no dictionary
-	}
-	err := to.Group(g.rows, g.values)
-	g.reset()
-	return err
+// reset empties the group. What follows is of a label that has so many boxes.
+func (g *group) reset(label string, boxes int64) {
+	g.label = label
+	g.rows = slices.Grow(g.rows[:0], int(min(boxes, groupRows)))
+	g.images = g.images[:0]
+	g.sources.reset()
+	g.numbers.reset()
+	g.decimals.reset()
+	g.spellings.reset()
 }
 
 // add adds a record.
-func (g *group) add(rec record, sources []string) {
-	at := func(column int, entry uint32) { g.values[column].At = append(g.values[column].At, entry) }
-	if rec.image != g.last || g.rows == 0 {
-		g.values[colImageID].Texts = append(g.values[colImageID].Texts, rec.image)
-		g.last = rec.image
-	}
-	at(colImageID, uint32(len(g.values[colImageID].Texts)-1))
-	at(colSource, entryOf(g.sources, rec.source, func() {
-		g.values[colSource].Texts = append(g.values[colSource].Texts, sources[rec.source])
-	}))
-	at(colLabel, 0)
-	for a := range int(openimages.NumAttributes) {
-		at(colFlags+a, flagEntry[rec.flags>>(2*a)&3])
+func (g *group) add(rec *record) {
+	if n := len(g.images); n == 0 || g.images[n-1] != string(rec.image) {
+		g.images = append(g.images, g.texts.text(rec.image))
 	}
 	values, decimals, spelling := rec.numbers()
-	for i, v := range values[:4] {
-		g.values[colXMin+i].Floats = append(g.values[colXMin+i].Floats, v)
-	}
-	confidence := values[4]
-	at(colConfidence, entryOf(g.numbers, math.Float32bits(confidence), func() {
-		g.values[colConfidence].Floats = append(g.values[colConfidence].Floats, confidence)
-	}))
-	at(colDecimals, entryOf(g.decimals, decimals, func() {
-		g.values[colDecimals].Ints = append(g.values[colDecimals].Ints, decimals)
-	}))
-	at(colSpelling, entryOf(g.spellings, spelling, func() {
-		g.values[colSpelling].Texts = append(g.values[colSpelling].Texts, spelling)
-	}))
-	g.rows++
+	g.rows = append(g.rows, row{
+		sides:      [4]float32(values[:4]),
+		image:      uint16(len(g.images) - 1),
+		source:     g.sources.entry(rec.source),
+		confidence: g.numbers.entry(math.Float32bits(values[4])),
+		decimals:   g.decimals.entry(decimals),
+		spelling:   g.spellings.entry(spelling),
+		flags:      rec.flags,
+	})
 }
 
-// entryOf returns the entry of a value in a dictionary, which enter adds to it.
-func entryOf[K comparable](entries map[K]uint32, value K, enter func()) uint32 {
-	entry, ok := entries[value]
-	if !ok {
-		entry = uint32(len(entries))
-		entries[value] = entry
-		enter()
+// flagValues is the dictionary of flags, and flagEntry the entry of a flag, to which one is added.
+var (
+	flagValues = []int32{0, 1, -1}
+	flagEntry  = [4]uint32{2, 0, 1, 2}
+)
+
+// column returns the values of a column, until it is called again. All but the coordinates have
+// dictionaries.
+func (g *group) column(c int, sources []string) parquet.Values {
+	var v parquet.Values
+	switch c {
+	case colImageID:
+		v.Texts, v.At = g.images, g.entries(func(r *row) uint32 { return uint32(r.image) })
+	case colSource:
+		for _, number := range g.sources.values {
+			v.Texts = append(v.Texts, sources[number])
+		}
+		v.At = g.entries(func(r *row) uint32 { return uint32(r.source) })
+	case colLabel:
+		v.Texts, v.At = []string{g.label}, g.entries(func(*row) uint32 { return 0 })
+	case colConfidence:
+		for _, bits := range g.numbers.values {
+			v.Floats = append(v.Floats, math.Float32frombits(bits))
+		}
+		v.At = g.entries(func(r *row) uint32 { return uint32(r.confidence) })
+	case colDecimals:
+		v.Ints, v.At = g.decimals.values, g.entries(func(r *row) uint32 { return uint32(r.decimals) })
+	case colSpelling:
+		v.Texts, v.At = g.spellings.values, g.entries(func(r *row) uint32 { return uint32(r.spelling) })
+	default:
+		if c < colFlags {
+			g.floats = slices.Grow(g.floats[:0], len(g.rows))
+			for i := range g.rows {
+				g.floats = append(g.floats, g.rows[i].sides[c-colXMin])
+			}
+			return parquet.Values{Floats: g.floats}
+		}
+		a := openimages.Attribute(c - colFlags)
+		v.Ints, v.At = flagValues, g.entries(func(r *row) uint32 { return flagEntry[flagAt(r.flags, a)+1] })
 	}
-	return entry
+	return v
+}
+
+// entries collects an entry of each row.
+func (g *group) entries(of func(*row) uint32) []uint32 {
+	g.at = slices.Grow(g.at[:0], len(g.rows))
+	for i := range g.rows {
+		g.at = append(g.at, of(&g.rows[i]))
+	}
+	return g.at
+}
+
+// dictionary numbers values in the order in which they come.
+type dictionary[K comparable] struct {
+	values []K
+	number map[K]uint16
+	last   uint16
+}
+
+func (d *dictionary[K]) reset() {
+	d.values, d.last = d.values[:0], 0
+	clear(d.number)
+}
+
+// entry returns the number of a value.
+func (d *dictionary[K]) entry(value K) uint16 {
+	if len(d.values) > 0 && d.values[d.last] == value { // neighbours are mostly alike
+		return d.last
+	}
+	n, ok := d.number[value]
+	if !ok {
+		if d.number == nil {
+			d.number = map[K]uint16{}
+		}
+		n = uint16(len(d.values))
+		d.values = append(d.values, value)
+		d.number[value] = n
+	}
+	d.last = n
+	return n
+}
+
+// arena makes texts that share memory: each for itself would take a call of the allocator.
+type arena struct{ block strings.Builder }
+
+func (a *arena) text(of []byte) string {
+	if a.block.Cap()-a.block.Len() < len(of) { // it never grows, since that would move the texts
+		a.block.Reset()
+		a.block.Grow(max(blockSize, len(of)))
+	}
+	at := a.block.Len()
+	a.block.Write(of)
+	return a.block.String()[at:]
 }
 
 // numbers returns the values of a record's numbers, and how they were written.

@@ -1,7 +1,10 @@
 package boxindex
 
 import (
+	"bufio"
 	"encoding/binary"
+	"errors"
+	"io"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
 )
@@ -13,12 +16,15 @@ import (
 //	flags     2 bytes, two bits each: the flag and one
 //	source    2 bytes, its number
 //	numbers   formPlain: four of 3 bytes, the six decimals of each coordinate;
-//	          otherwise five texts, each behind its length as a varint
+//	          otherwise the lengths of five texts as varints, and the texts
 
 const (
 	formImage = 1 << iota
 	formPlain
 )
+
+// maxFixed are the most bytes of a record without its texts and their lengths.
+const maxFixed = 1 + 1 + 255 + 2 + 2 + 4*3
 
 // flagsOf packs the flags of a row.
 func flagsOf(row *openimages.BoxRow) (flags uint16) {
@@ -57,12 +63,11 @@ func appendRecord(b []byte, row *openimages.BoxRow, sameImage bool, flags, sourc
 		}
 		return b
 	}
-	for i := range numbers {
-		text := row.Confidence()
-		if i < len(six) {
-			text = row.Coordinate(i)
-		}
+	texts := [numbers][]byte{row.Coordinate(0), row.Coordinate(1), row.Coordinate(2), row.Coordinate(3), row.Confidence()}
+	for _, text := range texts {
 		b = binary.AppendUvarint(b, uint64(len(text)))
+	}
+	for _, text := range texts {
 		b = append(b, text...)
 	}
 	return b
@@ -92,7 +97,7 @@ func sixDecimals(text []byte) (uint32, bool) {
 
 // record is a row as it was.
 type record struct {
-	image  string // of the memory that it was read from
+	image  []byte // until the next record is read
 	flags  uint16
 	source uint16
 	plain  bool
@@ -100,52 +105,59 @@ type record struct {
 	texts  [numbers]string
 }
 
-// records reads records. Those of one label begin with one that has an image id.
+// records reads records. Those of a label begin with one that has an image id.
 type records struct {
-	text  string
-	image string
+	src   *bufio.Reader
+	image []byte
 }
 
-// next reads a record. What is read was written a moment ago, by appendRecord.
-func (r *records) next() (rec record, ok bool) {
-	if r.text == "" {
-		return rec, false
+func (r *records) reset(src io.Reader) { r.src.Reset(src) }
+
+// next reads a record. What is read was written a moment ago, by appendRecord, and is whole
+// unless src returns an error. It returns io.EOF behind the last.
+func (r *records) next() (rec record, err error) {
+	b, err := r.src.Peek(maxFixed) // or less, of the last records
+	if err != nil && (len(b) == 0 || !errors.Is(err, io.EOF)) {
+		return rec, err
 	}
-	form := r.text[0]
-	r.text = r.text[1:]
+	form, at := b[0], 1
 	if form&formImage != 0 {
-		r.image = r.take(int(r.take(1)[0]))
+		at += 1 + int(b[1])
+		r.image = append(r.image[:0], b[2:at]...)
 	}
 	rec.image, rec.plain = r.image, form&formPlain != 0
-	rec.flags, rec.source = r.uint16(), r.uint16()
+	rec.flags, rec.source = binary.LittleEndian.Uint16(b[at:]), binary.LittleEndian.Uint16(b[at+2:])
+	at += 4
 	if rec.plain {
 		for i := range rec.six {
-			t := r.take(3)
-			rec.six[i] = uint32(t[0]) | uint32(t[1])<<8 | uint32(t[2])<<16
+			rec.six[i] = uint32(b[at]) | uint32(b[at+1])<<8 | uint32(b[at+2])<<16
+			at += 3
 		}
-		return rec, true
 	}
-	for i := range rec.texts {
-		n, shift := 0, 0
-		for {
-			c := r.take(1)[0]
-			n |= int(c&0x7f) << shift
-			if shift += 7; c < 0x80 {
-				break
-			}
-		}
-		rec.texts[i] = r.take(n)
+	if _, err := r.src.Discard(at); err != nil || rec.plain {
+		return rec, err
 	}
-	return rec, true
+	return rec, r.readTexts(&rec)
 }
 
-func (r *records) take(n int) string {
-	t := r.text[:n]
-	r.text = r.text[n:]
-	return t
-}
-
-func (r *records) uint16() uint16 {
-	t := r.take(2)
-	return uint16(t[0]) | uint16(t[1])<<8
+func (r *records) readTexts(rec *record) error {
+	var lengths [numbers]int
+	all := 0
+	for i := range lengths {
+		n, err := binary.ReadUvarint(r.src)
+		if err != nil {
+			return err
+		}
+		lengths[i] = int(n)
+		all += int(n)
+	}
+	text := make([]byte, all)
+	if _, err := io.ReadFull(r.src, text); err != nil {
+		return err
+	}
+	rest := string(text)
+	for i, n := range lengths {
+		rec.texts[i], rest = rest[:n], rest[n:]
+	}
+	return nil
 }

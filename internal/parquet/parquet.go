@@ -12,7 +12,6 @@ package parquet
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"math/bits"
@@ -102,9 +101,15 @@ type written struct {
 
 // NewWriter returns a writer of a table with columns.
 func NewWriter(w io.Writer, columns []Column) *Writer {
-	p := &Writer{w: w, columns: columns}
-	p.write([]byte(magic))
+	p := &Writer{columns: columns}
+	p.Reset(w)
 	return p
+}
+
+// Reset makes the writer begin another file, to w, with the same columns and in the same memory.
+func (w *Writer) Reset(to io.Writer) {
+	*w = Writer{w: to, columns: w.columns, groups: w.groups[:0], sizes: w.sizes[:0], page: w.page}
+	w.write([]byte(magic))
 }
 
 func (w *Writer) write(b []byte) {
@@ -114,15 +119,12 @@ func (w *Writer) write(b []byte) {
 	}
 }
 
-// Group writes some rows, which stand together in the file: the values of each column in
-// order.
-func (w *Writer) Group(rows int, values []Values) error {
-	if len(values) != len(w.columns) {
-		return fmt.Errorf("write parquet: %d columns, want %d", len(values), len(w.columns))
-	}
-	group := make([]written, 0, len(values))
-	for i, v := range values {
-		group = append(group, w.column(w.columns[i].Type, rows, v))
+// Group writes some rows, which stand together in the file. It asks for the values of one column
+// after the other, so that they can be in the same memory.
+func (w *Writer) Group(rows int, column func(i int) Values) error {
+	group := make([]written, 0, len(w.columns))
+	for i, c := range w.columns {
+		group = append(group, w.column(c.Type, rows, column(i)))
 	}
 	w.groups = append(w.groups, group)
 	w.sizes = append(w.sizes, int64(rows))
@@ -135,6 +137,11 @@ func (w *Writer) column(t Type, rows int, v Values) written {
 	plain := w.page[:0]
 	switch t {
 	case Text:
+		size := 4 * len(v.Texts)
+		for _, text := range v.Texts {
+			size += len(text)
+		}
+		plain = slices.Grow(plain, size)
 		for _, text := range v.Texts {
 			plain = binary.LittleEndian.AppendUint32(plain, uint32(len(text)))
 			plain = append(plain, text...)
