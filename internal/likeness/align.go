@@ -11,25 +11,37 @@ type window struct{ left, top, right, bottom float64 }
 
 var whole = window{0, 0, side, side}
 
-// sample reads a window of a print at the points of a grid, bilinear.
-func (p *Print) sample(w window, to *[grid * grid]float64) {
-	var at [grid]int
-	var part [grid]float64
-	step := (w.right - w.left) / grid
+// picture is what is compared: a window of a print, read at the points of a grid.
+type picture [grid * grid]float64
+
+// wide are the rows of a print, read at the points of a grid along a window's width.
+type wide [side][grid]float64
+
+// stretch reads the rows of a print from left to right, linear between pixels.
+func (p *Print) stretch(left, right float64, to *wide) {
+	step := (right - left) / grid
 	for x := range grid {
-		at[x], part[x] = point(w.left + float64((float64(x)+0.5)*step))
-	}
-	step = (w.bottom - w.top) / grid
-	for y := range grid {
-		row, below := point(w.top + float64((float64(y)+0.5)*step))
-		top, bottom := p[row*side:][:side], p[(row+1)*side:][:side]
-		for x := range grid {
-			i, f := at[x], part[x]
-			upper := float64(top[i]) + float64(f*(float64(top[i+1])-float64(top[i])))
-			lower := float64(bottom[i]) + float64(f*(float64(bottom[i+1])-float64(bottom[i])))
-			to[y*grid+x] = upper + float64(below*(lower-upper))
+		i, f := point(left + float64((float64(x)+0.5)*step))
+		for y := range to {
+			one, next := float64(p[y*side+i]), float64(p[y*side+i+1])
+			to[y][x] = one + float64(f*(next-one))
 		}
 	}
+}
+
+// sample reads rows from top to bottom, linear between them, and returns the sum of what
+// it read.
+func (w *wide) sample(top, bottom float64, to *picture) (sum float64) {
+	step := (bottom - top) / grid
+	for y := range grid {
+		row, f := point(top + float64((float64(y)+0.5)*step))
+		upper, lower, out := &w[row], &w[row+1], to[y*grid:][:grid]
+		for x := range out {
+			out[x] = upper[x] + float64(f*(lower[x]-upper[x]))
+			sum += out[x]
+		}
+	}
+	return sum
 }
 
 // point returns the pixel whose centre lies before a position, and how far behind it that
@@ -40,32 +52,45 @@ func point(at float64) (pixel int, part float64) {
 	return pixel, at - float64(pixel)
 }
 
-// correlation is that of two pictures, from -1 to 1; 0 where one is uniform.
-func correlation(a, b *[grid * grid]float64) float64 {
-	var sumA, sumB float64
-	for i := range a {
-		sumA += a[i]
-		sumB += b[i]
+// centred is a picture less its mean.
+type centred struct {
+	picture
+	squares float64 // their sum
+}
+
+// centre takes the mean away from a picture, whose sum is given.
+func centre(p *picture, sum float64) *centred {
+	c := new(centred)
+	mean := sum / float64(len(p))
+	for i, v := range p {
+		c.picture[i] = v - mean
+		c.squares += float64(c.picture[i] * c.picture[i])
 	}
-	meanA, meanB := sumA/float64(len(a)), sumB/float64(len(b))
-	var ab, aa, bb float64
-	for i := range a {
-		da, db := a[i]-meanA, b[i]-meanB
-		ab += float64(da * db)
-		aa += float64(da * da)
-		bb += float64(db * db)
+	return c
+}
+
+// correlation is that of a picture, whose sum is given, with another, from -1 to 1; 0 where
+// one is uniform.
+func correlation(p *picture, sum float64, with *centred) float64 {
+	mean := sum / float64(len(p))
+	var both, squares float64
+	for i, v := range p {
+		d := v - mean
+		both += float64(d * with.picture[i])
+		squares += float64(d * d)
 	}
-	if aa == 0 || bb == 0 {
+	if squares == 0 || with.squares == 0 {
 		return 0
 	}
-	return ab / math.Sqrt(float64(aa*bb))
+	return both / math.Sqrt(float64(squares*with.squares))
 }
 
 // detail returns what of a picture its surroundings do not tell: each pixel less the mean
-// of the 5×5 around it.
-func detail(p *[grid * grid]float64) *[grid * grid]float64 {
+// of the 5×5 around it; and their sum.
+func detail(p *picture) (*picture, float64) {
 	const reach = 2
-	var rows, out [grid * grid]float64
+	var rows, out picture
+	var all float64
 	for y := range grid {
 		for x := range grid {
 			var sum float64
@@ -84,27 +109,31 @@ func detail(p *[grid * grid]float64) *[grid * grid]float64 {
 				sum += rows[i*grid+x]
 			}
 			out[y*grid+x] = p[y*grid+x] - sum/float64(to-from+1)
+			all += out[y*grid+x]
 		}
 	}
-	return &out
+	return &out, all
 }
 
 // align finds the window of a that is most like the whole of b, beginning with one that
 // may be near, and returns how alike they are there, as a whole and in detail.
 func align(a, b *Print, near window) (alike, detailed float64) {
-	var target, at [grid * grid]float64
-	b.sample(whole, &target)
-	score := func(w window) float64 {
-		a.sample(w, &at)
-		return correlation(&at, &target)
+	var rows, moved wide // of a, as wide as the best window and as one that is tried
+	var at, target picture
+	b.stretch(whole.left, whole.right, &rows)
+	wanted := centre(&target, rows.sample(whole.top, whole.bottom, &target))
+	score := func(rows *wide, w window) float64 {
+		return correlation(&at, rows.sample(w.top, w.bottom, &at), wanted)
 	}
-	best, high := near, score(near)
+	best := near
+	a.stretch(best.left, best.right, &rows)
+	high := score(&rows, best)
 	if high < hopeless {
 		return high, 0
 	}
 	for _, step := range []float64{1, 0.5, 0.25} {
-		for moved := true; moved; {
-			moved = false
+		for better := true; better; {
+			better = false
 			for edge := range 4 {
 				for _, by := range []float64{-step, step} {
 					w := best
@@ -118,15 +147,25 @@ func align(a, b *Print, near window) (alike, detailed float64) {
 					case 3:
 						w.bottom = max(min(side, w.bottom+by), side-furthest)
 					}
-					if s := score(w); s > high {
-						best, high, moved = w, s, true
+					if w == best {
+						continue
+					}
+					as := &rows
+					if w.left != best.left || w.right != best.right {
+						a.stretch(w.left, w.right, &moved)
+						as = &moved
+					}
+					if s := score(as, w); s > high {
+						best, high, better = w, s, true
+						rows = *as
 					}
 				}
 			}
 		}
 	}
-	a.sample(best, &at)
-	return high, correlation(detail(&at), detail(&target))
+	rows.sample(best.top, best.bottom, &at)
+	fine, sum := detail(&at)
+	return high, correlation(fine, sum, centre(detail(&target)))
 }
 
 const (

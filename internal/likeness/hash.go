@@ -41,7 +41,7 @@ const views = len(spans) * len(spans)
 
 // basis holds the cosines of all frequencies, along each span, integrated over each pixel
 // of a print, in 1/4096. They are whole numbers, so that hashes are the same everywhere.
-var basis = func() (b [len(spans)][frequencies][side]int32) {
+var basis = func() (b [len(spans)][frequencies][side]int64) {
 	for s, span := range spans {
 		from, to := span[0]*side, span[1]*side
 		for f := range frequencies {
@@ -54,7 +54,7 @@ var basis = func() (b [len(spans)][frequencies][side]int32) {
 				return math.Sin(math.Pi*float64(f)*t) / (math.Pi * float64(f))
 			}
 			for i := range side {
-				b[s][f][i] = int32(math.Round((integral(float64(i+1)) - integral(float64(i))) * side * 4096))
+				b[s][f][i] = int64(math.Round((integral(float64(i+1)) - integral(float64(i))) * side * 4096))
 			}
 		}
 	}
@@ -63,8 +63,9 @@ var basis = func() (b [len(spans)][frequencies][side]int32) {
 
 // hashes returns the hashes of all views.
 func (p *Print) hashes() (all [views]Hash) {
+	pairs := p.pairs()
 	for x := range spans {
-		rows := p.transformed(x)
+		rows := pairs.transformed(x)
 		for y := range spans {
 			all[y*len(spans)+x] = rows.hash(y)
 		}
@@ -73,22 +74,35 @@ func (p *Print) hashes() (all [views]Hash) {
 }
 
 // hash returns the hash of the whole, which is the first of hashes.
-func (p *Print) hash() Hash { return p.transformed(0).hash(0) }
+func (p *Print) hash() Hash { return p.pairs().transformed(0).hash(0) }
+
+// rowPairs are the rows of a print, two in a number: one of the first half and, 32 bits up,
+// one of the second. So one multiplication does for both.
+type rowPairs [side / 2][side]int64
+
+func (p *Print) pairs() *rowPairs {
+	var pairs rowPairs
+	for y := range pairs {
+		first, second := p[y*side:][:side], p[(y+side/2)*side:][:side]
+		for i := range pairs[y] {
+			pairs[y][i] = int64(first[i]) | int64(second[i])<<32
+		}
+	}
+	return &pairs
+}
 
 // transformedRows are the coefficients of each row of a print, by frequency.
 type transformedRows [frequencies][side]int64
 
-// transformed transforms the rows along a span of the width.
-func (p *Print) transformed(span int) *transformedRows {
+// transformed transforms the rows along a span of the width. The sums are below 2^26.
+func (p *rowPairs) transformed(span int) *transformedRows {
 	var rows transformedRows
-	for y := range side {
-		row := p[y*side:][:side]
-		for f := range frequencies {
-			var sum int32
-			for i, v := range row {
-				sum += int32(v) * basis[span][f][i]
-			}
-			rows[f][y] = int64(sum)
+	for f := range rows {
+		row, waves := &rows[f], &basis[span][f]
+		for y := range p {
+			sum := product(&p[y], waves)
+			row[y] = int64(int32(sum))
+			row[y+side/2] = (sum - row[y]) >> 32
 		}
 	}
 	return &rows
@@ -97,13 +111,21 @@ func (p *Print) transformed(span int) *transformedRows {
 // hash transforms the columns along a span of the height.
 func (r *transformedRows) hash(span int) (h Hash) {
 	for bit, w := range waves {
-		var sum int64
-		for i, v := range r[w[0]] {
-			sum += v * int64(basis[span][w[1]][i])
-		}
-		if sum > 0 {
+		if product(&r[w[0]], &basis[span][w[1]]) > 0 {
 			h |= 1 << bit
 		}
 	}
 	return h
+}
+
+// product is the scalar product of two vectors. Four sums are under way at a time.
+func product(a, b *[side]int64) int64 {
+	var s0, s1, s2, s3 int64
+	for i := 0; i < side; i += 4 {
+		s0 += a[i] * b[i]
+		s1 += a[i+1] * b[i+1]
+		s2 += a[i+2] * b[i+2]
+		s3 += a[i+3] * b[i+3]
+	}
+	return s0 + s1 + s2 + s3
 }

@@ -1,6 +1,9 @@
 package likeness
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Hashes that differ in at most 11 of 64 bits differ in at most two of the 16 bits of one of
 // four pieces. Among 136 real photos no two were nearer than 15 bits, while copies, cropped by
@@ -10,32 +13,37 @@ const (
 	pieces     = 4
 	pieceBits  = 64 / pieces
 	pieceFlips = radius / pieces
+	// flips is how many patterns of 16 bits have at most two set.
+	flips = 1 + pieceBits + pieceBits*(pieceBits-1)/2
 )
 
-// index finds hashes within radius of one.
+// index finds hashes within radius of others.
 type index struct {
-	hashes []Hash
-	// tables list the numbers of the hashes by the value of one of their pieces.
+	// tables list the hashes by the value of one of their pieces.
 	tables [pieces]buckets
-	flips  []uint16 // what a piece may differ by
+	flips  [flips]uint16 // what a piece may differ by
 }
 
-// buckets hold numbers by a value of 16 bits: those of v are numbers[first[v]:first[v+1]].
+// buckets hold hashes, and their numbers, by a value of 16 bits: those of v from first[v] to
+// first[v+1]. After the last hash, few others may be read.
 type buckets struct {
 	first   [1<<pieceBits + 1]int32
+	hashes  []Hash
 	numbers []int32
 }
 
 func newIndex(hashes []Hash) *index {
-	x := &index{hashes: hashes}
+	x := &index{}
+	n := 0
 	for f := range 1 << pieceBits {
 		if bits.OnesCount16(uint16(f)) <= pieceFlips {
-			x.flips = append(x.flips, uint16(f))
+			x.flips[n] = uint16(f)
+			n++
 		}
 	}
 	for p := range x.tables {
 		t := &x.tables[p]
-		t.numbers = make([]int32, len(hashes))
+		t.hashes, t.numbers = make([]Hash, len(hashes)+few), make([]int32, len(hashes))
 		for _, h := range hashes {
 			t.first[int(h.piece(p))+1]++
 		}
@@ -45,7 +53,7 @@ func newIndex(hashes []Hash) *index {
 		next := t.first
 		for i, h := range hashes {
 			v := h.piece(p)
-			t.numbers[next[v]] = int32(i)
+			t.hashes[next[v]], t.numbers[next[v]] = h, int32(i)
 			next[v]++
 		}
 	}
@@ -57,18 +65,59 @@ func (h Hash) distance(other Hash) int { return bits.OnesCount64(uint64(h ^ othe
 
 func (h Hash) piece(p int) uint16 { return uint16(h >> (p * pieceBits)) }
 
-// within calls found with the number of each hash within radius of h, and how many bits it
-// differs in, at least once.
-func (x *index) within(h Hash, found func(number int32, distance int)) {
+// within calls found, at least once, for each hash of the index that is within radius of
+// one of those given: with its number, the index of the one given, and how many bits the
+// two differ in. Those given that have a piece in common share the search for it.
+func (x *index) within(given *[views]Hash, found func(number int32, of, distance int)) {
+	near := make([]Hash, 0, 1024)
 	for p := range x.tables {
-		t, piece := &x.tables[p], h.piece(p)
-		for _, flip := range x.flips {
-			v := int(piece ^ flip)
-			for _, i := range t.numbers[t.first[v]:t.first[v+1]] {
-				if d := h.distance(x.hashes[i]); d <= radius {
-					found(i, d)
+		t := &x.tables[p]
+		for i, h := range given {
+			piece := h.piece(p)
+			if slices.ContainsFunc(given[:i], func(h Hash) bool { return h.piece(p) == piece }) {
+				continue // searched for already
+			}
+			near = t.near(near[:0], piece, &x.flips)
+			for of, h := range given {
+				if h.piece(p) != piece {
+					continue
+				}
+				for _, other := range near {
+					if d := h.distance(other); d <= radius {
+						t.each(other, p, func(number int32) { found(number, of, d) })
+					}
 				}
 			}
+		}
+	}
+}
+
+// few is how many hashes nearly all buckets have at most. So many are copied, whether they
+// are there or not: a processor that guesses how many there are is mostly wrong, and then
+// waits for memory.
+const few = 4
+
+// near appends the hashes whose piece differs from one by one of flips.
+func (t *buckets) near(to []Hash, piece uint16, flips *[flips]uint16) []Hash {
+	for _, flip := range flips {
+		v := int(piece ^ flip)
+		from, after := int(t.first[v]), int(t.first[v+1])
+		n, h := len(to), t.hashes[from:][:few]
+		to = append(to, h[0], h[1], h[2], h[3])[:n]
+		if after-from > few {
+			to = append(to, t.hashes[from:after]...)
+		}
+		to = to[:n+after-from]
+	}
+	return to
+}
+
+// each calls f with the numbers of a hash, which the table lists by its piece p.
+func (t *buckets) each(h Hash, p int, f func(number int32)) {
+	v := int(h.piece(p))
+	for i := t.first[v]; i < t.first[v+1]; i++ {
+		if t.hashes[i] == h {
+			f(t.numbers[i])
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -136,13 +137,12 @@ func (f *finder) like(n int) []Link {
 	a := f.near[n]
 	of := f.pictures[a].Print
 	best := make(map[int32]candidate) // by number
-	for view, h := range of.hashes() {
-		f.index.within(h, func(other int32, distance int) {
-			if c, ok := best[other]; int(other) != n && (!ok || distance < c.distance) {
-				best[other] = candidate{view, distance}
-			}
-		})
-	}
+	all := of.hashes()
+	f.index.within(&all, func(other int32, view, distance int) {
+		if c, ok := best[other]; int(other) != n && (!ok || distance < c.distance || distance == c.distance && view < c.view) {
+			best[other] = candidate{view, distance}
+		}
+	})
 	var links []Link
 	for other, c := range best {
 		b := f.near[other]
@@ -185,16 +185,19 @@ func Like(a, b *Print) (alike float64, same bool) {
 // each calls f with all numbers below n, on so many goroutines.
 func each(ctx context.Context, workers, n int, f func(i int)) error {
 	g, ctx := errgroup.WithContext(ctx)
-	workers = min(workers, n)
-	for w := range workers {
+	var next atomic.Int64
+	for range min(workers, n) {
 		g.Go(func() error {
-			for i := w; i < n; i += workers {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
 				if err := context.Cause(ctx); err != nil {
 					return err
 				}
 				f(i)
 			}
-			return nil
 		})
 	}
 	return g.Wait()
