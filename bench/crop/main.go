@@ -5,18 +5,18 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/sandwich-build/sandwich/bench/peer"
 )
 
 func main() {
@@ -26,23 +26,9 @@ func main() {
 	}
 }
 
-// peer is a program to measure; the folder of photos and a number of threads are appended
-// to its command.
-type peer struct {
-	name    string
-	command []string
-}
-
 func run() error {
-	var peers []peer
-	flag.Func("peer", "`name=command` that runs peers.py; may be repeated", func(s string) error {
-		name, command, ok := strings.Cut(s, "=")
-		if !ok {
-			return errors.New("want name=command")
-		}
-		peers = append(peers, peer{name, strings.Fields(command)})
-		return nil
-	})
+	var peers peer.Programs
+	flag.Var(&peers, "peer", "`name=command` that runs peers.py; may be repeated")
 	photos := flag.String("photos", "", "`folder` with the photos, in folders by their width")
 	rounds := flag.Int("rounds", 5, "how many `times` each is measured")
 	seconds := flag.Float64("seconds", 0.2, "how `long` a measurement takes")
@@ -58,7 +44,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	peers = append([]peer{{"sandwich", []string{self, "-serve"}}}, peers...)
+	peers = append(peer.Programs{{Name: "sandwich", Command: []string{self, "-serve"}}}, peers...)
 	for _, n := range *threads {
 		for _, width := range *widths {
 			b := bench{peers: peers, folder: filepath.Join(*photos, strconv.Itoa(width)), threads: n, rounds: *rounds, seconds: *seconds}
@@ -93,22 +79,18 @@ func numbers(name, value, of string) *[]int {
 var fractions = []float64{1, 0.5, 0.25}
 
 type bench struct {
-	peers   []peer
+	peers   peer.Programs
 	folder  string
 	threads int
 	rounds  int
 	seconds float64
 }
 
-// contestant is a running process that is measured.
+// contestant is a program at work that is measured.
 type contestant struct {
-	name, version string
-	in            io.WriteCloser
-	out           *bufio.Scanner
-	cmd           *exec.Cmd
-	peak          float64   // MiB
-	passes        int       // through the photos in a measurement
-	samples       []float64 // milliseconds of processor, or of the clock, for a crop
+	*peer.Process
+	passes  int       // through the photos in a measurement
+	samples []float64 // milliseconds of processor, or of the clock, for a crop
 }
 
 // compare prints a row for each size of crops and each box.
@@ -120,19 +102,19 @@ func (b *bench) compare(width int, sizes []int) (err error) {
 	var all []*contestant
 	defer func() {
 		for _, c := range all {
-			err = errors.Join(err, c.in.Close(), c.cmd.Wait())
+			err = errors.Join(err, c.Close())
 		}
 	}()
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
 	fmt.Printf("\nphotos of %d pixels, %d threads: ms a crop, median of %d\n\n", width, b.threads, b.rounds)
 	fmt.Fprint(table, "| crop\t| box")
 	for _, p := range b.peers {
-		c, err := b.start(p)
+		process, err := peer.Start(p, b.folder, strconv.Itoa(b.threads))
 		if err != nil {
 			return err
 		}
-		all = append(all, c)
-		fmt.Fprintf(table, "\t| %s %s", c.name, c.version)
+		all = append(all, &contestant{Process: process})
+		fmt.Fprintf(table, "\t| %s %s", process.Name, process.Version)
 	}
 	fmt.Fprintln(table, "\t| ahead of the best\t|")
 	fmt.Fprintln(table, "|---"+strings.Repeat("\t|---", len(all)+2)+"\t|")
@@ -146,7 +128,7 @@ func (b *bench) compare(width int, sizes []int) (err error) {
 	}
 	fmt.Fprint(table, "| peak MiB\t| ")
 	for _, c := range all {
-		fmt.Fprintf(table, "\t| %.0f", c.peak)
+		fmt.Fprintf(table, "\t| %.0f", c.Peak)
 	}
 	fmt.Fprintln(table, "\t| \t|")
 	return table.Flush()
@@ -166,33 +148,6 @@ func row(w io.Writer, all []*contestant, fraction float64, size int) {
 	fmt.Fprintf(w, "\t| %.2f×\t|\n", best/all[0].samples[len(all[0].samples)/2])
 }
 
-func (b *bench) start(p peer) (*contestant, error) {
-	command := append(slices.Clone(p.command), b.folder, strconv.Itoa(b.threads))
-	c := &contestant{name: p.name, cmd: exec.Command(command[0], command[1:]...)} //nolint:noctx // it ends when its input does
-	c.cmd.Stderr = os.Stderr
-	in, err := c.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	c.in, c.out = in, bufio.NewScanner(out)
-	c.version, err = c.line()
-	return c, err
-}
-
-func (c *contestant) line() (string, error) {
-	if !c.out.Scan() {
-		return "", errors.Join(fmt.Errorf("%s ended", c.name), c.out.Err())
-	}
-	return c.out.Text(), nil
-}
-
 // measure lets all take turns. The first turn says how many passes take the time of a
 // measurement, and warms up.
 func (b *bench) measure(all []*contestant, photos int, fraction float64, size int) error {
@@ -202,16 +157,9 @@ func (b *bench) measure(all []*contestant, photos int, fraction float64, size in
 	for round := range b.rounds + 1 {
 		for i := range all {
 			c := all[(i+round)%len(all)]
-			if _, err := fmt.Fprintln(c.in, fraction, size, c.passes); err != nil {
-				return err
-			}
-			line, err := c.line()
+			clock, processor, err := c.Measure(fraction, size, c.passes)
 			if err != nil {
 				return err
-			}
-			var clock, processor float64
-			if _, err := fmt.Sscan(line, &clock, &processor, &c.peak); err != nil {
-				return fmt.Errorf("%s says %q: %w", c.name, line, err)
 			}
 			if round == 0 {
 				c.passes = max(1, int(b.seconds/clock))

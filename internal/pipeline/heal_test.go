@@ -1,7 +1,6 @@
 package pipeline_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -152,15 +151,26 @@ func flip(t *testing.T, l disk.Location) {
 // loses.
 func rewrite(t *testing.T, l disk.Location, change func([]byte) []byte) {
 	t.Helper()
-	file := readFile(t, l.File)
-	blob := file[l.Offset : l.Offset+l.Digest.Size()]
-	changed := change(bytes.Clone(blob))
-	if l.Packed() {
-		clear(blob)
-		copy(blob, changed)
-		changed = file
+	if err := os.Chmod(l.File, 0o644); err != nil {
+		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chmod(l.File, 0o644), os.WriteFile(l.File, changed, 0o644)); err != nil {
+	f, err := os.OpenFile(l.File, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := make([]byte, l.Digest.Size())
+	_, err = f.ReadAt(blob, l.Offset)
+	if err == nil {
+		changed := change(blob)
+		if l.Packed() {
+			changed = append(changed, make([]byte, len(blob)-len(changed))...)
+		} else {
+			err = f.Truncate(int64(len(changed)))
+		}
+		_, failed := f.WriteAt(changed, l.Offset)
+		err = errors.Join(err, failed)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
