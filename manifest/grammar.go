@@ -175,7 +175,7 @@ func grammar(m *Manifest) mapping {
 		{key: "mirrors", value: textMap{to: &m.Mirrors, max: 64,
 			key:   text{want: "an http, https or s3 URL prefix", form: urlPrefix, max: maxText},
 			value: text{want: "an http, https or s3 URL prefix or a folder", form: location, max: maxText}},
-			doc: "URL prefixes, and the URL prefix or folder to read instead. The longest prefix counts."},
+			doc: "URL prefixes, and the URL prefix or folder to read instead, of images too: https://docker.io/library. The longest prefix counts."},
 		{key: "limits", value: limits{&m.Limits},
 			doc: "What stages may take of the machine. It decides how a build runs, and nothing of what it makes."},
 		{key: matrixKey, value: matrix{&m.Matrix},

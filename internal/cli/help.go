@@ -148,11 +148,13 @@ a question mark is left out when it does not apply.
            subsets[subset boxes images yes{} unknown{}]] file? folder?
   lock     lock changed photos dead reasons?[reason photos]
            upgraded?[lock changed sources[url old[digest bytes] new[digest bytes]]
-           unknown? boxes[id label subset added removed changed]]
+           unknown? boxes[id label subset added removed changed]
+           image?[name old[digest bytes] new[digest bytes]]]
   ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]
   outdated lock changed sources[url old[digest bytes] new[digest bytes]] unknown?
            boxes[id label subset added removed changed]
+           image?[name old[digest bytes] new[digest bytes]]
   plan     stages[stage action? cached from? why?] boxes images moved unpinned bytes drift[]
            moves[from to boxes] rules[rule boxes images dropped_boxes dropped_images]
   predict  labels[] predictions[image label? probability? probabilities[]? error?]

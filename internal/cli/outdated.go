@@ -23,7 +23,8 @@ func (a *app) outdated() *cobra.Command {
 those that the lock pins: which files differ and, of the labels of the manifest and those
 below them that it asks for, how many boxes were added, removed or changed. A box is
 changed when it is at the same place of the same photo, and says something else. A file
-is not read where its server tells the MD5 sum of what was locked.
+is not read where its server tells the MD5 sum of what was locked. Of an image that stages
+of your own run in, it says whether its tag names another one now.
 
 The lock stays as it is; lock --upgrade takes the changes.`,
 		Example: `  sandwich outdated
@@ -54,6 +55,14 @@ type outdatedAnswer struct {
 	Sources []changedSource `json:"sources"`
 	Unknown string          `json:"unknown,omitempty"` // why boxes were not compared
 	Boxes   []changedBoxes  `json:"boxes"`
+	Image   *changedImage   `json:"image,omitempty"`
+}
+
+// changedImage is an image whose name means another one than the lock pins.
+type changedImage struct {
+	Name string     `json:"name"`
+	Old  pinnedFile `json:"old"` // its manifest, or its index of manifests
+	New  pinnedFile `json:"new"`
 }
 
 type changedSource struct {
@@ -80,12 +89,15 @@ type changedBoxes struct {
 }
 
 func newOutdatedAnswer(path string, u *pipeline.Upstream) outdatedAnswer {
-	o := outdatedAnswer{Lock: path, Changed: len(u.Sources) > 0, Unknown: u.Unknown, Sources: []changedSource{}, Boxes: []changedBoxes{}}
+	o := outdatedAnswer{Lock: path, Changed: len(u.Sources) > 0 || u.Image != nil, Unknown: u.Unknown, Sources: []changedSource{}, Boxes: []changedBoxes{}}
 	for _, s := range u.Sources {
 		o.Sources = append(o.Sources, changedSource{s.URL, newPinnedFile(s.Old), newPinnedFile(s.New)})
 	}
 	for _, b := range u.Boxes {
 		o.Boxes = append(o.Boxes, changedBoxes{b.ID, b.Name, b.Subset, b.Added, b.Removed, b.Changed})
+	}
+	if i := u.Image; i != nil {
+		o.Image = &changedImage{i.New.Name, pinnedFile{i.Old.Digest.String(), i.Old.Size}, pinnedFile{i.New.Digest.String(), i.New.Size}}
 	}
 	return o
 }
@@ -95,12 +107,17 @@ func (o outdatedAnswer) Text(w io.Writer) {
 		fmt.Fprintln(w, "upstream is as it was locked")
 		return
 	}
+	if i := o.Image; i != nil {
+		fmt.Fprintf(w, "%s is another image: %s, was %s\n", ui.Printable(i.Name), i.New.Digest, i.Old.Digest)
+	}
 	for _, s := range o.Sources {
 		fmt.Fprintf(w, "%s has changed: %s, was %s\n", ui.Printable(s.URL), ui.Bytes(s.New.Bytes), ui.Bytes(s.Old.Bytes))
 	}
 	switch {
 	case o.Unknown != "":
 		fmt.Fprintf(w, "the boxes cannot be compared: %s\n", ui.Printable(o.Unknown))
+		return
+	case len(o.Sources) == 0:
 		return
 	case len(o.Boxes) == 0:
 		fmt.Fprintln(w, "no box of your labels is another")

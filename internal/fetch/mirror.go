@@ -93,6 +93,27 @@ func locate(mirrors []mirror, u *url.URL) (place, error) {
 	return place{url: whole}, nil
 }
 
+// Mirrored returns where a URL is read by the mirrors of a manifest, whose folders are relative to
+// dir: another URL, the same where no mirror is for it, or, local, the path of a file or a folder.
+func Mirrored(mirrors map[string]string, dir, raw string) (at string, local bool, err error) {
+	all, err := newMirrors(mirrors, dir)
+	if err != nil {
+		return "", false, err
+	}
+	u, err := parseURL(raw)
+	if err != nil {
+		return "", false, err
+	}
+	p, err := locate(all, u)
+	if err != nil || p.folder == "" {
+		return p.url, false, err
+	}
+	if !filepath.IsLocal(p.file) {
+		return "", false, fmt.Errorf("%w: %s leads out of %s", ErrMirror, p.file, p.folder)
+	}
+	return filepath.Join(p.folder, p.file), true, nil
+}
+
 // cut returns what follows the prefix in the first of the names that has it.
 func (m mirror) cut(names []string) (rest string, ok bool) {
 	for _, name := range names {

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sandwich-build/sandwich/internal/environment"
+	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/image"
 	"github.com/sandwich-build/sandwich/internal/image/pull"
 	"github.com/sandwich-build/sandwich/internal/image/rootfs"
@@ -46,11 +47,11 @@ func (s *session) pinImage(ctx context.Context) error {
 	default:
 		return s.lockImage(&lock.Image{Name: e.Image})
 	}
-	root, err := s.lookUpImage(ctx)
+	now, err := s.nowImage(ctx)
 	if err != nil {
 		return err
 	}
-	return s.lockImage(&lock.Image{Digest: digest.Digest(root.String()), Size: root.Size(), Name: e.Image})
+	return s.lockImage(now)
 }
 
 // lockImage puts the pin into the lock.
@@ -60,6 +61,28 @@ func (s *session) lockImage(now *lock.Image) error {
 	}
 	s.lock.Image = now
 	return nil
+}
+
+// compareImage says whether the image that the manifest names is another one than the lock pins.
+func (s *session) compareImage(ctx context.Context) (*ImageChange, error) {
+	old := s.lock.Image
+	if old == nil || old.Name != s.Manifest.Environment.Image {
+		return nil, nil
+	}
+	now, err := s.nowImage(ctx)
+	if err != nil || *now == *old {
+		return nil, err
+	}
+	return &ImageChange{Old: *old, New: *now}, nil
+}
+
+// nowImage is the pin of the image that the manifest names now.
+func (s *session) nowImage(ctx context.Context) (*lock.Image, error) {
+	root, err := s.lookUpImage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &lock.Image{Digest: digest.Digest(root.String()), Size: root.Size(), Name: s.Manifest.Environment.Image}, nil
 }
 
 // lookUpImage returns the digest of the image that the manifest names. That of a tarball, all of
@@ -127,13 +150,33 @@ func (p *Project) OpenImage() (image.Source, error) {
 	if path := p.imagePath(); path != "" {
 		return image.OpenLocal(path)
 	}
-	source, err := pull.New(p.Manifest.Environment.Image, userAgent)
+	source, err := p.remoteImage()
 	if err != nil {
 		const at = "environment.image"
 		line, column := manifest.Locate(p.file, at)
 		return nil, &manifest.Faults{{File: p.Path, Line: line, Column: column, Path: at, Message: err.Error()}}
 	}
 	return source, nil
+}
+
+// remoteImage is the image of a registry, or of the mirror that the manifest has of that.
+func (p *Project) remoteImage() (image.Source, error) {
+	ref, err := pull.Parse(p.Manifest.Environment.Image)
+	if err != nil {
+		return nil, err
+	}
+	at, local, err := fetch.Mirrored(p.Manifest.Mirrors, p.Dir, ref.URL())
+	switch {
+	case err != nil:
+		return nil, err
+	case local:
+		return image.OpenLocal(at)
+	case at != ref.URL():
+		if ref, err = ref.At(at); err != nil {
+			return nil, err
+		}
+	}
+	return pull.New(ref, userAgent)
 }
 
 // imageStage is the stage that fetches the image.

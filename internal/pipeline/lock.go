@@ -15,7 +15,6 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/internal/pin"
-	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -91,11 +90,7 @@ func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 
 // upgrade pins the metadata files as they are published now, and tells what that changes.
 func (s *session) upgrade(ctx context.Context) (*Upstream, error) {
-	now, err := s.resolver.Published(ctx, manifest.Files(s.Manifest.Dataset), s.lock.Sources)
-	if err != nil {
-		return nil, err
-	}
-	u, err := s.compareSources(ctx, s.lock.Sources, now)
+	u, now, err := s.compareUpstream(ctx)
 	if err != nil {
 		return nil, err
 	}

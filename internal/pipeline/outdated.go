@@ -23,13 +23,17 @@ import (
 // ErrNoLock says that a project has no lock that something could have changed since.
 var ErrNoLock = errors.New("there is no lock yet")
 
-// Upstream is how the metadata files of a project differ from those that its lock pins.
+// Upstream is how the metadata files and the image of a project differ from those that its lock pins.
 type Upstream struct {
 	Sources []SourceChange // sorted by URL
 	Boxes   []BoxChange    // of the manifest's labels and those that they ask for, by subset and name
 	// Unknown says why boxes could not be compared; empty when they were.
 	Unknown string
+	Image   *ImageChange // nil when the image of the environment is as it was pinned, or there is none
 }
+
+// ImageChange is an image whose name means another one now.
+type ImageChange struct{ Old, New lock.Image }
 
 // SourceChange is a metadata file that is not as it was pinned.
 type SourceChange struct {
@@ -45,21 +49,33 @@ type BoxChange struct {
 }
 
 // Outdated compares the metadata files of a project, as they are published now, with those
-// that the lock pins: down to the boxes of the manifest's labels. The lock stays as it is. The error is ErrNoLock when there is none.
+// that the lock pins: down to the boxes of the manifest's labels; and
+// the image that its tag names. The lock stays as it is. The error is ErrNoLock when there is none.
 func Outdated(ctx context.Context, p *Project, o Options) (*Upstream, error) {
 	var u *Upstream
 	err := withSession(p, o, func(s *session) error {
 		if s.lock.disk == nil || len(s.lock.Sources) == 0 {
 			return ErrNoLock
 		}
-		now, err := s.resolver.Published(ctx, manifest.Files(s.Manifest.Dataset), s.lock.Sources)
-		if err != nil {
-			return err
-		}
-		u, err = s.compareSources(ctx, s.lock.Sources, now)
+		var err error
+		u, _, err = s.compareUpstream(ctx)
 		return err
 	})
 	return u, err
+}
+
+// compareUpstream compares what the lock pins with what is published now, and returns the pins of the
+// metadata files as they are now.
+func (s *session) compareUpstream(ctx context.Context) (*Upstream, []lock.Source, error) {
+	now, err := s.resolver.Published(ctx, manifest.Files(s.Manifest.Dataset), s.lock.Sources)
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := s.compareSources(ctx, s.lock.Sources, now)
+	if err == nil {
+		u.Image, err = s.compareImage(ctx)
+	}
+	return u, now, err
 }
 
 // compareSources compares two states of the metadata files.

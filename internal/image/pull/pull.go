@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -15,19 +16,51 @@ import (
 	specs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// Reference names an image of a registry.
+type Reference struct{ name.Reference }
+
+// Parse parses repository:tag or repository@digest, as Docker reads it.
+func Parse(reference string) (Reference, error) {
+	ref, err := name.ParseReference(reference)
+	return Reference{ref}, err
+}
+
+// Docker's registry has a name that people write, and one that is asked.
+const dockerHub, dockerHubHost = "docker.io", name.DefaultRegistry
+
+// URL is where the repository is: "https://docker.io/library/python".
+func (r Reference) URL() string {
+	repository := r.Context()
+	host := repository.RegistryStr()
+	if host == dockerHubHost {
+		host = dockerHub
+	}
+	return repository.Scheme() + "://" + host + "/" + repository.RepositoryStr()
+}
+
+// At is the image with the same tag or digest of the repository at another URL.
+func (r Reference) At(url string) (Reference, error) {
+	scheme, repository, _ := strings.Cut(url, "://")
+	separator, options := ":", []name.Option(nil)
+	if _, byDigest := r.Reference.(name.Digest); byDigest {
+		separator = "@"
+	}
+	if scheme == "http" {
+		options = append(options, name.Insecure)
+	}
+	ref, err := name.ParseReference(repository+separator+r.Identifier(), options...)
+	return Reference{ref}, err
+}
+
 // Image is an image of a registry.
 type Image struct {
-	ref    name.Reference
+	ref    Reference
 	puller *remote.Puller
 }
 
-// New returns the image that a reference names: repository:tag or repository@digest, as Docker
-// reads it. Nothing is asked for yet. Credentials are those that Docker and Podman keep.
-func New(reference, agent string) (*Image, error) {
-	ref, err := name.ParseReference(reference)
-	if err != nil {
-		return nil, err
-	}
+// New returns the image that a reference names. Nothing is asked for yet. Credentials are those that
+// Docker and Podman keep for its registry.
+func New(ref Reference, agent string) (*Image, error) {
 	puller, err := remote.NewPuller(remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent(agent))
 	if err != nil {
 		return nil, err
