@@ -12,7 +12,9 @@ import (
 	"image/png"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/disintegration/imaging"
@@ -94,6 +96,50 @@ func mean(img image.Image) (rgb [3]float64) {
 		rgb[c] /= float64(b.Dx() * b.Dy())
 	}
 	return rgb
+}
+
+// yCCK are JPEGs of four inks in testdata, made by ycck.py there: as YCCK, without and with
+// fewer samples of chroma.
+var yCCK = []string{"ycck-420.jpg", "ycck.jpg"}
+
+// TestYCCK compares with what libjpeg-turbo and Pillow read in the same files.
+func TestYCCK(t *testing.T) {
+	python, dir := shared.Pillow(t), t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "ycck.py"), dir).CombinedOutput(); err != nil {
+		t.Fatalf("ycck.py: %v\n%s", err, out)
+	}
+	for _, name := range yCCK {
+		made, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := os.ReadFile(filepath.Join("testdata", name)); err != nil || !bytes.Equal(kept, made) {
+			t.Errorf("%s is not what ycck.py makes, %v", name, err)
+		}
+		want, err := os.ReadFile(filepath.Join(dir, strings.TrimSuffix(name, ".jpg")+".rgb"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := photo.Decode(t.Context(), made, photo.DefaultLimits())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got := img.(*image.RGBA)
+		if 3*len(got.Pix) != 4*len(want) {
+			t.Fatalf("%s: %v, want %d samples", name, got.Rect, len(want))
+		}
+		worst, sum := 0.0, 0.0
+		for i, v := range want {
+			d := math.Abs(float64(v) - float64(got.Pix[i/3*4+i%3]))
+			worst, sum = max(worst, d), sum+d
+		}
+		t.Logf("%s: at most %.0f of 255 apart, %.2f in the mean", name, worst, sum/float64(len(want)))
+		// Where chroma has fewer samples, libjpeg interpolates them.
+		most := map[string]float64{"ycck-420.jpg": 12, "ycck.jpg": 1}[name]
+		if worst > most {
+			t.Errorf("%s: libjpeg-turbo is %.0f of 255 apart, want at most %.0f", name, worst, most)
+		}
+	}
 }
 
 // TestUpright turns one photo that is stored in all eight orientations: in JPEG (from
@@ -247,8 +293,14 @@ func FuzzDecode(f *testing.F) {
 	f.Add(j.Bytes())
 	f.Add(p.Bytes())
 	dir, names := nastyFiles(f)
+	for i, name := range names {
+		names[i] = filepath.Join(dir, name)
+	}
+	for _, name := range yCCK {
+		names = append(names, filepath.Join("testdata", name))
+	}
 	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
 		}

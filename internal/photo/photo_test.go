@@ -52,16 +52,23 @@ func verdict(ctx context.Context, data []byte) string {
 	return fmt.Sprintf("%s %dx%d orientation %d %T", f.Format, f.Width, f.Height, f.Orientation, img)
 }
 
-// TestNasty holds the verdict on every picture of nasty-images.
+// TestNasty holds the verdict on every picture of nasty-images, and on those of YCCK, of
+// which it has none.
 func TestNasty(t *testing.T) {
 	dir, names := nastyFiles(t)
 	var got strings.Builder
-	for _, name := range names {
+	list := func(dir, name string) {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(&got, "%s: %s\n", name, verdict(t.Context(), data))
+	}
+	for _, name := range names {
+		list(dir, name)
+	}
+	for _, name := range yCCK {
+		list("testdata", name)
 	}
 	golden := filepath.Join("testdata", "nasty.txt")
 	if update {
