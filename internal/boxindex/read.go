@@ -84,6 +84,7 @@ type speller struct {
 	confidence float32
 	decimals   int
 	text       string
+	scratch    []byte
 }
 
 func (s *speller) spell(values [numbers]float32, packed int32, spelling string) (texts [numbers]openimages.Fraction, err error) {
@@ -101,12 +102,13 @@ func (s *speller) spell(values [numbers]float32, packed int32, spelling string) 
 			s.text, s.confidence, s.decimals = spell(values[4], decimals[4]), values[4], decimals[4]
 		}
 		texts[4] = openimages.Fraction(s.text)
-		var all []byte
+		all := s.scratch[:0]
 		var ends [4]int
 		for i, v := range values[:4] {
 			all = appendSpelt(all, v, decimals[i])
 			ends[i] = len(all)
 		}
+		s.scratch = all
 		text, from := string(all), 0
 		for i, end := range ends {
 			texts[i] = openimages.Fraction(text[from:end])

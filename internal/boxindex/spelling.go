@@ -43,15 +43,12 @@ func spell(value float32, decimals int) string { return string(appendSpelt(nil, 
 func appendSpelt(b []byte, value float32, decimals int) []byte {
 	if decimals == 6 && value >= 0 && value < 1 { // nearly all are
 		n := uint32(float64(value)*1e6 + 0.5)
-		b = append(b, '0', '.')
-		if n == 1e6 {
-			b[len(b)-2] = '1'
-			n = 0
-		}
-		for div := uint32(100_000); div > 0; div /= 10 {
-			b = append(b, '0'+byte(n/div%10))
-		}
-		return b
+		one := n / 1e6 // 0.9999999 is so close to it
+		n -= one * 1e6
+		high, low := n/1000, n%1000
+		return append(b, '0'+byte(one), '.',
+			'0'+byte(high/100), '0'+byte(high/10%10), '0'+byte(high%10),
+			'0'+byte(low/100), '0'+byte(low/10%10), '0'+byte(low%10))
 	}
 	if decimals == missing {
 		return b
