@@ -3,7 +3,6 @@ package manifest
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -89,10 +88,10 @@ func (c Command) Files(m *Manifest) []string {
 }
 
 var (
-	stageName    = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
-	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	stageName    = newForm(`^[a-z][a-z0-9_-]{0,31}$`)
+	variableName = newForm(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	// A local path does not climb out of its folder; checkCommands judges its segments.
-	localPath = regexp.MustCompile(`^[^\x00-\x1F\x7F/\\][^\x00-\x1F\x7F\\]*$`)
+	localPath = newForm(`^[^\x00-\x1F\x7F/\\][^\x00-\x1F\x7F\\]*$`)
 )
 
 // Bounds of a command, far above what a person writes.

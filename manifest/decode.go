@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -137,7 +136,7 @@ func firstInvalid(src []byte) (line, column int) {
 }
 
 // syntaxError is the only form in which the parser tells where it stopped.
-var syntaxError = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)`)
+var syntaxError = newForm(`^yaml: (?:line ([0-9]+): )?(.*)`)
 
 func (d *decoder) syntaxFault(src []byte, err error) {
 	line, message := 1, err.Error()
@@ -227,7 +226,7 @@ func (d *decoder) pairs(n *yaml.Node, path string, visit func(key, value *yaml.N
 }
 
 // simpleKey is a key that needs no quotes in a path.
-var simpleKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var simpleKey = newForm(`^[A-Za-z0-9_-]+$`)
 
 func join(path, key string) string {
 	switch {

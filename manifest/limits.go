@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,7 +141,7 @@ func (v limits) schema() *jsonschema.Schema {
 type byteSize struct{ to *int64 }
 
 // sizeForm is at least 1MiB and at most 9999TiB.
-var sizeForm = regexp.MustCompile(`^([1-9][0-9]{0,3})(MiB|GiB|TiB)$`)
+var sizeForm = newForm(`^([1-9][0-9]{0,3})(MiB|GiB|TiB)$`)
 
 const wantSize = "an amount of memory, such as 512MiB or 4GiB"
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -19,7 +18,7 @@ type Setting string
 var ErrSetting = errors.New("want key=value")
 
 // settingForm is a dotted path with indices, and a value.
-var settingForm = regexp.MustCompile(`^([A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*(?:\.[A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*)*)=((?s:.*))$`)
+var settingForm = newForm(`^([A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*(?:\.[A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*)*)=((?s:.*))$`)
 
 // split returns the path and the value.
 func (s Setting) split() (path, value string, err error) {
