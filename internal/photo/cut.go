@@ -6,6 +6,7 @@ import (
 	"image/draw"
 	"sync"
 
+	"github.com/sandwich-build/sandwich/internal/photo/internal/kernels"
 	"github.com/sandwich-build/sandwich/internal/photo/jpeg"
 )
 
@@ -21,7 +22,8 @@ func (h *Header) CutMemory(cuts []Cut) int64 {
 	var most int64
 	var needs []jpeg.Need
 	for _, c := range cuts {
-		work := 4*area(c.Size.X, c.Size.Y) + area(c.Size.X, c.Region.Dy()) // up to four components, and resampling
+		work := 4 * area(c.Size.X, c.Size.Y)                                                  // up to four components
+		work += area(c.Size.X, c.Region.Dy()) + 16*int64(max(c.Region.Dx(), c.Region.Dy())+1) // and resampling
 		if h.Layout == nil {
 			work += 3 * area(c.Region.Dx(), c.Region.Dy())
 		} else {
@@ -164,8 +166,9 @@ func Resize(img image.Image, size image.Point) *image.YCbCr {
 
 // work is memory that cuts use one after the other.
 type work struct {
-	turned []uint8 // see resize
-	planes []uint8
+	turned  []uint8 // see resize
+	scratch kernels.Scratch
+	planes  []uint8
 }
 
 // maxPooled bounds a buffer that is kept for the next photo.
@@ -196,7 +199,7 @@ func (w *work) picture(model jpeg.Model, components []component, p *profile, c C
 		planes[i] = w.planes[i*n : (i+1)*n : (i+1)*n]
 	}
 	for i := range components {
-		w.turned = components[i].resize(planes[i], c, w.turned)
+		components[i].resize(planes[i], c, w)
 	}
 	toYCbCr(model, planes)
 	if p != nil {

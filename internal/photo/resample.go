@@ -1,6 +1,10 @@
 package photo
 
-import "image"
+import (
+	"image"
+
+	"github.com/sandwich-build/sandwich/internal/photo/internal/kernels"
+)
 
 // ratio is a fraction.
 type ratio struct{ of, to int }
@@ -35,7 +39,7 @@ type component struct {
 // resize writes a cut of the component: with the filter of Catmull and Rom (see weigh) from
 // left to right, and then from top to bottom. The filter is sharp enough for the small
 // pictures that networks are trained on.
-func (p *component) resize(to []uint8, c Cut, turned []uint8) []uint8 {
+func (p *component) resize(to []uint8, c Cut, w *work) {
 	x := scaled(c.Region.Min.X, c.Region.Max.X, p.perX)
 	y := scaled(c.Region.Min.Y, c.Region.Max.Y, p.perY)
 	x.after, y.after = min(x.after, p.size.X), min(y.after, p.size.Y)
@@ -45,13 +49,12 @@ func (p *component) resize(to []uint8, c Cut, turned []uint8) []uint8 {
 		for j := range c.Size.Y {
 			copy(to[j*c.Size.X:(j+1)*c.Size.X], from[j*p.stride:])
 		}
-		return turned
+		return
 	}
 	// Each pass lays its rows down as columns, so both are the same.
-	turned = grown(turned, rows*c.Size.X)
-	pass(turned, from, p.stride, rows, weigh(x, c.Size.X))
-	pass(to, turned, rows, c.Size.X, weigh(y, c.Size.Y))
-	return turned
+	w.turned = grown(w.turned, rows*c.Size.X)
+	kernels.Resample(w.turned, from, p.stride, rows, weigh(x, c.Size.X), &w.scratch)
+	kernels.Resample(to, w.turned, rows, c.Size.X, weigh(y, c.Size.Y), &w.scratch)
 }
 
 // is says whether n samples made of the interval are the samples that it has.
@@ -59,29 +62,19 @@ func (s span) is(n int) bool {
 	return s.from == float64(s.first) && s.length == float64(n) && s.after-s.first == n
 }
 
-// weightBits are the bits of a weight after the point. The sum of a sample's products is
-// below 2^24, since weights are in all below 2.
-const weightBits = 14
-
-// kernel has the weights of one resulting sample.
-type kernel struct {
-	first   int // relative to the first sample of the interval
-	weights []int32
-}
-
 // weigh returns the weights with which the samples of an interval come to n samples. When
 // samples become fewer, the filter grows as wide as the new ones lie apart, so that
 // shrinking does not alias. Weights are computed in float64 with every product rounded
 // before it is added to, as the conversions demand, so that they are the same on every
-// machine, and have weightBits bits after the point and exactly the sum of 1.
-func weigh(s span, n int) []kernel {
+// machine, and have exactly the sum of 1.
+func weigh(s span, n int) []kernels.Taps {
 	step := s.length / float64(n)
 	width := max(step, 1)
-	kernels := make([]kernel, n)
+	taps := make([]kernels.Taps, n)
 	most := int(4*width) + 3
-	all := make([]int32, 0, n*most)
+	all := make([]int16, 0, n*most)
 	exact := make([]float64, most)
-	for i := range kernels {
+	for i := range taps {
 		middle := s.from + float64((float64(i)+0.5)*step)
 		lo := max(s.first, int(middle-float64(2*width)-0.5))
 		hi := min(s.after, int(middle+float64(2*width)+0.5)+1)
@@ -92,9 +85,9 @@ func weigh(s span, n int) []kernel {
 			count++
 		}
 		begin := len(all)
-		left, largest := int32(1<<weightBits), begin
+		left, largest := int16(1<<kernels.WeightBits), begin
 		for _, w := range exact[:count] {
-			v := int32(floor(float64(w/sum*(1<<weightBits)) + 0.5))
+			v := int16(floor(float64(w/sum*(1<<kernels.WeightBits)) + 0.5))
 			all = append(all, v)
 			left -= v
 			if v > all[largest] {
@@ -110,9 +103,9 @@ func weigh(s span, n int) []kernel {
 		for len(weights) > 1 && weights[len(weights)-1] == 0 {
 			weights = weights[:len(weights)-1]
 		}
-		kernels[i] = kernel{first, weights}
+		taps[i] = kernels.Taps{First: first, Weights: weights}
 	}
-	return kernels
+	return taps
 }
 
 func floor(v float64) float64 {
@@ -136,31 +129,4 @@ func catmullRom(x float64) float64 {
 		return float64(float64(float64(float64(float64(-0.5*x)+2.5)*x)-4)*x) + 2
 	}
 	return 0
-}
-
-// pass resamples rows, and writes each as a column. Four rows are done at a time.
-func pass(to, from []uint8, stride, rows int, kernels []kernel) {
-	const half = 1 << (weightBits - 1)
-	for y := 0; y < rows; y += 4 {
-		// The last rows may be done twice.
-		y := max(0, min(y, rows-4))
-		y1, y2, y3 := min(y+1, rows-1), min(y+2, rows-1), min(y+3, rows-1)
-		row0, row1, row2, row3 := from[y*stride:], from[y1*stride:], from[y2*stride:], from[y3*stride:]
-		for i := range kernels {
-			k := &kernels[i]
-			n := len(k.weights)
-			a, b := row0[k.first:][:n], row1[k.first:][:n]
-			c, d := row2[k.first:][:n], row3[k.first:][:n]
-			sa, sb, sc, sd := int32(half), int32(half), int32(half), int32(half)
-			for j, w := range k.weights {
-				sa += w * int32(a[j])
-				sb += w * int32(b[j])
-				sc += w * int32(c[j])
-				sd += w * int32(d[j])
-			}
-			column := to[i*rows : (i+1)*rows]
-			column[y], column[y1] = clamp(int(sa>>weightBits)), clamp(int(sb>>weightBits))
-			column[y2], column[y3] = clamp(int(sc>>weightBits)), clamp(int(sd>>weightBits))
-		}
-	}
 }

@@ -1,0 +1,42 @@
+package kernels
+
+import (
+	"slices"
+
+	"golang.org/x/sys/cpu"
+)
+
+// assembled returns the sets in assembly that this processor, and its operating system,
+// can run.
+func assembled() []set {
+	if !cpu.X86.HasAVX2 {
+		return nil
+	}
+	return []set{{name: "avx2", resample: avx2Resample}}
+}
+
+// side is that of the blocks of samples that are turned.
+const side = 16
+
+// avx2Resample does sixteen rows at a time: turned, so that the samples of a column, which
+// have the same weight, lie side by side.
+func avx2Resample(to, from []uint8, stride, rows int, taps []Taps, s *Scratch) {
+	wide := width(taps)
+	if rows < side || wide < side {
+		portableResample(to, from, stride, rows, taps, s)
+		return
+	}
+	_, _ = from[(rows-1)*stride+wide-1], to[len(taps)*rows-1] // assembly does not look
+	s.pack(taps)
+	// A pair may have a column after the last one, which has no weight.
+	n := (wide + 1) * side
+	s.columns = slices.Grow(s.columns[:0], n)[:n]
+	for y := 0; y < rows; y += side {
+		y := min(y, rows-side) // the last rows may be done twice, and the last columns
+		turnAVX2(&s.columns[0], &from[y*stride], stride, wide/side)
+		if wide%side > 0 {
+			turnAVX2(&s.columns[(wide-side)*side], &from[y*stride+wide-side], stride, 1)
+		}
+		blendAVX2(&to[y], rows, &s.columns[0], &s.taps[0], &s.pairs[0], len(taps))
+	}
+}

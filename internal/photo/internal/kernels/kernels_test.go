@@ -1,0 +1,168 @@
+package kernels
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// others calls f with each set that is to agree with the portable one.
+func others(t *testing.T, f func(t *testing.T, s set)) {
+	t.Helper()
+	for _, s := range sets() {
+		if s.name != portable.name {
+			t.Run(s.name, func(t *testing.T) { f(t, s) })
+		}
+	}
+}
+
+// draws are numbers that a test or a fuzzer has chosen, and after them others.
+type draws struct {
+	data []byte
+	*rand.Rand
+}
+
+func newDraws(data []byte) *draws { return &draws{data, rand.New(rand.NewPCG(1, uint64(len(data))))} }
+
+func (d *draws) byte() uint8 {
+	if len(d.data) == 0 {
+		return uint8(d.Uint32())
+	}
+	v := d.data[0]
+	d.data = d.data[1:]
+	return v
+}
+
+// samples draws n samples, more than chance would have of the extreme ones.
+func (d *draws) samples(n int) []uint8 {
+	all := make([]uint8, n)
+	for i := range all {
+		switch all[i] = d.byte(); d.Uint32() % 4 {
+		case 0:
+			all[i] = 0
+		case 1:
+			all[i] = 255
+		}
+	}
+	return all
+}
+
+// taps draws how n samples are made of wide others: with weights of any sign whose
+// absolute values are in all below 2.
+func (d *draws) taps(n, wide int) []Taps {
+	all := make([]Taps, n)
+	for i := range all {
+		first := d.IntN(wide)
+		weights := make([]int16, 1+d.IntN(min(9, wide-first)))
+		left := 2<<WeightBits - 1
+		for j := range weights {
+			w := min(left, int(d.byte())<<7, 1<<15-1)
+			left -= w
+			if d.byte()%2 == 0 {
+				w = -w
+			}
+			weights[j] = int16(w)
+		}
+		all[i] = Taps{first, weights}
+	}
+	return all
+}
+
+// agreeOnResample compares a set with the definition: what it makes of rows within more memory,
+// and that it leaves alone what is behind them.
+func agreeOnResample(t *testing.T, s set, d *draws, rows, wide, n, apart int) {
+	t.Helper()
+	from, taps := d.samples(rows*(wide+apart)), d.taps(n, wide)
+	got, want := d.samples(rows*n+40), make([]uint8, rows*n+40)
+	copy(want, got)
+	var scratch Scratch
+	for range 2 { // the second time with used memory
+		s.resample(got[:rows*n], from, wide+apart, rows, taps, &scratch)
+	}
+	portableResample(want[:rows*n], from, wide+apart, rows, taps, nil)
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%d rows of %d samples, %d apart, to %d: got another result", rows, wide, wide+apart, n)
+	}
+}
+
+func TestResampleAgrees(t *testing.T) {
+	others(t, func(t *testing.T, s set) {
+		d := newDraws(nil)
+		for rows := 1; rows < 70; rows++ {
+			for wide := 1; wide < 70; wide += 1 + d.IntN(5) {
+				agreeOnResample(t, s, d, rows, wide, 1+d.IntN(40), d.IntN(3))
+			}
+		}
+	})
+}
+
+func TestPortableResampleIsTheDefinition(t *testing.T) {
+	from := []uint8{10, 20, 255, 0, 30, 40, 0, 0}
+	taps := []Taps{{0, []int16{1 << 13, 1 << 13}}, {1, []int16{-1 << 13, 3 << 13}}, {1, []int16{3 << 13, -1 << 13}}, {2, []int16{1 << 14}}}
+	got := make([]uint8, 8)
+	portableResample(got, from, 4, 2, taps, nil)
+	// (10+20)/2, -10+382.5 and 30-127.5 clamped, 255; (30+40)/2, -20, 60, 0.
+	if want := []uint8{15, 35, 255, 0, 0, 60, 255, 0}; !bytes.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func FuzzResample(f *testing.F) {
+	f.Add([]byte{1, 2, 3}, uint8(17), uint8(18), uint8(5))
+	f.Fuzz(func(t *testing.T, data []byte, rows, wide, n uint8) {
+		others(t, func(t *testing.T, s set) {
+			agreeOnResample(t, s, newDraws(data), 1+int(rows), 1+int(wide), 1+int(n), 1)
+		})
+	})
+}
+
+// BenchmarkResample makes 512 samples of each of 512 rows of 700, of four each.
+func BenchmarkResample(b *testing.B) {
+	const rows, wide, n = 512, 700, 512
+	d := newDraws(nil)
+	from, to := d.samples(rows*wide), make([]uint8, rows*n)
+	taps := make([]Taps, n)
+	for i := range taps {
+		taps[i] = Taps{i * (wide - 4) / n, []int16{-1000, 9192, 9192, -1000}}
+	}
+	for _, s := range sets() {
+		b.Run(s.name, func(b *testing.B) {
+			var scratch Scratch
+			b.SetBytes(rows * n)
+			for b.Loop() {
+				s.resample(to, from, wide, rows, taps, &scratch)
+			}
+		})
+	}
+}
+
+// The assembly in the repository is what the generator writes.
+func TestAssemblyIsGenerated(t *testing.T) {
+	dir := t.TempDir()
+	assembly, stubs := filepath.Join(dir, "assembly_amd64.s"), filepath.Join(dir, "assembly_amd64.go")
+	cmd := exec.CommandContext(t.Context(), "go",
+		"run", "./generate", "-out", assembly, "-stubs", stubs, "-pkg", "kernels")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go run ./generate: %v\n%s", err, out)
+	}
+	for _, path := range []string{assembly, stubs} {
+		got, want := withoutHeader(t, path), withoutHeader(t, filepath.Base(path))
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what ./generate writes: run go generate", filepath.Base(path))
+		}
+	}
+}
+
+// withoutHeader returns a file without its first line, which names the files' paths.
+func withoutHeader(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(data, []byte("\n"))
+	return rest
+}
