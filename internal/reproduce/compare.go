@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/quilt"
@@ -67,6 +68,10 @@ func (w *watching) Observe(e stages.Event) {
 	case stages.Finished:
 		if e.Err == nil {
 			w.see(e.Stage, seen{action: e.Action, output: e.Result.Tree})
+		} else if gone, ok := errors.AsType[*fetch.Error](e.Err); ok && w.rerun.taken[e.Stage] == "" {
+			// It does not fail for that: the next attempt takes its output from the package.
+			w.next.Observe(stages.Message{Stage: e.Stage, Line: cas.Line{Text: isGone(gone)}})
+			return
 		}
 	}
 	w.next.Observe(e)

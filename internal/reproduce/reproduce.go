@@ -19,6 +19,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/dirindex"
 	"github.com/sandwich-build/sandwich/internal/fetch"
@@ -251,7 +252,7 @@ func (r *rerun) run(ctx context.Context) (*Report, error) {
 		if why == nil || r.taken[gone] != "" || ctx.Err() != nil {
 			return report, err
 		}
-		if err := r.take(ctx, gone, "what it reads is gone: "+why.Error()); err != nil {
+		if err := r.take(ctx, gone, isGone(why)); err != nil {
 			return nil, err
 		}
 	}
@@ -266,6 +267,15 @@ func goneStage(err error) (string, *fetch.Error) {
 	}
 	gone, _ := errors.AsType[*fetch.Error](err)
 	return failed.Stage, gone
+}
+
+// isGone says that the world does not have what a stage needs.
+func isGone(why *fetch.Error) string {
+	const gone = "what it reads is gone: "
+	if !strings.Contains(why.URL, "://") && errors.Is(why, fs.ErrNotExist) {
+		return gone + why.URL + " lay beside the manifest, and the package does not hold it"
+	}
+	return gone + why.Error()
 }
 
 // stage returns what the package says of a stage.
