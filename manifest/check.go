@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
 	"slices"
 	"strings"
 
@@ -51,14 +52,24 @@ func (d *decoder) check(m *Manifest) {
 func (d *decoder) checkEnvironment(m *Manifest) {
 	e := m.Environment
 	switch {
-	case e.Image == "" && !e.Native:
+	case !e.InImage() && !e.Native:
 		d.faultAt("environment.native", "environment.native", "want true, or an image", "")
-	case e.Image != "" && e.Native:
+	case e.InImage() && e.Native:
 		d.faultAt("environment.native", "environment.native", "stages of your own run in the image, and not on this machine", "remove one of the two")
-	case e.Image != "" && len(m.Stages) == 0 && d.sound("stages"):
-		d.faultAt("environment.image", "environment.image", "nothing would run in it: there are no stages of your own, and the others are this program itself", "")
+	case e.Image != "" && e.Dockerfile != "":
+		d.faultAt("environment.dockerfile", "environment.dockerfile", "there is an image already", "remove one of the two")
+	case e.InImage() && len(m.Stages) == 0 && d.sound("stages"):
+		at := "environment.image"
+		if e.Dockerfile != "" {
+			at = "environment.dockerfile"
+		}
+		d.faultAt(at, at, "nothing would run in it: there are no stages of your own, and the others are this program itself", "")
 	}
-	if c := m.Command(ImageStage); c != nil && e.Image != "" {
+	if e.Dockerfile != "" && (!isLocal(e.Dockerfile) || path.Dir(path.Clean(e.Dockerfile)) == ".") {
+		const at = "environment.dockerfile"
+		d.faultAt(at, at, "want "+dockerfileWant, "all that is in its folder is what it is built from, and a change of any of it builds it again")
+	}
+	if c := m.Command(ImageStage); c != nil && e.InImage() {
 		at := join("stages", c.Name)
 		d.faultAt(at, at, "the stage that fetches the image of the environment has that name", "")
 	}

@@ -78,7 +78,7 @@ func (d *decoder) manifest(root *yaml.Node) *Manifest {
 		if m.Model.RepeatArticle {
 			d.repeatArticle(m)
 		}
-		if m.Environment.Image != "" && d.places["environment.native"] == nil {
+		if m.Environment.InImage() && d.places["environment.native"] == nil {
 			m.Environment.Native = false
 		}
 		d.check(m)

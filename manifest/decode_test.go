@@ -148,6 +148,20 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+func TestDecodeDockerfile(t *testing.T) {
+	m := mustDecode(t, minimal+"environment: {dockerfile: env/Dockerfile}\nstages: {a: {run: [x]}}\n")
+	if want := (Environment{Dockerfile: "env/Dockerfile"}); m.Environment != want {
+		t.Errorf("the environment is %+v, want %+v", m.Environment, want)
+	}
+	text, err := Render(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := mustDecode(t, string(text)); again.Environment != m.Environment {
+		t.Errorf("rendered, it is %+v", again.Environment)
+	}
+}
+
 // TestEveryFieldHasAKey holds the Go types and the language together: a field that
 // the grammar forgets would keep its default in everything.yaml.
 func TestEveryFieldHasAKey(t *testing.T) {
@@ -158,7 +172,8 @@ func TestEveryFieldHasAKey(t *testing.T) {
 		"Manifest.Model.RepeatArticle", // nothing stands beside it: TestRepeatArticle
 		// Those of other forms of data sets: TestForms has them.
 		"Manifest.Dataset.Source.Folders", "Manifest.Dataset.Source.COCO", "Manifest.Dataset.Source.VOC", "Manifest.Dataset.Source.YOLO",
-		"Manifest.Dataset.Source.URLs", "Manifest.Dataset.All"}
+		"Manifest.Dataset.Source.URLs", "Manifest.Dataset.All",
+		"Manifest.Environment.Dockerfile"} // there is an image: TestDecodeDockerfile
 	got := mustDecode(t, string(readTestdata(t, "everything.yaml")))
 	var walk func(path string, got, standard reflect.Value)
 	walk = func(path string, got, standard reflect.Value) {
@@ -221,6 +236,11 @@ func TestFaults(t *testing.T) {
 		{"key that needs quotes", with(`"a\nb": c`), `6:1: ["a\nb"]: unknown key`},
 		{"image without a tag", with("environment: {image: python}"), `6:22: environment.image: want an image: repository:tag, repository@sha256:…, or the path of one, which begins with ./ or /, got "python"`},
 		{"image of no stage", with("environment: {image: ./python.tar}"), "6:22: environment.image: nothing would run in it: there are no stages of your own, and the others are this program itself"},
+		{"Dockerfile of no stage", with("environment: {dockerfile: env/Dockerfile}"), "6:27: environment.dockerfile: nothing would run in it: there are no stages of your own, and the others are this program itself"},
+		{"Dockerfile without a folder", with("environment: {dockerfile: ./Dockerfile}\nstages: {a: {run: [x]}}"), "6:27: environment.dockerfile: want a file in a folder of its own, such as environment/Dockerfile (all that is in its folder is what it is built from, and a change of any of it builds it again)"},
+		{"Dockerfile elsewhere", with("environment: {dockerfile: ../env/Dockerfile}\nstages: {a: {run: [x]}}"), "6:27: environment.dockerfile: want a file in a folder of its own, such as environment/Dockerfile (all that is in its folder is what it is built from, and a change of any of it builds it again)"},
+		{"Dockerfile and image", with("environment: {image: 'python:3', dockerfile: env/Dockerfile}\nstages: {a: {run: [x]}}"), "6:46: environment.dockerfile: there is an image already (remove one of the two)"},
+		{"Dockerfile and native", with("environment: {dockerfile: env/Dockerfile, native: true}\nstages: {a: {run: [x]}}"), "6:51: environment.native: stages of your own run in the image, and not on this machine (remove one of the two)"},
 		{"image and native", with("environment: {image: 'python:3', native: true}\nstages: {a: {run: [x]}}"), "6:42: environment.native: stages of your own run in the image, and not on this machine (remove one of the two)"},
 		{"stage named as that of the image", with("environment: {image: 'python:3'}\nstages: {image: {run: [x]}}"), "7:10: stages.image: the stage that fetches the image of the environment has that name"},
 		{"merge key", with("crop: &c {pad: 1}\nmodel: {<<: *c}"), "7:9: model: merge keys are not part of the language (write the keys themselves)"},

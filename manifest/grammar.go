@@ -653,12 +653,16 @@ func cacheGrammar(c *Cache) value {
 
 func environmentGrammar(e *Environment) mapping {
 	return mapping{fields: []field{
-		{key: "native", value: rendered{boolean{&e.Native}, func() bool { return e.Image == "" }},
+		{key: "native", value: rendered{boolean{&e.Native}, func() bool { return !e.InImage() }},
 			doc: "Stages of your own are programs of this machine: so it is without an image."},
 		{key: "image", value: text{to: &e.Image, want: imageWant, form: imagePlace, max: maxText, optional: true},
 			doc: "Stages of your own run in this image: repository:tag, which the lock pins, repository@sha256:…, or ./path of a layout folder or a tarball."},
+		{key: "dockerfile", value: text{to: &e.Dockerfile, want: dockerfileWant, form: folder, max: maxText, optional: true},
+			doc: "Stages of your own run in the image of this Dockerfile, which is built once and pinned by the lock. Its folder, below the manifest's, is its context."},
 	}}
 }
+
+const dockerfileWant = "a file in a folder of its own, such as environment/Dockerfile"
 
 const imageWant = "an image: repository:tag, repository@sha256:…, or the path of one, which begins with ./ or /"
 

@@ -273,12 +273,18 @@ const (
 	ReadOnly  = "read-only" // what this machine builds is not put there
 )
 
-// Environment is what the stages run in. Those of the user's own run in Image; the others are
+// Environment is what the stages run in. Those of the user's own run in an image, if there is one; the others are
 // this binary, which needs nothing of a system.
 type Environment struct {
 	Native bool   // the user's own stages are programs of this machine
-	Image  string // repository:tag, repository@digest or a path; empty when Native
+	Image  string // repository:tag, repository@digest or a path; empty when there is none
+	// Dockerfile is what an image is built of once: a path below the manifest's folder, whose own
+	// folder is the context; empty when there is none.
+	Dockerfile string
 }
+
+// InImage says that the user's own stages run in an image.
+func (e Environment) InImage() bool { return e.Image != "" || e.Dockerfile != "" }
 
 // ImagePath returns the path of an image that is on this machine, a layout folder or a tarball,
 // as the manifest has it; "" when the image is in a registry, or there is none.

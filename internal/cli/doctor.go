@@ -86,7 +86,7 @@ func (a *app) checks(args []string, f buildFlags) ([]doctor.Check, error) {
 	}
 	runner := a.wantedRunner(f)
 	if project == nil {
-		checks = append(checks, doctor.Sandboxes(nil, runner), doctor.Builders())
+		checks = append(checks, doctor.Sandboxes(nil, runner), doctor.Builders(false))
 	} else if checks, err = a.checksOf(project, checks, runner); err != nil {
 		return nil, err
 	}
@@ -111,15 +111,18 @@ func ailing(args []string, f buildFlags) (*pipeline.Project, error) {
 // checksOf adds the questions about what a manifest has of its own.
 func (a *app) checksOf(project *pipeline.Project, checks []doctor.Check, runner string) ([]doctor.Check, error) {
 	m := project.Manifest
-	checks = append(checks, doctor.Sandboxes(m, runner), doctor.Builders())
-	if m.Environment.Image == "" {
-		return append(checks, doctor.Programs(m, a.Getenv("PATH"), a.Getenv("HOME"))), nil
-	}
 	pinned, err := pinnedImage(project.LockPath)
 	if err != nil {
 		return nil, err
 	}
-	return append(checks, doctor.Image(m.Environment.Image, project.OpenImage, pinned)), nil
+	checks = append(checks, doctor.Sandboxes(m, runner), doctor.Builders(m.Environment.Dockerfile != "" && pinned == nil))
+	switch {
+	case m.Environment.Image != "":
+		checks = append(checks, doctor.Image(m.Environment.Image, project.OpenImage, pinned))
+	case m.Environment.Dockerfile == "":
+		checks = append(checks, doctor.Programs(m, a.Getenv("PATH"), a.Getenv("HOME")))
+	}
+	return checks, nil
 }
 
 // pinnedImage is what a lock has of the image; nil when it has none, or there is no lock.

@@ -14,6 +14,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
 	"github.com/sandwich-build/sandwich/internal/history"
+	"github.com/sandwich-build/sandwich/internal/image/build"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
@@ -342,6 +343,14 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 	}
 	if _, ok := errors.AsType[*sandbox.NoRunnerError](err); ok {
 		p.Hint = "install bubblewrap, runc or crun"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*build.NoBuilderError](err); ok {
+		p.Hint = "install podman, buildah or docker; where the image was built, the package and a shared cache have it"
+		return exitFailed, true
+	}
+	if _, ok := errors.AsType[*pipeline.RebuiltError](err); ok {
+		p.Hint = "a cache that is shared, or of the machine where it was built, has the old one; `sandwich lock --upgrade` pins a new one"
 		return exitFailed, true
 	}
 	if unfit, ok := errors.AsType[*pipeline.UnfitError](err); ok {

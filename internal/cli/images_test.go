@@ -25,7 +25,7 @@ import (
 )
 
 // images are images for scripts: the layouts $IMAGES/one and $IMAGES/two, which have the program
-// of testdata/imageprogram and a file that tells them apart, and a registry at $IMAGE_REGISTRY that
+// of testdata/imageprogram, $IMAGES/tool, and a file that tells them apart, and a registry at $IMAGE_REGISTRY that
 // has the first as tools:1.
 type images struct {
 	dir, host string
@@ -39,7 +39,7 @@ func makeImages(t *testing.T) *images {
 	if runtime.GOOS != "linux" || testing.Short() {
 		return i
 	}
-	program := filepath.Join(t.TempDir(), "tool")
+	program := filepath.Join(i.dir, "tool")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/imageprogram")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // no race detector
 	if said, err := build.CombinedOutput(); err != nil {
@@ -109,9 +109,18 @@ func (i *images) serve(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// condition knows torch: whether there is a system with PyTorch. CI has one.
+// condition knows torch, whether there is a system with PyTorch, and podman, whether that builds
+// images. CI has both.
 func condition(name string) (bool, error) {
-	if name != "torch" {
+	switch name {
+	case "podman":
+		_, err := exec.LookPath(name)
+		if err != nil && os.Getenv("CI") != "" {
+			return false, err
+		}
+		return err == nil, nil
+	case "torch":
+	default:
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	if os.Getenv("SANDWICH_TORCH") == "" {

@@ -23,8 +23,9 @@ func (a *app) outdated() *cobra.Command {
 those that the lock pins: which files differ and, of the labels of the manifest and those
 below them that it asks for, how many boxes were added, removed or changed. A box is
 changed when it is at the same place of the same photo, and says something else. A file
-is not read where its server tells the MD5 sum of what was locked. Of an image that stages
-of your own run in, it says whether its tag names another one now.
+is not read where its server tells the MD5 sum of what was locked. Of an image that
+stages of your own run in, it says whether its tag names another one now; a Dockerfile is
+not built for that.
 
 The lock stays as it is; lock --upgrade takes the changes.`,
 		Example: `  sandwich outdated

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/environment"
@@ -39,7 +40,7 @@ func needs(m *manifest.Manifest) (limited, own, image bool) {
 	for _, c := range m.Stages {
 		limited = limited || c.Resources != (manifest.Resources{})
 	}
-	return limited, len(m.Stages) > 0, m.Environment.Image != ""
+	return limited, len(m.Stages) > 0, m.Environment.InImage()
 }
 
 func anyWorks(found []sandbox.Found) bool {
@@ -170,17 +171,24 @@ func Programs(m *manifest.Manifest, path, home string) Check {
 	}}
 }
 
-// Builders asks what builds images of Dockerfiles: Docker, Podman and Buildah.
-func Builders() Check {
-	return Check{"image builders", func(ctx context.Context) []Finding {
+// Builders asks what builds images of Dockerfiles: Docker, Podman and Buildah. needed says that a build
+// would need one.
+func Builders(needed bool) Check {
+	const name = "image builder"
+	return Check{name, func(ctx context.Context) []Finding {
 		var findings []Finding
-		for _, f := range build.Survey(ctx) {
+		found := build.Survey(ctx)
+		works := slices.ContainsFunc(found, func(f build.Found) bool { return f.Err == nil })
+		if needed && !works {
+			findings = append(findings, ill(name, Fault, "nothing here builds the image of the Dockerfile", install("podman")))
+		}
+		for _, f := range found {
 			name := f.Name + " build"
 			switch {
 			case f.Err == nil:
 				findings = append(findings, ok(name, "answers, version %s", f.Version))
 			case f.Path == "":
-				findings = append(findings, ok(name, "not installed, and not needed"))
+				findings = append(findings, ok(name, "not installed"))
 			default:
 				findings = append(findings, ill(name, Warning, f.Err.Error(), "# start its daemon, such as: sudo systemctl start "+f.Name))
 			}

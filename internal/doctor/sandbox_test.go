@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/sandwich-build/sandwich/internal/sandbox"
@@ -96,8 +97,14 @@ func TestPrograms(t *testing.T) {
 
 func TestBuilders(t *testing.T) {
 	t.Setenv("PATH", programs(t, map[string]string{"podman": "echo 4.3.1", "docker": refuses}))
-	findings := ask(t, Builders())
+	findings := ask(t, Builders(true))
 	want(t, findings, "podman build", OK, "version 4.3.1", "")
 	want(t, findings, "buildah build", OK, "not installed", "")
 	want(t, findings, "docker build", Warning, "docker does not answer: to do it", "systemctl start docker")
+	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Status == Fault }) {
+		t.Errorf("one answers, and yet: %+v", findings)
+	}
+	t.Setenv("PATH", t.TempDir())
+	want(t, ask(t, Builders(true)), "image builder", Fault, "nothing here builds", "install podman")
+	want(t, ask(t, Builders(false)), "podman build", OK, "not installed", "")
 }

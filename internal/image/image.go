@@ -162,6 +162,17 @@ func (d *document) choose(p Platform) (specs.Descriptor, error) {
 // Opener opens blobs by their digest.
 type Opener func(ctx context.Context, d specs.Descriptor) (io.ReadCloser, error)
 
+// In opens blobs of a store.
+func In(store cas.Store) Opener {
+	return func(ctx context.Context, d specs.Descriptor) (io.ReadCloser, error) {
+		want, err := Digest(d)
+		if err != nil {
+			return nil, err
+		}
+		return store.Open(ctx, want)
+	}
+}
+
 // Find reads an image from its manifest or index on.
 func Find(ctx context.Context, root specs.Descriptor, p Platform, open Opener) (*Image, error) {
 	i := new(Image)

@@ -109,7 +109,7 @@ func (s *session) findPrograms(ctx context.Context) error {
 	s.programs = make(map[string]program)
 	for _, c := range s.Manifest.Stages {
 		find := s.hostProgram
-		if s.Manifest.Environment.Image != "" {
+		if s.Manifest.Environment.InImage() {
 			find = s.imageProgram
 		}
 		p, err := find(ctx, c.Run[0])

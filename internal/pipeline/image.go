@@ -29,29 +29,36 @@ import (
 
 // pinImage pins the image that the manifest names in the lock. One of a registry is looked up
 // where the lock does not pin that name; one on this machine is looked at in every build, as other
-// files of the user's own are.
+// files of the user's own are; that of a Dockerfile is built.
 func (s *session) pinImage(ctx context.Context) error {
 	e := s.Manifest.Environment
-	if e.Image == "" {
+	if !e.InImage() {
 		return s.lockImage(nil)
 	}
-	pinned := s.lock.Image != nil && s.lock.Image.Name == e.Image
-	look := !pinned && !s.options.Locked || s.options.Upgrade
-	if e.ImagePath() != "" {
-		look = s.options.rebuild == nil // of a package, the lock tells all
+	if s.options.rebuild != nil && s.lock.Image != nil {
+		return nil // of a package, the lock tells all
 	}
+	name, now := e.Image, s.nowImage
+	if e.Dockerfile != "" {
+		var err error
+		if name, err = s.contextName(ctx); err != nil {
+			return err
+		}
+		now = func(ctx context.Context) (*lock.Image, error) { return s.buildImage(ctx, name) }
+	}
+	pinned := s.lock.Image != nil && s.lock.Image.Name == name
 	switch {
-	case look:
+	case !pinned && !s.options.Locked, s.options.Upgrade, e.ImagePath() != "":
 	case pinned:
 		return nil
 	default:
-		return s.lockImage(&lock.Image{Name: e.Image})
+		return s.lockImage(&lock.Image{Name: name})
 	}
-	now, err := s.nowImage(ctx)
+	found, err := now(ctx)
 	if err != nil {
 		return err
 	}
-	return s.lockImage(now)
+	return s.lockImage(found)
 }
 
 // lockImage puts the pin into the lock.
@@ -66,7 +73,7 @@ func (s *session) lockImage(now *lock.Image) error {
 // compareImage says whether the image that the manifest names is another one than the lock pins.
 func (s *session) compareImage(ctx context.Context) (*ImageChange, error) {
 	old := s.lock.Image
-	if old == nil || old.Name != s.Manifest.Environment.Image {
+	if old == nil || old.Name != s.Manifest.Environment.Image { // that of a Dockerfile has another name
 		return nil, nil
 	}
 	now, err := s.nowImage(ctx)
@@ -108,7 +115,7 @@ func (s *session) lookUpImage(ctx context.Context) (cas.Digest, error) {
 }
 
 func (s *session) readImageRoot(ctx context.Context) (_ cas.Digest, err error) {
-	source, err := s.openImage()
+	source, err := s.OpenImage()
 	if err != nil {
 		return cas.Digest{}, err
 	}
@@ -137,9 +144,13 @@ var ErrNoImage = errors.New("the package does not carry its image, which was a f
 
 // openImage opens the image that the manifest names, of which a package that is built again needs
 // no file of this machine.
-func (s *session) openImage() (image.Source, error) {
-	if s.imagePath() != "" && s.options.rebuild != nil {
+func (s *session) openImage(ctx context.Context) (image.Source, error) {
+	dockerfile := s.Manifest.Environment.Dockerfile != ""
+	if (dockerfile || s.imagePath() != "") && s.options.rebuild != nil {
 		return nil, ErrNoImage
+	}
+	if dockerfile {
+		return s.openBuilt(ctx)
 	}
 	return s.OpenImage()
 }

@@ -77,6 +77,7 @@ var keys = map[string]string{
 	"Package.Originals":               "pack",
 	"Package.Image":                   "pack",
 	"Environment.Image":               "image", // whose output is an input of what runs in it
+	"Environment.Dockerfile":          "image",
 	"Dataset.Labels[].Except":         "select",
 	"Dataset.Labels[].Except[]":       "select",
 	"Crop.TruncatedFiles":             "crop",
@@ -414,7 +415,7 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 	for _, f := range manifest.Files(m.Dataset) {
 		s.lock.Sources = append(s.lock.Sources, lock.Source{URL: f.URL, Digest: digest.FromString(f.URL), Size: int64(len(f.URL))})
 	}
-	if name := m.Environment.Image; name != "" {
+	if name := m.Environment.Image + m.Environment.Dockerfile; name != "" {
 		s.lock.Image = &lock.Image{Digest: digest.FromString(name), Size: int64(len(name)), Name: name}
 	}
 	if form := dataset.New(m.Dataset.Source); form != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -149,13 +148,7 @@ func addPins(ctx context.Context, store *disk.Store, root *upkeep.Root, l *lock.
 
 // imageBlobs returns the blobs of a pinned image, as far as the store has what names them.
 func imageBlobs(ctx context.Context, store *disk.Store, pin *lock.Image) []cas.Digest {
-	found, err := image.Find(ctx, specs.Descriptor{Digest: pin.Digest, Size: pin.Size}, image.Host(), func(ctx context.Context, d specs.Descriptor) (io.ReadCloser, error) {
-		want, err := image.Digest(d)
-		if err != nil {
-			return nil, err
-		}
-		return store.Open(ctx, want)
-	})
+	found, err := image.Find(ctx, specs.Descriptor{Digest: pin.Digest, Size: pin.Size}, image.Host(), image.In(store))
 	if err != nil {
 		return nil // it was never fetched, or not as a whole
 	}

@@ -32,12 +32,15 @@ import (
 type Kind struct {
 	root     cas.Digest // of the manifest, or of the index of manifests
 	platform image.Platform
-	open     func() (image.Source, error)
+	open     Opener
 }
+
+// Opener opens what has the image.
+type Opener func(ctx context.Context) (image.Source, error)
 
 // New returns the stage that fetches the image with a digest. What has it is opened when the store
 // does not have all of it.
-func New(root cas.Digest, p image.Platform, open func() (image.Source, error)) Kind {
+func New(root cas.Digest, p image.Platform, open Opener) Kind {
 	return Kind{root: root, platform: p, open: open}
 }
 
@@ -88,7 +91,7 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 // fetching is one run.
 type fetching struct {
 	task  *stages.Task
-	open  func() (image.Source, error)
+	open  Opener
 	total int64        // bytes of the image
 	done  atomic.Int64 // bytes of it that have been fetched
 
@@ -97,11 +100,11 @@ type fetching struct {
 }
 
 // from returns the source, which is opened first.
-func (f *fetching) from() (_ image.Source, err error) {
+func (f *fetching) from(ctx context.Context) (_ image.Source, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.source == nil {
-		f.source, err = f.open()
+		f.source, err = f.open(ctx)
 	}
 	return f.source, err
 }
@@ -140,7 +143,7 @@ func (f *fetching) fetch(ctx context.Context, d specs.Descriptor) (err error) {
 		f.done.Add(want.Size())
 		return nil
 	}
-	source, err := f.from()
+	source, err := f.from(ctx)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func kind(t *testing.T, made *imagetest.Image) (imagestage.Kind, *bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return imagestage.New(root, amd64, func() (image.Source, error) { return source{made, closed}, nil }), closed
+	return imagestage.New(root, amd64, func(context.Context) (image.Source, error) { return source{made, closed}, nil }), closed
 }
 
 func TestSuite(t *testing.T) {
@@ -75,7 +75,7 @@ func TestFetch(t *testing.T) {
 	if err != nil || len(found.Layers) != 2 {
 		t.Fatalf("got %+v, %v", found, err)
 	}
-	offline := imagestage.New(found.Blobs()[0], amd64, func() (image.Source, error) {
+	offline := imagestage.New(found.Blobs()[0], amd64, func(context.Context) (image.Source, error) {
 		return nil, errors.New("there is no network")
 	})
 	again, _ := stagetest.Run(t, store, offline, nil)

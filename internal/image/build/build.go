@@ -1,4 +1,8 @@
-// Package build knows the programs that build images of Dockerfiles.
+// Package build builds images of Dockerfiles with the programs that do: Podman, Buildah or Docker.
+//
+// What they come to is not the same bytes twice, as a rule: a Dockerfile that installs packages
+// installs those of the day. So an image is built once and pinned by its digest, and built again when
+// what it is built from is another (see Context).
 package build
 
 import (
@@ -14,13 +18,24 @@ import (
 type tool struct {
 	name string
 	ask  []string // arguments to which it answers with a version if it could build
+	same []string // arguments of a build that keep the time of it out of the image
+	save func(id, out string) []string
 }
+
+// noTimes has files and history of 1970.
+var noTimes = []string{"--timestamp", "0"}
 
 // tools are in the order of preference: those without a daemon come first.
 var tools = []tool{
-	{"podman", []string{"info", "--format", "{{.Version.Version}}"}},
-	{"buildah", []string{"version", "--format", "{{.Version}}"}},
-	{"docker", []string{"version", "--format", "{{.Server.Version}}"}},
+	{"podman", []string{"info", "--format", "{{.Version.Version}}"}, noTimes, func(id, out string) []string {
+		return []string{"save", "--quiet", "--format", "oci-archive", "--output", out, id}
+	}},
+	{"buildah", []string{"--version"}, noTimes, func(id, out string) []string {
+		return []string{"push", "--quiet", id, "oci-archive:" + out}
+	}},
+	{"docker", []string{"version", "--format", "{{.Server.Version}}"}, nil, func(id, out string) []string {
+		return []string{"save", "--output", out, id}
+	}},
 }
 
 // answerWithin is how long a tool may take to answer. A daemon that hangs takes for ever.
