@@ -6,6 +6,8 @@ import (
 	"image"
 	"math/bits"
 	"slices"
+
+	"github.com/sandwich-build/sandwich/internal/photo/internal/kernels"
 )
 
 // The standard's tables (annex K) as far as they are needed to encode: those for
@@ -81,17 +83,11 @@ var codes = func() (all [4]code) {
 	return all
 }()
 
-// divisor is a step of quantisation.
-type divisor struct {
-	half       uint32 // of 8 steps, for rounding
-	reciprocal uint64 // 2^32 / 8 steps, rounded up: exact for what is divided by it
-}
-
 // Encode appends a picture as a baseline JPEG of the quality given, 1 to 100 as libjpeg
 // counts, to dst. The picture's planes must be of equal size (4:4:4); in the file, chroma
 // has half their sides (4:2:0). Sides are at most 65,535.
 //
-// Transform and quantisation round as libjpeg's accurate integer ones (jfdctint.c) do.
+// Transform and quantisation round as libjpeg's do; see package kernels.
 func Encode(dst []byte, img *image.YCbCr, quality int) ([]byte, error) {
 	size := img.Rect.Size()
 	if img.SubsampleRatio != image.YCbCrSubsampleRatio444 || size.X < 1 || size.Y < 1 || size.X > 65535 || size.Y > 65535 || quality < 1 || quality > 100 {
@@ -105,25 +101,24 @@ func Encode(dst []byte, img *image.YCbCr, quality int) ([]byte, error) {
 	for y := 0; y < size.Y; y += 16 {
 		for x := 0; x < size.X; x += 16 {
 			for i := range 4 {
-				w.block(&e.samples, x+8*(i&1), y+8*(i>>1))
-				e.block(0, 0)
+				from, stride := w.block(&e.samples, x+8*(i&1), y+8*(i>>1))
+				e.block(from, stride, 0, 0)
 			}
-			cb.halved(&e.samples, x, y)
-			e.block(1, 1)
-			cr.halved(&e.samples, x, y)
-			e.block(1, 2)
+			e.block(cb.halved(&e.samples, x, y), 8, 1, 1)
+			e.block(cr.halved(&e.samples, x, y), 8, 1, 2)
 		}
 	}
 	return append(e.finish(), 0xff, markerEOI), nil
 }
 
 type encoder struct {
-	out      []byte
-	acc      uint64 // the last have bits are to be written
-	have     uint
-	divisors [2][64]divisor // in the order of rows
-	last     [3]int32       // DC coefficients
-	samples  [64]int32
+	out       []byte
+	acc       uint64 // the last have bits are to be written
+	have      uint
+	divisors  [2]kernels.Divisors
+	last      [3]int32 // DC coefficients
+	samples   [64]uint8
+	quantized [64]int32
 }
 
 func (e *encoder) header(size image.Point, quality int) {
@@ -137,8 +132,7 @@ func (e *encoder) header(size image.Point, quality int) {
 		for k, q := range table {
 			step := max(1, min((int(q)*scale+50)/100, 255))
 			e.out = append(e.out, byte(step))
-			by := uint64(8 * step)
-			e.divisors[i][zigzag[k]] = divisor{uint32(by / 2), (1<<32 + by - 1) / by}
+			e.divisors[i].Set(int(zigzag[k]), step)
 		}
 	}
 	e.out = append(e.out, 0xff, markerSOF0, 0, 17, 8, byte(size.Y>>8), byte(size.Y), byte(size.X>>8), byte(size.X),
@@ -163,61 +157,53 @@ type planeReader struct {
 	size   image.Point
 }
 
-// block takes the block of 8×8 samples at (x, y), with 0 in the middle of their range.
-func (p *planeReader) block(to *[64]int32, x, y int) {
-	if x+8 > p.size.X {
-		p.edge(to, x, y)
-		return
+// block returns the block of 8×8 samples at (x, y), and how far apart its rows are. At an
+// edge it is put together in to.
+func (p *planeReader) block(to *[64]uint8, x, y int) (from []uint8, stride int) {
+	if x+8 <= p.size.X && y+8 <= p.size.Y {
+		return p.pix[y*p.stride+x:], p.stride
 	}
-	for j := range 8 {
-		from := p.pix[min(y+j, p.size.Y-1)*p.stride+x:][:8]
-		row := to[8*j:][:8]
-		for i, v := range from {
-			row[i] = int32(v) - 128
-		}
-	}
-}
-
-func (p *planeReader) edge(to *[64]int32, x, y int) {
 	for j := range 8 {
 		row := p.pix[min(y+j, p.size.Y-1)*p.stride:]
 		for i := range 8 {
-			to[8*j+i] = int32(row[min(x+i, p.size.X-1)]) - 128
+			to[8*j+i] = row[min(x+i, p.size.X-1)]
 		}
 	}
+	return to[:], 8
 }
 
-// halved takes the 16×16 samples at (x, y), each 2×2 of them as their mean.
-func (p *planeReader) halved(to *[64]int32, x, y int) {
+// halved returns the 16×16 samples at (x, y), each 2×2 of them as their mean, in to.
+func (p *planeReader) halved(to *[64]uint8, x, y int) []uint8 {
+	inside := x+16 <= p.size.X
 	for j := range 8 {
 		upper := p.pix[min(y+2*j, p.size.Y-1)*p.stride:]
 		lower := p.pix[min(y+2*j+1, p.size.Y-1)*p.stride:]
 		row := to[8*j:][:8]
+		if inside {
+			upper, lower := upper[x:][:16], lower[x:][:16]
+			for i := range row {
+				row[i] = uint8((uint(upper[2*i]) + uint(upper[2*i+1]) + uint(lower[2*i]) + uint(lower[2*i+1]) + 2) >> 2)
+			}
+			continue
+		}
 		for i := range row {
 			left, right := min(x+2*i, p.size.X-1), min(x+2*i+1, p.size.X-1)
-			row[i] = (int32(upper[left])+int32(upper[right])+int32(lower[left])+int32(lower[right])+2)>>2 - 128
+			row[i] = uint8((uint(upper[left]) + uint(upper[right]) + uint(lower[left]) + uint(lower[right]) + 2) >> 2)
 		}
 	}
+	return to[:]
 }
 
-// block encodes the samples as a block of a component (F.1.2), with tables.
-func (e *encoder) block(table, component int) {
-	forward(&e.samples)
-	divisors := &e.divisors[table]
-	quantized := func(at uint8) int32 {
-		v, d := e.samples[at], &divisors[at]
-		if v < 0 {
-			return -int32(uint64(uint32(-v)+d.half) * d.reciprocal >> 32)
-		}
-		return int32(uint64(uint32(v)+d.half) * d.reciprocal >> 32)
-	}
+// block encodes samples, stride apart, as a block of a component (F.1.2), with tables.
+func (e *encoder) block(from []uint8, stride, table, component int) {
+	kernels.Forward(&e.quantized, from, stride, &e.divisors[table])
 	dc, ac := &codes[2*table], &codes[2*table+1]
-	first := quantized(0)
+	first := e.quantized[0]
 	e.value(dc, 0, first-e.last[component])
 	e.last[component] = first
 	run := 0
 	for k := 1; k < 64; k++ {
-		v := quantized(zigzag[k])
+		v := e.quantized[zigzag[k]]
 		if v == 0 {
 			run++
 			continue
@@ -276,36 +262,5 @@ func (e *encoder) byte(b byte) {
 	e.out = append(e.out, b)
 	if b == 0xff {
 		e.out = append(e.out, 0)
-	}
-}
-
-// forwardEight is the transform of eight samples, times √8: of the first and fifth result
-// as whole numbers, of the others with fixBits after the point.
-func forwardEight(s0, s1, s2, s3, s4, s5, s6, s7 int32) (c0, c1, c2, c3, c4, c5, c6, c7 int32) {
-	a0, a1, a2, a3 := s0+s7, s1+s6, s2+s5, s3+s4
-	b0, b1, b2, b3 := s3-s4, s2-s5, s1-s6, s0-s7
-	e0, e3, e1, e2 := a0+a3, a0-a3, a1+a2, a1-a2
-	z1 := (e2 + e3) * fix0_541
-	z5 := (b0 + b2 + b1 + b3) * fix1_175
-	z3, z4 := z5-(b0+b2)*fix1_961, z5-(b1+b3)*fix0_390
-	y1, y2 := -(b0+b3)*fix0_899, -(b1+b2)*fix2_562
-	return e0 + e1, b3*fix1_501 + y1 + z4, z1 + e3*fix0_765, b2*fix3_072 + y2 + z3,
-		e0 - e1, b1*fix2_053 + y2 + z4, z1 - e2*fix1_847, b0*fix0_298 + y1 + z3
-}
-
-// forward transforms 8×8 samples in place; the coefficients are 8 times too large.
-func forward(b *[64]int32) {
-	const half, down = 1 << (fixBits - passBits - 1), fixBits - passBits
-	for y := range 8 {
-		r := b[8*y:][:8]
-		c0, c1, c2, c3, c4, c5, c6, c7 := forwardEight(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7])
-		r[0], r[1], r[2], r[3] = c0<<passBits, (c1+half)>>down, (c2+half)>>down, (c3+half)>>down
-		r[4], r[5], r[6], r[7] = c4<<passBits, (c5+half)>>down, (c6+half)>>down, (c7+half)>>down
-	}
-	const half2, down2, half0 = 1 << (fixBits + passBits - 1), fixBits + passBits, 1 << (passBits - 1)
-	for x := range 8 {
-		c0, c1, c2, c3, c4, c5, c6, c7 := forwardEight(b[x], b[8+x], b[16+x], b[24+x], b[32+x], b[40+x], b[48+x], b[56+x])
-		b[x], b[8+x], b[16+x], b[24+x] = (c0+half0)>>passBits, (c1+half2)>>down2, (c2+half2)>>down2, (c3+half2)>>down2
-		b[32+x], b[40+x], b[48+x], b[56+x] = (c4+half0)>>passBits, (c5+half2)>>down2, (c6+half2)>>down2, (c7+half2)>>down2
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"image"
 	"slices"
 	"sync"
+
+	"github.com/sandwich-build/sandwich/internal/photo/internal/kernels"
 )
 
 // levels is how many scales there are: 1, 1/2, 1/4 and 1/8.
@@ -128,7 +130,7 @@ func (c *Component) put(x, y int, mask uint8, b *block) {
 		case 0:
 			b.transform8(to, p.Stride)
 		case 1:
-			b.transform4(to, p.Stride)
+			kernels.Inverse4(to, p.Stride, &b.c)
 		case 2:
 			b.transform2(to, p.Stride)
 		default:

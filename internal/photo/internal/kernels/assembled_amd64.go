@@ -12,7 +12,7 @@ func assembled() []set {
 	if !cpu.X86.HasAVX2 {
 		return nil
 	}
-	return []set{{name: "avx2", resample: avx2Resample}}
+	return []set{{"avx2", avx2Resample, avx2Inverse, avx2Forward}}
 }
 
 // side is that of the blocks of samples that are turned.
@@ -39,4 +39,14 @@ func avx2Resample(to, from []uint8, stride, rows int, taps []Taps, s *Scratch) {
 		}
 		blendAVX2(&to[y], rows, &s.columns[0], &s.taps[0], &s.pairs[0], len(taps))
 	}
+}
+
+func avx2Inverse(to []uint8, stride int, c *[64]int32) {
+	_ = to[7*stride+7] // assembly does not look
+	inverseAVX2(&to[0], stride, &c[0])
+}
+
+func avx2Forward(to *[64]int32, from []uint8, stride int, d *Divisors) {
+	_ = from[7*stride+7]
+	forwardAVX2(&to[0], &from[0], stride, &d.halves[0], &d.reciprocals[0])
 }

@@ -13,3 +13,13 @@ func turnAVX2(to *byte, from *byte, stride int, blocks int)
 //
 //go:noescape
 func blendAVX2(to *byte, step int, columns *byte, taps *int32, pairs *int32, n int)
+
+// inverseAVX2 is portableInverse.
+//
+//go:noescape
+func inverseAVX2(to *byte, stride int, c *int32)
+
+// forwardAVX2 is portableForward.
+//
+//go:noescape
+func forwardAVX2(to *int32, from *byte, stride int, halves *uint32, reciprocals *uint32)

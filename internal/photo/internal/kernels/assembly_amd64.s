@@ -131,3 +131,687 @@ pair:
 	JNZ          column
 	VZEROUPPER
 	RET
+
+// func inverseAVX2(to *byte, stride int, c *int32)
+// Requires: AVX, AVX2
+TEXT ·inverseAVX2(SB), NOSPLIT, $0-24
+	MOVQ         to+0(FP), AX
+	MOVQ         stride+8(FP), CX
+	MOVQ         c+16(FP), DX
+	VMOVDQU      (DX), Y0
+	VMOVDQU      32(DX), Y1
+	VMOVDQU      64(DX), Y2
+	VMOVDQU      96(DX), Y3
+	VMOVDQU      128(DX), Y4
+	VMOVDQU      160(DX), Y5
+	VMOVDQU      192(DX), Y6
+	VMOVDQU      224(DX), Y7
+	VPADDD       Y6, Y2, Y8
+	VPMULLD      lanes4433<>+0(SB), Y8, Y8
+	VPMULLD      lanes15137<>+0(SB), Y6, Y6
+	VPSUBD       Y6, Y8, Y6
+	VPMULLD      lanes6270<>+0(SB), Y2, Y2
+	VPADDD       Y2, Y8, Y2
+	VPADDD       Y4, Y0, Y8
+	VPSUBD       Y4, Y0, Y0
+	VPSLLD       $0x0d, Y8, Y8
+	VPSLLD       $0x0d, Y0, Y0
+	VPADDD       Y2, Y8, Y4
+	VPSUBD       Y2, Y8, Y2
+	VPADDD       Y6, Y0, Y8
+	VPSUBD       Y6, Y0, Y0
+	VPADDD       Y3, Y7, Y6
+	VPADDD       Y1, Y5, Y9
+	VPADDD       Y9, Y6, Y10
+	VPMULLD      lanes9633<>+0(SB), Y10, Y10
+	VPMULLD      lanes16069<>+0(SB), Y6, Y6
+	VPSUBD       Y6, Y10, Y6
+	VPMULLD      lanes3196<>+0(SB), Y9, Y9
+	VPSUBD       Y9, Y10, Y9
+	VPADDD       Y1, Y7, Y10
+	VPMULLD      lanes7373<>+0(SB), Y10, Y10
+	VPADDD       Y3, Y5, Y11
+	VPMULLD      lanes20995<>+0(SB), Y11, Y11
+	VPMULLD      lanes2446<>+0(SB), Y7, Y7
+	VPSUBD       Y10, Y7, Y7
+	VPADDD       Y6, Y7, Y7
+	VPMULLD      lanes16819<>+0(SB), Y5, Y5
+	VPSUBD       Y11, Y5, Y5
+	VPADDD       Y9, Y5, Y5
+	VPMULLD      lanes25172<>+0(SB), Y3, Y3
+	VPSUBD       Y11, Y3, Y3
+	VPADDD       Y6, Y3, Y3
+	VPMULLD      lanes12299<>+0(SB), Y1, Y1
+	VPSUBD       Y10, Y1, Y1
+	VPADDD       Y9, Y1, Y1
+	VPADDD       Y1, Y4, Y6
+	VPADDD       Y3, Y8, Y9
+	VPADDD       Y5, Y0, Y10
+	VPADDD       Y7, Y2, Y11
+	VPSUBD       Y7, Y2, Y2
+	VPSUBD       Y5, Y0, Y0
+	VPSUBD       Y3, Y8, Y3
+	VPSUBD       Y1, Y4, Y1
+	VPADDD       lanes1024<>+0(SB), Y6, Y6
+	VPSRAD       $0x0b, Y6, Y6
+	VPADDD       lanes1024<>+0(SB), Y9, Y9
+	VPSRAD       $0x0b, Y9, Y9
+	VPADDD       lanes1024<>+0(SB), Y10, Y10
+	VPSRAD       $0x0b, Y10, Y10
+	VPADDD       lanes1024<>+0(SB), Y11, Y11
+	VPSRAD       $0x0b, Y11, Y11
+	VPADDD       lanes1024<>+0(SB), Y2, Y2
+	VPSRAD       $0x0b, Y2, Y2
+	VPADDD       lanes1024<>+0(SB), Y0, Y0
+	VPSRAD       $0x0b, Y0, Y0
+	VPADDD       lanes1024<>+0(SB), Y3, Y3
+	VPSRAD       $0x0b, Y3, Y3
+	VPADDD       lanes1024<>+0(SB), Y1, Y1
+	VPSRAD       $0x0b, Y1, Y1
+	VPUNPCKLDQ   Y9, Y6, Y4
+	VPUNPCKHDQ   Y9, Y6, Y9
+	VPUNPCKLDQ   Y11, Y10, Y5
+	VPUNPCKHDQ   Y11, Y10, Y11
+	VPUNPCKLDQ   Y0, Y2, Y6
+	VPUNPCKHDQ   Y0, Y2, Y0
+	VPUNPCKLDQ   Y1, Y3, Y2
+	VPUNPCKHDQ   Y1, Y3, Y1
+	VPUNPCKLQDQ  Y5, Y4, Y3
+	VPUNPCKHQDQ  Y5, Y4, Y5
+	VPUNPCKLQDQ  Y11, Y9, Y4
+	VPUNPCKHQDQ  Y11, Y9, Y11
+	VPUNPCKLQDQ  Y2, Y6, Y7
+	VPUNPCKHQDQ  Y2, Y6, Y2
+	VPUNPCKLQDQ  Y1, Y0, Y6
+	VPUNPCKHQDQ  Y1, Y0, Y1
+	VPERM2I128   $0x20, Y7, Y3, Y0
+	VPERM2I128   $0x31, Y7, Y3, Y7
+	VPERM2I128   $0x20, Y6, Y4, Y3
+	VPERM2I128   $0x31, Y6, Y4, Y6
+	VPERM2I128   $0x20, Y2, Y5, Y4
+	VPERM2I128   $0x31, Y2, Y5, Y2
+	VPERM2I128   $0x20, Y1, Y11, Y5
+	VPERM2I128   $0x31, Y1, Y11, Y1
+	VPADDD       Y6, Y3, Y8
+	VPMULLD      lanes4433<>+0(SB), Y8, Y8
+	VPMULLD      lanes15137<>+0(SB), Y6, Y6
+	VPSUBD       Y6, Y8, Y6
+	VPMULLD      lanes6270<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y8, Y3
+	VPADDD       Y7, Y0, Y8
+	VPSUBD       Y7, Y0, Y0
+	VPSLLD       $0x0d, Y8, Y8
+	VPSLLD       $0x0d, Y0, Y0
+	VPADDD       Y3, Y8, Y7
+	VPSUBD       Y3, Y8, Y3
+	VPADDD       Y6, Y0, Y8
+	VPSUBD       Y6, Y0, Y0
+	VPADDD       Y5, Y1, Y6
+	VPADDD       Y4, Y2, Y9
+	VPADDD       Y9, Y6, Y10
+	VPMULLD      lanes9633<>+0(SB), Y10, Y10
+	VPMULLD      lanes16069<>+0(SB), Y6, Y6
+	VPSUBD       Y6, Y10, Y6
+	VPMULLD      lanes3196<>+0(SB), Y9, Y9
+	VPSUBD       Y9, Y10, Y9
+	VPADDD       Y4, Y1, Y10
+	VPMULLD      lanes7373<>+0(SB), Y10, Y10
+	VPADDD       Y5, Y2, Y11
+	VPMULLD      lanes20995<>+0(SB), Y11, Y11
+	VPMULLD      lanes2446<>+0(SB), Y1, Y1
+	VPSUBD       Y10, Y1, Y1
+	VPADDD       Y6, Y1, Y1
+	VPMULLD      lanes16819<>+0(SB), Y2, Y2
+	VPSUBD       Y11, Y2, Y2
+	VPADDD       Y9, Y2, Y2
+	VPMULLD      lanes25172<>+0(SB), Y5, Y5
+	VPSUBD       Y11, Y5, Y5
+	VPADDD       Y6, Y5, Y5
+	VPMULLD      lanes12299<>+0(SB), Y4, Y4
+	VPSUBD       Y10, Y4, Y4
+	VPADDD       Y9, Y4, Y4
+	VPADDD       Y4, Y7, Y6
+	VPADDD       Y5, Y8, Y9
+	VPADDD       Y2, Y0, Y10
+	VPADDD       Y1, Y3, Y11
+	VPSUBD       Y1, Y3, Y1
+	VPSUBD       Y2, Y0, Y0
+	VPSUBD       Y5, Y8, Y2
+	VPSUBD       Y4, Y7, Y3
+	VPADDD       lanes33685504<>+0(SB), Y6, Y6
+	VPSRAD       $0x12, Y6, Y6
+	VPADDD       lanes33685504<>+0(SB), Y9, Y9
+	VPSRAD       $0x12, Y9, Y9
+	VPADDD       lanes33685504<>+0(SB), Y10, Y10
+	VPSRAD       $0x12, Y10, Y10
+	VPADDD       lanes33685504<>+0(SB), Y11, Y11
+	VPSRAD       $0x12, Y11, Y11
+	VPADDD       lanes33685504<>+0(SB), Y1, Y1
+	VPSRAD       $0x12, Y1, Y1
+	VPADDD       lanes33685504<>+0(SB), Y0, Y0
+	VPSRAD       $0x12, Y0, Y0
+	VPADDD       lanes33685504<>+0(SB), Y2, Y2
+	VPSRAD       $0x12, Y2, Y2
+	VPADDD       lanes33685504<>+0(SB), Y3, Y3
+	VPSRAD       $0x12, Y3, Y3
+	VPACKSSDW    Y9, Y6, Y6
+	VPACKSSDW    Y11, Y10, Y10
+	VPACKUSWB    Y10, Y6, Y6
+	VPSHUFB      square<>+0(SB), Y6, Y6
+	VPACKSSDW    Y0, Y1, Y1
+	VPACKSSDW    Y3, Y2, Y2
+	VPACKUSWB    Y2, Y1, Y1
+	VPSHUFB      square<>+0(SB), Y1, Y1
+	VPUNPCKLDQ   Y1, Y6, Y0
+	VPUNPCKHDQ   Y1, Y6, Y1
+	VEXTRACTI128 $0x00, Y0, X2
+	VMOVQ        X2, (AX)
+	VPEXTRQ      $0x01, X2, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	VEXTRACTI128 $0x00, Y1, X2
+	VMOVQ        X2, (AX)
+	VPEXTRQ      $0x01, X2, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	VEXTRACTI128 $0x01, Y0, X0
+	VMOVQ        X0, (AX)
+	VPEXTRQ      $0x01, X0, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	VEXTRACTI128 $0x01, Y1, X0
+	VMOVQ        X0, (AX)
+	VPEXTRQ      $0x01, X0, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	VZEROUPPER
+	RET
+
+DATA lanes4433<>+0(SB)/4, $0x00001151
+DATA lanes4433<>+4(SB)/4, $0x00001151
+DATA lanes4433<>+8(SB)/4, $0x00001151
+DATA lanes4433<>+12(SB)/4, $0x00001151
+DATA lanes4433<>+16(SB)/4, $0x00001151
+DATA lanes4433<>+20(SB)/4, $0x00001151
+DATA lanes4433<>+24(SB)/4, $0x00001151
+DATA lanes4433<>+28(SB)/4, $0x00001151
+GLOBL lanes4433<>(SB), RODATA|NOPTR, $32
+
+DATA lanes15137<>+0(SB)/4, $0x00003b21
+DATA lanes15137<>+4(SB)/4, $0x00003b21
+DATA lanes15137<>+8(SB)/4, $0x00003b21
+DATA lanes15137<>+12(SB)/4, $0x00003b21
+DATA lanes15137<>+16(SB)/4, $0x00003b21
+DATA lanes15137<>+20(SB)/4, $0x00003b21
+DATA lanes15137<>+24(SB)/4, $0x00003b21
+DATA lanes15137<>+28(SB)/4, $0x00003b21
+GLOBL lanes15137<>(SB), RODATA|NOPTR, $32
+
+DATA lanes6270<>+0(SB)/4, $0x0000187e
+DATA lanes6270<>+4(SB)/4, $0x0000187e
+DATA lanes6270<>+8(SB)/4, $0x0000187e
+DATA lanes6270<>+12(SB)/4, $0x0000187e
+DATA lanes6270<>+16(SB)/4, $0x0000187e
+DATA lanes6270<>+20(SB)/4, $0x0000187e
+DATA lanes6270<>+24(SB)/4, $0x0000187e
+DATA lanes6270<>+28(SB)/4, $0x0000187e
+GLOBL lanes6270<>(SB), RODATA|NOPTR, $32
+
+DATA lanes9633<>+0(SB)/4, $0x000025a1
+DATA lanes9633<>+4(SB)/4, $0x000025a1
+DATA lanes9633<>+8(SB)/4, $0x000025a1
+DATA lanes9633<>+12(SB)/4, $0x000025a1
+DATA lanes9633<>+16(SB)/4, $0x000025a1
+DATA lanes9633<>+20(SB)/4, $0x000025a1
+DATA lanes9633<>+24(SB)/4, $0x000025a1
+DATA lanes9633<>+28(SB)/4, $0x000025a1
+GLOBL lanes9633<>(SB), RODATA|NOPTR, $32
+
+DATA lanes16069<>+0(SB)/4, $0x00003ec5
+DATA lanes16069<>+4(SB)/4, $0x00003ec5
+DATA lanes16069<>+8(SB)/4, $0x00003ec5
+DATA lanes16069<>+12(SB)/4, $0x00003ec5
+DATA lanes16069<>+16(SB)/4, $0x00003ec5
+DATA lanes16069<>+20(SB)/4, $0x00003ec5
+DATA lanes16069<>+24(SB)/4, $0x00003ec5
+DATA lanes16069<>+28(SB)/4, $0x00003ec5
+GLOBL lanes16069<>(SB), RODATA|NOPTR, $32
+
+DATA lanes3196<>+0(SB)/4, $0x00000c7c
+DATA lanes3196<>+4(SB)/4, $0x00000c7c
+DATA lanes3196<>+8(SB)/4, $0x00000c7c
+DATA lanes3196<>+12(SB)/4, $0x00000c7c
+DATA lanes3196<>+16(SB)/4, $0x00000c7c
+DATA lanes3196<>+20(SB)/4, $0x00000c7c
+DATA lanes3196<>+24(SB)/4, $0x00000c7c
+DATA lanes3196<>+28(SB)/4, $0x00000c7c
+GLOBL lanes3196<>(SB), RODATA|NOPTR, $32
+
+DATA lanes7373<>+0(SB)/4, $0x00001ccd
+DATA lanes7373<>+4(SB)/4, $0x00001ccd
+DATA lanes7373<>+8(SB)/4, $0x00001ccd
+DATA lanes7373<>+12(SB)/4, $0x00001ccd
+DATA lanes7373<>+16(SB)/4, $0x00001ccd
+DATA lanes7373<>+20(SB)/4, $0x00001ccd
+DATA lanes7373<>+24(SB)/4, $0x00001ccd
+DATA lanes7373<>+28(SB)/4, $0x00001ccd
+GLOBL lanes7373<>(SB), RODATA|NOPTR, $32
+
+DATA lanes20995<>+0(SB)/4, $0x00005203
+DATA lanes20995<>+4(SB)/4, $0x00005203
+DATA lanes20995<>+8(SB)/4, $0x00005203
+DATA lanes20995<>+12(SB)/4, $0x00005203
+DATA lanes20995<>+16(SB)/4, $0x00005203
+DATA lanes20995<>+20(SB)/4, $0x00005203
+DATA lanes20995<>+24(SB)/4, $0x00005203
+DATA lanes20995<>+28(SB)/4, $0x00005203
+GLOBL lanes20995<>(SB), RODATA|NOPTR, $32
+
+DATA lanes2446<>+0(SB)/4, $0x0000098e
+DATA lanes2446<>+4(SB)/4, $0x0000098e
+DATA lanes2446<>+8(SB)/4, $0x0000098e
+DATA lanes2446<>+12(SB)/4, $0x0000098e
+DATA lanes2446<>+16(SB)/4, $0x0000098e
+DATA lanes2446<>+20(SB)/4, $0x0000098e
+DATA lanes2446<>+24(SB)/4, $0x0000098e
+DATA lanes2446<>+28(SB)/4, $0x0000098e
+GLOBL lanes2446<>(SB), RODATA|NOPTR, $32
+
+DATA lanes16819<>+0(SB)/4, $0x000041b3
+DATA lanes16819<>+4(SB)/4, $0x000041b3
+DATA lanes16819<>+8(SB)/4, $0x000041b3
+DATA lanes16819<>+12(SB)/4, $0x000041b3
+DATA lanes16819<>+16(SB)/4, $0x000041b3
+DATA lanes16819<>+20(SB)/4, $0x000041b3
+DATA lanes16819<>+24(SB)/4, $0x000041b3
+DATA lanes16819<>+28(SB)/4, $0x000041b3
+GLOBL lanes16819<>(SB), RODATA|NOPTR, $32
+
+DATA lanes25172<>+0(SB)/4, $0x00006254
+DATA lanes25172<>+4(SB)/4, $0x00006254
+DATA lanes25172<>+8(SB)/4, $0x00006254
+DATA lanes25172<>+12(SB)/4, $0x00006254
+DATA lanes25172<>+16(SB)/4, $0x00006254
+DATA lanes25172<>+20(SB)/4, $0x00006254
+DATA lanes25172<>+24(SB)/4, $0x00006254
+DATA lanes25172<>+28(SB)/4, $0x00006254
+GLOBL lanes25172<>(SB), RODATA|NOPTR, $32
+
+DATA lanes12299<>+0(SB)/4, $0x0000300b
+DATA lanes12299<>+4(SB)/4, $0x0000300b
+DATA lanes12299<>+8(SB)/4, $0x0000300b
+DATA lanes12299<>+12(SB)/4, $0x0000300b
+DATA lanes12299<>+16(SB)/4, $0x0000300b
+DATA lanes12299<>+20(SB)/4, $0x0000300b
+DATA lanes12299<>+24(SB)/4, $0x0000300b
+DATA lanes12299<>+28(SB)/4, $0x0000300b
+GLOBL lanes12299<>(SB), RODATA|NOPTR, $32
+
+DATA lanes1024<>+0(SB)/4, $0x00000400
+DATA lanes1024<>+4(SB)/4, $0x00000400
+DATA lanes1024<>+8(SB)/4, $0x00000400
+DATA lanes1024<>+12(SB)/4, $0x00000400
+DATA lanes1024<>+16(SB)/4, $0x00000400
+DATA lanes1024<>+20(SB)/4, $0x00000400
+DATA lanes1024<>+24(SB)/4, $0x00000400
+DATA lanes1024<>+28(SB)/4, $0x00000400
+GLOBL lanes1024<>(SB), RODATA|NOPTR, $32
+
+DATA lanes33685504<>+0(SB)/4, $0x02020000
+DATA lanes33685504<>+4(SB)/4, $0x02020000
+DATA lanes33685504<>+8(SB)/4, $0x02020000
+DATA lanes33685504<>+12(SB)/4, $0x02020000
+DATA lanes33685504<>+16(SB)/4, $0x02020000
+DATA lanes33685504<>+20(SB)/4, $0x02020000
+DATA lanes33685504<>+24(SB)/4, $0x02020000
+DATA lanes33685504<>+28(SB)/4, $0x02020000
+GLOBL lanes33685504<>(SB), RODATA|NOPTR, $32
+
+DATA square<>+0(SB)/1, $0x00
+DATA square<>+1(SB)/1, $0x04
+DATA square<>+2(SB)/1, $0x08
+DATA square<>+3(SB)/1, $0x0c
+DATA square<>+4(SB)/1, $0x01
+DATA square<>+5(SB)/1, $0x05
+DATA square<>+6(SB)/1, $0x09
+DATA square<>+7(SB)/1, $0x0d
+DATA square<>+8(SB)/1, $0x02
+DATA square<>+9(SB)/1, $0x06
+DATA square<>+10(SB)/1, $0x0a
+DATA square<>+11(SB)/1, $0x0e
+DATA square<>+12(SB)/1, $0x03
+DATA square<>+13(SB)/1, $0x07
+DATA square<>+14(SB)/1, $0x0b
+DATA square<>+15(SB)/1, $0x0f
+DATA square<>+16(SB)/1, $0x00
+DATA square<>+17(SB)/1, $0x04
+DATA square<>+18(SB)/1, $0x08
+DATA square<>+19(SB)/1, $0x0c
+DATA square<>+20(SB)/1, $0x01
+DATA square<>+21(SB)/1, $0x05
+DATA square<>+22(SB)/1, $0x09
+DATA square<>+23(SB)/1, $0x0d
+DATA square<>+24(SB)/1, $0x02
+DATA square<>+25(SB)/1, $0x06
+DATA square<>+26(SB)/1, $0x0a
+DATA square<>+27(SB)/1, $0x0e
+DATA square<>+28(SB)/1, $0x03
+DATA square<>+29(SB)/1, $0x07
+DATA square<>+30(SB)/1, $0x0b
+DATA square<>+31(SB)/1, $0x0f
+GLOBL square<>(SB), RODATA|NOPTR, $32
+
+// func forwardAVX2(to *int32, from *byte, stride int, halves *uint32, reciprocals *uint32)
+// Requires: AVX, AVX2
+TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
+	MOVQ        to+0(FP), AX
+	MOVQ        from+8(FP), CX
+	MOVQ        stride+16(FP), DX
+	MOVQ        halves+24(FP), BX
+	MOVQ        reciprocals+32(FP), SI
+	VPMOVZXBD   (CX), Y0
+	VPSUBD      lanes128<>+0(SB), Y0, Y0
+	ADDQ        DX, CX
+	VPMOVZXBD   (CX), Y1
+	VPSUBD      lanes128<>+0(SB), Y1, Y1
+	ADDQ        DX, CX
+	VPMOVZXBD   (CX), Y2
+	VPSUBD      lanes128<>+0(SB), Y2, Y2
+	ADDQ        DX, CX
+	VPMOVZXBD   (CX), Y3
+	VPSUBD      lanes128<>+0(SB), Y3, Y3
+	ADDQ        DX, CX
+	VPMOVZXBD   (CX), Y4
+	VPSUBD      lanes128<>+0(SB), Y4, Y4
+	ADDQ        DX, CX
+	VPMOVZXBD   (CX), Y5
+	VPSUBD      lanes128<>+0(SB), Y5, Y5
+	ADDQ        DX, CX
+	VPMOVZXBD   (CX), Y6
+	VPSUBD      lanes128<>+0(SB), Y6, Y6
+	ADDQ        DX, CX
+	VPMOVZXBD   (CX), Y7
+	VPSUBD      lanes128<>+0(SB), Y7, Y7
+	ADDQ        DX, CX
+	VPUNPCKLDQ  Y1, Y0, Y8
+	VPUNPCKHDQ  Y1, Y0, Y1
+	VPUNPCKLDQ  Y3, Y2, Y0
+	VPUNPCKHDQ  Y3, Y2, Y3
+	VPUNPCKLDQ  Y5, Y4, Y2
+	VPUNPCKHDQ  Y5, Y4, Y5
+	VPUNPCKLDQ  Y7, Y6, Y4
+	VPUNPCKHDQ  Y7, Y6, Y7
+	VPUNPCKLQDQ Y0, Y8, Y6
+	VPUNPCKHQDQ Y0, Y8, Y0
+	VPUNPCKLQDQ Y3, Y1, Y8
+	VPUNPCKHQDQ Y3, Y1, Y3
+	VPUNPCKLQDQ Y4, Y2, Y1
+	VPUNPCKHQDQ Y4, Y2, Y4
+	VPUNPCKLQDQ Y7, Y5, Y2
+	VPUNPCKHQDQ Y7, Y5, Y7
+	VPERM2I128  $0x20, Y1, Y6, Y5
+	VPERM2I128  $0x31, Y1, Y6, Y1
+	VPERM2I128  $0x20, Y2, Y8, Y6
+	VPERM2I128  $0x31, Y2, Y8, Y2
+	VPERM2I128  $0x20, Y4, Y0, Y8
+	VPERM2I128  $0x31, Y4, Y0, Y4
+	VPERM2I128  $0x20, Y7, Y3, Y0
+	VPERM2I128  $0x31, Y7, Y3, Y7
+	VPSUBD      Y1, Y0, Y3
+	VPSUBD      Y4, Y6, Y9
+	VPSUBD      Y2, Y8, Y10
+	VPSUBD      Y7, Y5, Y11
+	VPADDD      Y7, Y5, Y5
+	VPADDD      Y2, Y8, Y2
+	VPADDD      Y4, Y6, Y4
+	VPADDD      Y1, Y0, Y0
+	VPADDD      Y0, Y5, Y1
+	VPSUBD      Y0, Y5, Y0
+	VPADDD      Y4, Y2, Y5
+	VPSUBD      Y4, Y2, Y2
+	VPADDD      Y5, Y1, Y4
+	VPSUBD      Y5, Y1, Y1
+	VPADDD      Y0, Y2, Y5
+	VPMULLD     lanes4433<>+0(SB), Y5, Y5
+	VPMULLD     lanes6270<>+0(SB), Y0, Y0
+	VPADDD      Y0, Y5, Y0
+	VPMULLD     lanes15137<>+0(SB), Y2, Y2
+	VPSUBD      Y2, Y5, Y2
+	VPADDD      Y10, Y3, Y5
+	VPADDD      Y11, Y9, Y6
+	VPADDD      Y6, Y5, Y7
+	VPMULLD     lanes9633<>+0(SB), Y7, Y7
+	VPMULLD     lanes16069<>+0(SB), Y5, Y5
+	VPSUBD      Y5, Y7, Y5
+	VPMULLD     lanes3196<>+0(SB), Y6, Y6
+	VPSUBD      Y6, Y7, Y6
+	VPADDD      Y11, Y3, Y7
+	VPMULLD     lanes7373<>+0(SB), Y7, Y7
+	VPADDD      Y10, Y9, Y8
+	VPMULLD     lanes20995<>+0(SB), Y8, Y8
+	VPMULLD     lanes2446<>+0(SB), Y3, Y3
+	VPSUBD      Y7, Y3, Y3
+	VPADDD      Y5, Y3, Y3
+	VPMULLD     lanes16819<>+0(SB), Y9, Y9
+	VPSUBD      Y8, Y9, Y9
+	VPADDD      Y6, Y9, Y9
+	VPMULLD     lanes25172<>+0(SB), Y10, Y10
+	VPSUBD      Y8, Y10, Y10
+	VPADDD      Y5, Y10, Y10
+	VPMULLD     lanes12299<>+0(SB), Y11, Y5
+	VPSUBD      Y7, Y5, Y5
+	VPADDD      Y6, Y5, Y5
+	VPSLLD      $0x02, Y4, Y4
+	VPSLLD      $0x02, Y1, Y1
+	VPADDD      lanes1024<>+0(SB), Y5, Y5
+	VPSRAD      $0x0b, Y5, Y5
+	VPADDD      lanes1024<>+0(SB), Y0, Y0
+	VPSRAD      $0x0b, Y0, Y0
+	VPADDD      lanes1024<>+0(SB), Y10, Y10
+	VPSRAD      $0x0b, Y10, Y10
+	VPADDD      lanes1024<>+0(SB), Y9, Y9
+	VPSRAD      $0x0b, Y9, Y9
+	VPADDD      lanes1024<>+0(SB), Y2, Y2
+	VPSRAD      $0x0b, Y2, Y2
+	VPADDD      lanes1024<>+0(SB), Y3, Y3
+	VPSRAD      $0x0b, Y3, Y3
+	VPUNPCKLDQ  Y5, Y4, Y6
+	VPUNPCKHDQ  Y5, Y4, Y5
+	VPUNPCKLDQ  Y10, Y0, Y4
+	VPUNPCKHDQ  Y10, Y0, Y10
+	VPUNPCKLDQ  Y9, Y1, Y0
+	VPUNPCKHDQ  Y9, Y1, Y9
+	VPUNPCKLDQ  Y3, Y2, Y1
+	VPUNPCKHDQ  Y3, Y2, Y3
+	VPUNPCKLQDQ Y4, Y6, Y2
+	VPUNPCKHQDQ Y4, Y6, Y4
+	VPUNPCKLQDQ Y10, Y5, Y6
+	VPUNPCKHQDQ Y10, Y5, Y10
+	VPUNPCKLQDQ Y1, Y0, Y5
+	VPUNPCKHQDQ Y1, Y0, Y1
+	VPUNPCKLQDQ Y3, Y9, Y0
+	VPUNPCKHQDQ Y3, Y9, Y3
+	VPERM2I128  $0x20, Y5, Y2, Y7
+	VPERM2I128  $0x31, Y5, Y2, Y5
+	VPERM2I128  $0x20, Y0, Y6, Y2
+	VPERM2I128  $0x31, Y0, Y6, Y0
+	VPERM2I128  $0x20, Y1, Y4, Y6
+	VPERM2I128  $0x31, Y1, Y4, Y1
+	VPERM2I128  $0x20, Y3, Y10, Y4
+	VPERM2I128  $0x31, Y3, Y10, Y3
+	VPSUBD      Y5, Y4, Y8
+	VPSUBD      Y1, Y2, Y9
+	VPSUBD      Y0, Y6, Y10
+	VPSUBD      Y3, Y7, Y11
+	VPADDD      Y3, Y7, Y3
+	VPADDD      Y0, Y6, Y0
+	VPADDD      Y1, Y2, Y1
+	VPADDD      Y5, Y4, Y2
+	VPADDD      Y2, Y3, Y4
+	VPSUBD      Y2, Y3, Y2
+	VPADDD      Y1, Y0, Y3
+	VPSUBD      Y1, Y0, Y0
+	VPADDD      Y3, Y4, Y1
+	VPSUBD      Y3, Y4, Y3
+	VPADDD      Y2, Y0, Y4
+	VPMULLD     lanes4433<>+0(SB), Y4, Y4
+	VPMULLD     lanes6270<>+0(SB), Y2, Y2
+	VPADDD      Y2, Y4, Y2
+	VPMULLD     lanes15137<>+0(SB), Y0, Y0
+	VPSUBD      Y0, Y4, Y0
+	VPADDD      Y10, Y8, Y4
+	VPADDD      Y11, Y9, Y5
+	VPADDD      Y5, Y4, Y6
+	VPMULLD     lanes9633<>+0(SB), Y6, Y6
+	VPMULLD     lanes16069<>+0(SB), Y4, Y4
+	VPSUBD      Y4, Y6, Y4
+	VPMULLD     lanes3196<>+0(SB), Y5, Y5
+	VPSUBD      Y5, Y6, Y5
+	VPADDD      Y11, Y8, Y6
+	VPMULLD     lanes7373<>+0(SB), Y6, Y6
+	VPADDD      Y10, Y9, Y7
+	VPMULLD     lanes20995<>+0(SB), Y7, Y7
+	VPMULLD     lanes2446<>+0(SB), Y8, Y8
+	VPSUBD      Y6, Y8, Y8
+	VPADDD      Y4, Y8, Y8
+	VPMULLD     lanes16819<>+0(SB), Y9, Y9
+	VPSUBD      Y7, Y9, Y9
+	VPADDD      Y5, Y9, Y9
+	VPMULLD     lanes25172<>+0(SB), Y10, Y10
+	VPSUBD      Y7, Y10, Y10
+	VPADDD      Y4, Y10, Y10
+	VPMULLD     lanes12299<>+0(SB), Y11, Y4
+	VPSUBD      Y6, Y4, Y4
+	VPADDD      Y5, Y4, Y4
+	VPADDD      lanes2<>+0(SB), Y1, Y1
+	VPSRAD      $0x02, Y1, Y1
+	VPADDD      lanes2<>+0(SB), Y3, Y3
+	VPSRAD      $0x02, Y3, Y3
+	VPADDD      lanes16384<>+0(SB), Y4, Y4
+	VPSRAD      $0x0f, Y4, Y4
+	VPADDD      lanes16384<>+0(SB), Y2, Y2
+	VPSRAD      $0x0f, Y2, Y2
+	VPADDD      lanes16384<>+0(SB), Y10, Y10
+	VPSRAD      $0x0f, Y10, Y10
+	VPADDD      lanes16384<>+0(SB), Y9, Y9
+	VPSRAD      $0x0f, Y9, Y9
+	VPADDD      lanes16384<>+0(SB), Y0, Y0
+	VPSRAD      $0x0f, Y0, Y0
+	VPADDD      lanes16384<>+0(SB), Y8, Y8
+	VPSRAD      $0x0f, Y8, Y8
+	VPABSD      Y1, Y5
+	VPADDD      (BX), Y5, Y5
+	VMOVDQU     (SI), Y7
+	VPMULUDQ    Y7, Y5, Y6
+	VPSRLQ      $0x20, Y6, Y6
+	VPSRLQ      $0x20, Y5, Y5
+	VPSRLQ      $0x20, Y7, Y7
+	VPMULUDQ    Y7, Y5, Y5
+	VPBLENDD    $0xaa, Y5, Y6, Y6
+	VPSIGND     Y1, Y6, Y6
+	VMOVDQU     Y6, (AX)
+	VPABSD      Y4, Y1
+	VPADDD      32(BX), Y1, Y1
+	VMOVDQU     32(SI), Y6
+	VPMULUDQ    Y6, Y1, Y5
+	VPSRLQ      $0x20, Y5, Y5
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y6, Y6
+	VPMULUDQ    Y6, Y1, Y1
+	VPBLENDD    $0xaa, Y1, Y5, Y5
+	VPSIGND     Y4, Y5, Y5
+	VMOVDQU     Y5, 32(AX)
+	VPABSD      Y2, Y1
+	VPADDD      64(BX), Y1, Y1
+	VMOVDQU     64(SI), Y5
+	VPMULUDQ    Y5, Y1, Y4
+	VPSRLQ      $0x20, Y4, Y4
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y5, Y5
+	VPMULUDQ    Y5, Y1, Y1
+	VPBLENDD    $0xaa, Y1, Y4, Y4
+	VPSIGND     Y2, Y4, Y4
+	VMOVDQU     Y4, 64(AX)
+	VPABSD      Y10, Y1
+	VPADDD      96(BX), Y1, Y1
+	VMOVDQU     96(SI), Y4
+	VPMULUDQ    Y4, Y1, Y2
+	VPSRLQ      $0x20, Y2, Y2
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y4, Y4
+	VPMULUDQ    Y4, Y1, Y1
+	VPBLENDD    $0xaa, Y1, Y2, Y2
+	VPSIGND     Y10, Y2, Y2
+	VMOVDQU     Y2, 96(AX)
+	VPABSD      Y3, Y1
+	VPADDD      128(BX), Y1, Y1
+	VMOVDQU     128(SI), Y4
+	VPMULUDQ    Y4, Y1, Y2
+	VPSRLQ      $0x20, Y2, Y2
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y4, Y4
+	VPMULUDQ    Y4, Y1, Y1
+	VPBLENDD    $0xaa, Y1, Y2, Y2
+	VPSIGND     Y3, Y2, Y2
+	VMOVDQU     Y2, 128(AX)
+	VPABSD      Y9, Y1
+	VPADDD      160(BX), Y1, Y1
+	VMOVDQU     160(SI), Y3
+	VPMULUDQ    Y3, Y1, Y2
+	VPSRLQ      $0x20, Y2, Y2
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y3, Y3
+	VPMULUDQ    Y3, Y1, Y1
+	VPBLENDD    $0xaa, Y1, Y2, Y2
+	VPSIGND     Y9, Y2, Y2
+	VMOVDQU     Y2, 160(AX)
+	VPABSD      Y0, Y1
+	VPADDD      192(BX), Y1, Y1
+	VMOVDQU     192(SI), Y3
+	VPMULUDQ    Y3, Y1, Y2
+	VPSRLQ      $0x20, Y2, Y2
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y3, Y3
+	VPMULUDQ    Y3, Y1, Y1
+	VPBLENDD    $0xaa, Y1, Y2, Y2
+	VPSIGND     Y0, Y2, Y2
+	VMOVDQU     Y2, 192(AX)
+	VPABSD      Y8, Y0
+	VPADDD      224(BX), Y0, Y0
+	VMOVDQU     224(SI), Y2
+	VPMULUDQ    Y2, Y0, Y1
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y0, Y0
+	VPSRLQ      $0x20, Y2, Y2
+	VPMULUDQ    Y2, Y0, Y0
+	VPBLENDD    $0xaa, Y0, Y1, Y1
+	VPSIGND     Y8, Y1, Y1
+	VMOVDQU     Y1, 224(AX)
+	VZEROUPPER
+	RET
+
+DATA lanes128<>+0(SB)/4, $0x00000080
+DATA lanes128<>+4(SB)/4, $0x00000080
+DATA lanes128<>+8(SB)/4, $0x00000080
+DATA lanes128<>+12(SB)/4, $0x00000080
+DATA lanes128<>+16(SB)/4, $0x00000080
+DATA lanes128<>+20(SB)/4, $0x00000080
+DATA lanes128<>+24(SB)/4, $0x00000080
+DATA lanes128<>+28(SB)/4, $0x00000080
+GLOBL lanes128<>(SB), RODATA|NOPTR, $32
+
+DATA lanes2<>+0(SB)/4, $0x00000002
+DATA lanes2<>+4(SB)/4, $0x00000002
+DATA lanes2<>+8(SB)/4, $0x00000002
+DATA lanes2<>+12(SB)/4, $0x00000002
+DATA lanes2<>+16(SB)/4, $0x00000002
+DATA lanes2<>+20(SB)/4, $0x00000002
+DATA lanes2<>+24(SB)/4, $0x00000002
+DATA lanes2<>+28(SB)/4, $0x00000002
+GLOBL lanes2<>(SB), RODATA|NOPTR, $32
+
+DATA lanes16384<>+0(SB)/4, $0x00004000
+DATA lanes16384<>+4(SB)/4, $0x00004000
+DATA lanes16384<>+8(SB)/4, $0x00004000
+DATA lanes16384<>+12(SB)/4, $0x00004000
+DATA lanes16384<>+16(SB)/4, $0x00004000
+DATA lanes16384<>+20(SB)/4, $0x00004000
+DATA lanes16384<>+24(SB)/4, $0x00004000
+DATA lanes16384<>+28(SB)/4, $0x00004000
+GLOBL lanes16384<>(SB), RODATA|NOPTR, $32

@@ -9,10 +9,12 @@ package kernels
 type set struct {
 	name     string
 	resample func(to, from []uint8, stride, rows int, taps []Taps, s *Scratch)
+	inverse  func(to []uint8, stride int, c *[64]int32)
+	forward  func(to *[64]int32, from []uint8, stride int, d *Divisors)
 }
 
 // portable is the definition of all others.
-var portable = set{name: "portable", resample: portableResample}
+var portable = set{"portable", portableResample, portableInverse, portableForward}
 
 // fastest is the set for this processor.
 var fastest = sets()[0]

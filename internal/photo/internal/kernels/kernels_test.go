@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -134,6 +135,139 @@ func BenchmarkResample(b *testing.B) {
 			b.SetBytes(rows * n)
 			for b.Loop() {
 				s.resample(to, from, wide, rows, taps, &scratch)
+			}
+		})
+	}
+}
+
+// coefficients draws a block: of all that 32 bits can be, or of what pictures have.
+func (d *draws) coefficients() (c [64]int32) {
+	shift := d.byte() % 32
+	for i := range c {
+		if d.byte()%4 > 0 {
+			c[i] = int32(d.Uint32()) >> shift
+		}
+	}
+	return c
+}
+
+func agreeOnInverse(t *testing.T, s set, d *draws) {
+	t.Helper()
+	stride := 8 + int(d.byte())%9
+	got, want := d.samples(9*stride), make([]uint8, 9*stride)
+	copy(want, got)
+	c := d.coefficients()
+	s.inverse(got[1:], stride, &c)
+	portableInverse(want[1:], stride, &c)
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%v: got %v, want %v", c, got, want)
+	}
+}
+
+func agreeOnForward(t *testing.T, s set, d *draws) {
+	t.Helper()
+	stride := 8 + int(d.byte())%9
+	var divisors Divisors
+	for i := range 64 {
+		divisors.Set(i, 1+int(d.byte())%255)
+	}
+	from := d.samples(8 * stride)
+	var got, want [64]int32
+	s.forward(&got, from, stride, &divisors)
+	portableForward(&want, from, stride, &divisors)
+	if got != want {
+		t.Fatalf("%v: got %v, want %v", from, got, want)
+	}
+}
+
+func TestTransformsAgree(t *testing.T) {
+	others(t, func(t *testing.T, s set) {
+		d := newDraws(nil)
+		for range 20_000 {
+			agreeOnInverse(t, s, d)
+			agreeOnForward(t, s, d)
+		}
+	})
+}
+
+// TestPortableTransformsAreTheDefinition compares with the transforms in floating point.
+func TestPortableTransformsAreTheDefinition(t *testing.T) {
+	basis := func(f, i int) float64 {
+		v := math.Cos(float64((2*i+1)*f)*math.Pi/16) / 2
+		if f == 0 {
+			v /= math.Sqrt2
+		}
+		return v
+	}
+	d := newDraws(nil)
+	for range 100 {
+		samples := d.samples(64)
+		var divisors Divisors
+		for i := range 64 {
+			divisors.Set(i, 1+i%5)
+		}
+		var got, coefficients [64]int32
+		portableForward(&got, samples, 8, &divisors)
+		for v := range 8 {
+			for u := range 8 {
+				var sum float64
+				for i, s := range samples {
+					sum += (float64(s) - 128) * basis(v, i/8) * basis(u, i%8)
+				}
+				i := 8*v + u
+				if math.Abs(float64(got[i])-sum/float64(1+i%5)) > 0.6 {
+					t.Fatalf("coefficient %d, %d is %d, want %f", v, u, got[i], sum/float64(1+i%5))
+				}
+				coefficients[i] = int32(math.Round(sum))
+			}
+		}
+		back := make([]uint8, 64)
+		portableInverse(back, 8, &coefficients)
+		for i, s := range samples {
+			var sum float64
+			for j, c := range coefficients {
+				sum += float64(c) * basis(j/8, i/8) * basis(j%8, i%8)
+			}
+			if want := min(max(sum+128, 0), 255); math.Abs(float64(back[i])-want) > 0.6 {
+				t.Fatalf("sample %d is %d, was %d, want %f", i, back[i], s, want)
+			}
+		}
+	}
+}
+
+func FuzzTransforms(f *testing.F) {
+	f.Add([]byte{20, 1, 2, 3})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		others(t, func(t *testing.T, s set) {
+			agreeOnInverse(t, s, newDraws(data))
+			agreeOnForward(t, s, newDraws(data))
+		})
+	})
+}
+
+func BenchmarkInverse(b *testing.B) {
+	d := newDraws([]byte{22})
+	c, to := d.coefficients(), make([]uint8, 64)
+	for _, s := range sets() {
+		b.Run(s.name, func(b *testing.B) {
+			for b.Loop() {
+				s.inverse(to, 8, &c)
+			}
+		})
+	}
+}
+
+func BenchmarkForward(b *testing.B) {
+	var divisors Divisors
+	for i := range 64 {
+		divisors.Set(i, 7)
+	}
+	from := newDraws(nil).samples(64)
+	var to [64]int32
+	for _, s := range sets() {
+		b.Run(s.name, func(b *testing.B) {
+			for b.Loop() {
+				s.forward(&to, from, 8, &divisors)
 			}
 		})
 	}

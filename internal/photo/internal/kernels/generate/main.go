@@ -36,5 +36,7 @@ func main() {
 	ConstraintExpr("amd64")
 	turn()
 	blend()
+	inverse()
+	forward()
 	Generate()
 }
