@@ -16,6 +16,7 @@ import (
 // InstallOptions say how to install. The zero InstallOptions are fine.
 type InstallOptions struct {
 	Workers  int                  // files at once; 0 for as many as prove good
+	Checking func(transfer.State) // is told what is read of files that may be right already, before the install
 	Progress func(transfer.State) // is told what is there
 	// Nearby opens a file of this machine that may have the bytes of an entry, which need
 	// not be right; fs.ErrNotExist when there is none.
@@ -26,7 +27,7 @@ type InstallOptions struct {
 // other revisions of the package in this registry may be replaced.
 func (r *Registry) Install(ctx context.Context, p *Package, dest string, opts InstallOptions) (folder.Installed, error) {
 	done, err := folder.Install(ctx, p.Content, r.objects, dest, folder.Options{
-		Pace: r.paceOf(opts.Workers), Progress: opts.Progress, Nearby: opts.Nearby, Older: r.older(ctx, p),
+		Pace: r.paceOf(opts.Workers), Checking: opts.Checking, Progress: opts.Progress, Nearby: opts.Nearby, Older: r.older(ctx, p),
 	})
 	if err != nil {
 		return folder.Installed{}, fmt.Errorf("install %s in %s: %w", p.Ref(), dest, err)

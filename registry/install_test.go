@@ -292,6 +292,37 @@ func TestRegistryMoved(t *testing.T) {
 	}
 }
 
+// What is read of files that are there is told of, by Verify and by an install over them.
+func TestReadingIsToldOf(t *testing.T) {
+	const size = 20 << 20
+	r := open(t, &mem.Store{})
+	push(t, r, "one", map[string]string{"large": noise(size), "lost": "now"})
+	p := load(t, r, registry.Ref{Name: name})
+	dest := filepath.Join(t.TempDir(), "dest")
+	install(t, r, p, dest)
+	if err := os.Remove(filepath.Join(dest, "lost")); err != nil {
+		t.Fatal(err)
+	}
+	for _, read := range []func(tell func(transfer.State)) error{
+		func(tell func(transfer.State)) error {
+			_, err := folder.Verify(t.Context(), p.Content, dest, tell)
+			return err
+		},
+		func(tell func(transfer.State)) error {
+			_, err := r.Install(t.Context(), p, dest, registry.InstallOptions{Checking: tell})
+			return err
+		},
+	} {
+		var states []transfer.State
+		if err := read(func(s transfer.State) { states = append(states, s) }); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(states); n < 3 || states[n-1] != (transfer.State{Files: 1, AllFiles: 1, Bytes: size, AllBytes: size}) {
+			t.Errorf("%d states, the last of %+v", n, states[max(0, n-1):])
+		}
+	}
+}
+
 func TestVerifyFolder(t *testing.T) {
 	r := open(t, &mem.Store{})
 	push(t, r, "one", first)
@@ -299,7 +330,7 @@ func TestVerifyFolder(t *testing.T) {
 	dest := filepath.Join(t.TempDir(), "dest")
 	install(t, r, p, dest)
 	verify := func() folder.Report {
-		report, err := folder.Verify(t.Context(), p.Content, dest)
+		report, err := folder.Verify(t.Context(), p.Content, dest, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -338,7 +369,7 @@ func TestVerifyFolder(t *testing.T) {
 	if diff := cmp.Diff(want, report); diff != "" || report.OK(true) {
 		t.Errorf("damaged (-want +got):\n%s", diff)
 	}
-	if _, err := folder.Verify(t.Context(), p.Content, in("none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := folder.Verify(t.Context(), p.Content, in("none"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent folder: %v", err)
 	}
 }

@@ -125,7 +125,7 @@ func testKill(t *testing.T, location string) {
 			early++
 		}
 		if exists(dest) {
-			report, err := folder.Verify(t.Context(), p.Content, dest)
+			report, err := folder.Verify(t.Context(), p.Content, dest, nil)
 			if err != nil || !report.OK(false) {
 				t.Fatalf("a part of the package is visible: %+v, %v", report, err)
 			}

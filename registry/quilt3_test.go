@@ -225,7 +225,7 @@ func testReads(t *testing.T, r *registry.Registry, name, top string, want map[st
 	if report, err := r.VerifyObjects(t.Context(), p, nil); err != nil || !report.OK(false) {
 		t.Errorf("VerifyObjects = %+v, %v", report, err)
 	}
-	if report, err := folder.Verify(t.Context(), p.Content, dest); err != nil || !report.OK(false) {
+	if report, err := folder.Verify(t.Context(), p.Content, dest, nil); err != nil || !report.OK(false) {
 		t.Errorf("VerifyFolder = %+v, %v", report, err)
 	}
 }

@@ -252,8 +252,6 @@ func (l *lying) Read(p []byte) (int, error) {
 
 func (*lying) Close() error { return nil }
 
-// TestPushTellsTheErrorOfASource pushes bytes whose source knows that they are damaged:
-// the caller must see its error, which says what can be done about it.
 // What is read to be hashed is told of: of a large file that takes as long as to send it.
 func TestPushTellsOfHashing(t *testing.T) {
 	r := open(t, &mem.Store{})
@@ -267,6 +265,8 @@ func TestPushTellsOfHashing(t *testing.T) {
 	}
 }
 
+// TestPushTellsTheErrorOfASource pushes bytes whose source knows that they are damaged:
+// the caller must see its error, which says what can be done about it.
 func TestPushTellsTheErrorOfASource(t *testing.T) {
 	damaged := errors.New("damaged")
 	sum := sha256.Sum256([]byte("right"))
@@ -793,7 +793,7 @@ func TestHostileKeys(t *testing.T) {
 		p, err := r.Load(t.Context(), ref)
 		if err == nil {
 			_, err = r.Install(t.Context(), p, filepath.Join(parent, "dest"), registry.InstallOptions{})
-			if _, err := folder.Verify(t.Context(), p.Content, parent); err == nil {
+			if _, err := folder.Verify(t.Context(), p.Content, parent, nil); err == nil {
 				t.Errorf("VerifyFolder took key %q", key)
 			}
 		}
@@ -853,7 +853,7 @@ func TestQuiltObjects(t *testing.T) {
 			continue
 		}
 		wantTree(t, dest, map[string]string{"a": "hello"})
-		if report, err := folder.Verify(t.Context(), p.Content, dest); err != nil || !report.OK(false) {
+		if report, err := folder.Verify(t.Context(), p.Content, dest, nil); err != nil || !report.OK(false) {
 			t.Errorf("%s: %+v, %v", hash.Type, report, err)
 		}
 	}

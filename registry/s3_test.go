@@ -76,7 +76,7 @@ func TestEverywhere(t *testing.T) {
 			if report, err := r.VerifyObjects(ctx, p, nil); err != nil || !report.OK(false) {
 				t.Errorf("VerifyObjects = %+v, %v", report, err)
 			}
-			if report, err := folder.Verify(ctx, p.Content, dest); err != nil || !report.OK(false) {
+			if report, err := folder.Verify(ctx, p.Content, dest, nil); err != nil || !report.OK(false) {
 				t.Errorf("VerifyFolder = %+v, %v", report, err)
 			}
 			if done := install(t, r, p, dest); done.Fetched != 0 {

@@ -160,7 +160,7 @@ var situations = map[string]situation{
 		`{"logical_key": "a", "physical_keys": ["s3://b/a"], "size": 1, "hash": null, "meta": {}}`), says: "hash"},
 	"verify unsupported hash": {do: func(t *testing.T, _ *registry.Registry, _ quilt.TopHash) error {
 		e := quilt.NewEntry("a", "s3://b/a", 1, quilt.Hash{Type: "md5", Value: "x"}, quilt.Value{})
-		_, err := folder.Verify(t.Context(), &quilt.Package{Entries: []quilt.Entry{e}}, t.TempDir())
+		_, err := folder.Verify(t.Context(), &quilt.Package{Entries: []quilt.Entry{e}}, t.TempDir(), nil)
 		return err
 	}, says: "md5"},
 	"install path missing": {do: func(t *testing.T, r *registry.Registry, _ quilt.TopHash) error {
@@ -348,7 +348,7 @@ func TestLocalRegistryVectors(t *testing.T) {
 				data := read(t, dir.New(dest), "README.md")
 				write(t, dir.New(dest), "README.md", strings.Repeat("x", len(data)))
 			}
-			report, err := folder.Verify(t.Context(), p.Content, dest)
+			report, err := folder.Verify(t.Context(), p.Content, dest, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -121,7 +121,7 @@ func (a *app) installNear(ctx context.Context, r *registry.Registry, pkg *regist
 			defer func() { err = errors.Join(err, store.Close()) }()
 		}
 	}
-	done, err = r.Install(ctx, pkg, target, registry.InstallOptions{Progress: a.moved("install"), Nearby: near.Open})
+	done, err = r.Install(ctx, pkg, target, registry.InstallOptions{Checking: a.moved("check"), Progress: a.moved("install"), Nearby: near.Open})
 	if err != nil {
 		return done, &registryError{err}
 	}

@@ -34,7 +34,7 @@ It ends with exit code 5 when anything differs.`,
 		}
 		var report folder.Report
 		if *dir != "" {
-			report, err = folder.Verify(ctx, pkg.Content, *dir)
+			report, err = folder.Verify(ctx, pkg.Content, *dir, a.moved("verify"))
 		} else {
 			report, err = r.VerifyObjects(ctx, pkg, a.moved("verify"))
 		}

@@ -281,7 +281,7 @@ func checkInstalled(t *testing.T, reg *registry.Registry, pkg *registry.Package)
 	if _, err := reg.Install(t.Context(), pkg, dest, registry.InstallOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	report, err := folder.Verify(t.Context(), pkg.Content, dest)
+	report, err := folder.Verify(t.Context(), pkg.Content, dest, nil)
 	if err != nil || !report.OK(false) {
 		t.Errorf("installed package: %+v, %v", report, err)
 	}

@@ -60,7 +60,7 @@ func (i *install) keep(ctx context.Context, root *os.Root, entries []quilt.Entry
 	if err != nil || len(found.files)+len(found.dirs)+len(found.irregular) == 0 {
 		return entries, err
 	}
-	right, err := matching(ctx, root, entries, found.files, i.pace)
+	right, err := matching(ctx, root, entries, found.files, i.pace, i.opts.Checking)
 	if err != nil {
 		return nil, err
 	}

@@ -69,45 +69,47 @@ func scan(ctx context.Context, root *os.Root, ignore quilt.Ignore) (listing, err
 	return l, err
 }
 
-// hash returns the hash of a file of a folder.
-func (f file) hash(ctx context.Context, root *os.Root, kind string) (quilt.Hash, error) {
-	hash, err := f.read(ctx, root, kind)
+// hash returns the hash of a file of a folder, and counts what it reads.
+func (f file) hash(ctx context.Context, root *os.Root, kind string, meter *transfer.Meter) (quilt.Hash, error) {
+	hash, err := f.read(ctx, root, kind, meter)
 	if err != nil {
 		return quilt.Hash{}, fmt.Errorf("hash %s: %w", f.key, err)
 	}
 	return hash, nil
 }
 
-func (f file) read(ctx context.Context, root *os.Root, kind string) (_ quilt.Hash, err error) {
+func (f file) read(ctx context.Context, root *os.Root, kind string, meter *transfer.Meter) (_ quilt.Hash, err error) {
 	hasher, err := quilt.NewHasher(kind, f.size)
 	if err != nil {
 		return quilt.Hash{}, err
 	}
-	r, err := root.Open(f.key)
+	opened, err := root.Open(f.key)
 	if err != nil {
 		return quilt.Hash{}, err
 	}
+	counted := meter.File(f.size)
+	r := counted.Reader(opened)
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if _, err := copyBytes(ctx, hasher, r); err != nil {
 		return quilt.Hash{}, err
 	}
+	counted.Done()
 	return hasher.Hash(), nil
 }
 
-// is reports whether a file has the size and the hash of an entry.
-func (f file) is(ctx context.Context, root *os.Root, e quilt.Entry) (bool, error) {
-	if f.size != e.Size() {
-		return false, nil
-	}
-	got, err := f.hash(ctx, root, e.Hash().Type)
+// is reports whether a file, which has the size of an entry, has its hash too.
+func (f file) is(ctx context.Context, root *os.Root, e quilt.Entry, meter *transfer.Meter) (bool, error) {
+	got, err := f.hash(ctx, root, e.Hash().Type, meter)
 	return err == nil && got == e.Hash(), err
 }
 
 // matching tells of each entry whether the folder holds it as it should be. Both are
-// sorted, so they are walked through together.
-func matching(ctx context.Context, root *os.Root, entries []quilt.Entry, files []file, pace *transfer.Pace) ([]bool, error) {
+// sorted, so they are walked through together. report, which may be nil, is told what is
+// read for it.
+func matching(ctx context.Context, root *os.Root, entries []quilt.Entry, files []file, pace *transfer.Pace, report func(transfer.State)) ([]bool, error) {
 	right := make([]bool, len(entries))
-	var candidates, partners []int // entries, and the files of their keys
+	var candidates, partners []int // entries, and the files of their keys and sizes
+	var all int64
 	for i, j := 0, 0; i < len(entries) && j < len(files); {
 		switch order := quilt.CompareKeys(entries[i].Key, files[j].key); {
 		case order < 0:
@@ -115,13 +117,17 @@ func matching(ctx context.Context, root *os.Root, entries []quilt.Entry, files [
 		case order > 0:
 			j++
 		default:
-			candidates, partners = append(candidates, i), append(partners, j)
+			if size := files[j].size; size == entries[i].Size() {
+				candidates, partners = append(candidates, i), append(partners, j)
+				all += size
+			}
 			i, j = i+1, j+1
 		}
 	}
+	meter := transfer.NewMeter(report, len(candidates), all)
 	return right, pace.Each(ctx, len(candidates), func(ctx context.Context, n int) (moved int64, err error) {
 		i := candidates[n]
-		right[i], err = files[partners[n]].is(ctx, root, entries[i])
+		right[i], err = files[partners[n]].is(ctx, root, entries[i], meter)
 		return entries[i].Size(), err
 	})
 }

@@ -49,7 +49,8 @@ type Lookup func(key string) (quilt.Entry, bool)
 // Options say how to install.
 type Options struct {
 	Pace     *transfer.Pace       // of the files and ranges
-	Progress func(transfer.State) // nil tells nobody
+	Checking func(transfer.State) // is told what is read of files that may be right already; nil tells nobody
+	Progress func(transfer.State) // is told what is there; nil tells nobody
 	// Nearby opens a file of this machine that may have the bytes of an entry, which need
 	// not be right; fs.ErrNotExist when there is none. nil knows of none.
 	Nearby func(ctx context.Context, e quilt.Entry) (io.ReadCloser, error)
@@ -152,7 +153,7 @@ func (i *install) update(ctx context.Context, dest string) (err error) {
 	if err != nil {
 		return err
 	}
-	right, err := matching(ctx, root, i.pkg.Entries, found.files, i.pace)
+	right, err := matching(ctx, root, i.pkg.Entries, found.files, i.pace, i.opts.Checking)
 	if err != nil {
 		return err
 	}
@@ -263,7 +264,7 @@ func (s *suspect) is(ctx context.Context, root *os.Root, e quilt.Entry) (bool, e
 	got, ok := s.hashes[want.Type]
 	if !ok {
 		var err error
-		if got, err = s.hash(ctx, root, want.Type); err != nil {
+		if got, err = s.hash(ctx, root, want.Type, transfer.NewMeter(nil, 0, 0)); err != nil {
 			return false, err
 		}
 		s.hashes[want.Type] = got

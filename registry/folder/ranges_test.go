@@ -104,7 +104,7 @@ func TestRangesOfSeveralChunks(t *testing.T) {
 		}
 		next += 2
 	}
-	if report, err := folder.Verify(t.Context(), content, dest); err != nil || !report.OK(false) {
+	if report, err := folder.Verify(t.Context(), content, dest, nil); err != nil || !report.OK(false) {
 		t.Errorf("Verify = %+v, %v", report, err)
 	}
 }

@@ -29,16 +29,16 @@ func (r Report) OK(extraOK bool) bool {
 
 // Verify compares the files of a folder with a package, byte by byte. The error is about
 // the reading; what differs is in the report. The part folder of an install that was cut
-// off is reported as extra.
-func Verify(ctx context.Context, p *quilt.Package, path string) (Report, error) {
-	report, err := verify(ctx, p, path)
+// off is reported as extra. tell, which may be nil, is told what is read.
+func Verify(ctx context.Context, p *quilt.Package, path string, tell func(transfer.State)) (Report, error) {
+	report, err := verify(ctx, p, path, tell)
 	if err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", path, err)
 	}
 	return report, nil
 }
 
-func verify(ctx context.Context, p *quilt.Package, path string) (_ Report, err error) {
+func verify(ctx context.Context, p *quilt.Package, path string, tell func(transfer.State)) (_ Report, err error) {
 	if err := checkEntries(p.Entries); err != nil {
 		return Report{}, err
 	}
@@ -51,7 +51,7 @@ func verify(ctx context.Context, p *quilt.Package, path string) (_ Report, err e
 	if err != nil {
 		return Report{}, err
 	}
-	right, err := matching(ctx, root, p.Entries, found.files, transfer.Fixed(atOnce))
+	right, err := matching(ctx, root, p.Entries, found.files, transfer.Fixed(atOnce), tell)
 	if err != nil {
 		return Report{}, err
 	}
