@@ -108,9 +108,6 @@ func Mirrored(mirrors map[string]string, dir, raw string) (at string, local bool
 	if err != nil || p.folder == "" {
 		return p.url, false, err
 	}
-	if !filepath.IsLocal(p.file) {
-		return "", false, fmt.Errorf("%w: %s leads out of %s", ErrMirror, p.file, p.folder)
-	}
 	return filepath.Join(p.folder, p.file), true, nil
 }
 

@@ -7,13 +7,14 @@ import (
 
 // TestMirrored says where images are read, which this package does not fetch.
 func TestMirrored(t *testing.T) {
-	mirrors := map[string]string{"https://docker.io/library": "./images", "https://docker.io": "https://mirror.example.com/hub"}
+	mirrors := map[string]string{"https://docker.io/library": "./images", "https://docker.io": "https://mirror.example.com/hub", "https://docker.io/team/tools/own": "/own"}
 	for url, want := range map[string]struct {
 		at    string
 		local bool
 	}{
 		"https://docker.io/library/python": {filepath.Join("/project", "images", "python"), true},
 		"https://docker.io/team/tools":     {"https://mirror.example.com/hub/team/tools", false},
+		"https://docker.io/team/tools/own": {"/own", true},
 		"https://ghcr.io/team/tools":       {"https://ghcr.io/team/tools", false},
 	} {
 		at, local, err := Mirrored(mirrors, "/project", url)
