@@ -73,6 +73,23 @@ func (d *decoder) checkEnvironment(m *Manifest) {
 		at := join("stages", c.Name)
 		d.faultAt(at, at, "the stage that fetches the image of the environment has that name", "")
 	}
+	if e.Pip != "" {
+		d.checkPip(m)
+	}
+}
+
+func (d *decoder) checkPip(m *Manifest) {
+	const at = "environment.pip"
+	switch {
+	case !isLocal(m.Environment.Pip):
+		d.faultAt(at, at, "want a path within the folder of the manifest", "")
+	case len(m.Stages) == 0 && d.sound("stages"):
+		d.faultAt(at, at, "nothing would import it: there are no stages of your own, and the others are this program itself", "")
+	}
+	if c := m.Command(WheelsStage); c != nil {
+		at := join("stages", c.Name)
+		d.faultAt(at, at, "the stage that unpacks the wheels of the environment has that name", "")
+	}
 }
 
 // repeatArticle gives the model the article's settings. A manifest may say them, as a

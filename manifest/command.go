@@ -36,6 +36,14 @@ const OutputFolder = "out"
 // have one.
 const ImageStage = "image"
 
+// WheelsStage is the name of the stage that unpacks the wheels of the environment, of builds that
+// have some.
+const WheelsStage = "wheels"
+
+// VenvFolder is the folder with the wheels and their interpreter, in the folder that a program
+// starts in.
+const VenvFolder = ".venv"
+
 // Replaceable returns the stages that one of the user's own may take the place of, in the
 // order in which they run. The others decide what the lock pins, or what a package is.
 func Replaceable() []string { return []string{"crop", "split", "train", "evaluate"} }
@@ -226,6 +234,8 @@ func (d *decoder) checkInputs(m *Manifest, c *Command, at string) {
 			d.faultAt(place, place, "want a stage, or a path within the folder of the manifest", "")
 		case first == OutputFolder:
 			d.faultAt(place, place, "the folder of the output has that name", "")
+		case first == VenvFolder && m.Environment.Pip != "":
+			d.faultAt(place, place, "the folder of what environment.pip installs has that name", "")
 		case nested && slices.Contains(c.Inputs, first) && m.IsStage(first):
 			d.faultAt(place, place, first+" is where the output of that stage is", "")
 		}

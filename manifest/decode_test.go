@@ -101,7 +101,7 @@ func everything() *Manifest {
 		},
 		Seed:        9007199254740991,
 		Code:        &Code{Git: ".."},
-		Environment: Environment{Image: "docker.io/library/python:3.12-slim"},
+		Environment: Environment{Image: "docker.io/library/python:3.12-slim", Pip: "env/requirements.txt"},
 		Registry:    "s3://my-bucket/prefix",
 		Cache:       &Cache{Remote: "s3://team-bucket/cache", Mode: "read-only"},
 		Mirrors: map[string]string{
@@ -243,6 +243,10 @@ func TestFaults(t *testing.T) {
 		{"Dockerfile and native", with("environment: {dockerfile: env/Dockerfile, native: true}\nstages: {a: {run: [x]}}"), "6:51: environment.native: stages of your own run in the image, and not on this machine (remove one of the two)"},
 		{"image and native", with("environment: {image: 'python:3', native: true}\nstages: {a: {run: [x]}}"), "6:42: environment.native: stages of your own run in the image, and not on this machine (remove one of the two)"},
 		{"stage named as that of the image", with("environment: {image: 'python:3'}\nstages: {image: {run: [x]}}"), "7:10: stages.image: the stage that fetches the image of the environment has that name"},
+		{"requirements outside", with("environment: {pip: ../requirements.txt}\nstages: {a: {run: [x]}}"), "6:20: environment.pip: want a path within the folder of the manifest"},
+		{"requirements of no stage", with("environment: {pip: requirements.txt}"), "6:20: environment.pip: nothing would import it: there are no stages of your own, and the others are this program itself"},
+		{"stage named as that of the wheels", with("environment: {pip: requirements.txt}\nstages: {wheels: {run: [x]}}"), "7:10: stages.wheels: the stage that unpacks the wheels of the environment has that name"},
+		{"input named as what pip installs", with("environment: {pip: requirements.txt}\nstages: {a: {run: [x], inputs: [.venv/lib]}}"), "7:33: stages.a.inputs[0]: the folder of what environment.pip installs has that name"},
 		{"merge key", with("crop: &c {pad: 1}\nmodel: {<<: *c}"), "7:9: model: merge keys are not part of the language (write the keys themselves)"},
 
 		// types

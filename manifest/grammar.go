@@ -79,7 +79,7 @@ func defaults() *Manifest {
 			Epochs:       50,
 		},
 		Environment: Environment{Native: true},
-		Package:     Package{Originals: true, Image: true},
+		Package:     Package{Originals: true, Image: true, Wheels: true},
 		Registry:    DefaultRegistry,
 	}
 }
@@ -659,6 +659,8 @@ func environmentGrammar(e *Environment) mapping {
 			doc: "Stages of your own run in this image: repository:tag, which the lock pins, repository@sha256:…, or ./path of a layout folder or a tarball."},
 		{key: "dockerfile", value: text{to: &e.Dockerfile, want: dockerfileWant, form: folder, max: maxText, optional: true},
 			doc: "Stages of your own run in the image of this Dockerfile, which is built once and pinned by the lock. Its folder, below the manifest's, is its context."},
+		{key: "pip", value: text{to: &e.Pip, want: "a file of requirements beside the manifest", form: localPath, max: maxText, optional: true},
+			doc: "Stages of your own import what this file of pip's requirements asks for. The lock pins the wheels that it comes to."},
 	}}
 }
 
@@ -672,5 +674,7 @@ func packageGrammar(p *Package) mapping {
 			doc: "The photos as downloaded, so that a rebuild does not depend on links that die."},
 		{key: "image", value: boolean{&p.Image},
 			doc: "The image of the environment, so that a rebuild needs no registry. Without it, the package has its digest."},
+		{key: "wheels", value: boolean{&p.Wheels},
+			doc: "The wheels of the environment, so that a rebuild needs no index. Without them, the package has their digests."},
 	}}
 }

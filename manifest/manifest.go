@@ -281,6 +281,7 @@ type Environment struct {
 	// Dockerfile is what an image is built of once: a path below the manifest's folder, whose own
 	// folder is the context; empty when there is none.
 	Dockerfile string
+	Pip        string // a file of requirements, whose wheels the user's own stages import; empty for none
 }
 
 // InImage says that the user's own stages run in an image.
@@ -299,4 +300,5 @@ func (e Environment) ImagePath() string {
 type Package struct {
 	Originals bool // the photos as downloaded, so that a rebuild does not depend on links
 	Image     bool // the environment's, so that a rebuild needs no registry
+	Wheels    bool // those of the environment, so that a rebuild needs no index
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/image/build"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pin"
+	"github.com/sandwich-build/sandwich/internal/pip"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/reproduce"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
@@ -319,6 +320,28 @@ func ofProgram(failed *command.FailedError, p *ui.Problem) {
 	}
 }
 
+// ofPip tells why requirements could not be resolved.
+func ofPip(err error, p *ui.Problem) bool {
+	if failed, ok := errors.AsType[*pip.ResolveError](err); ok {
+		p.Items = append(p.Items, append(failed.Errors[min(len(failed.Errors), 1):], failed.Details...)...)
+		p.Hint = "only wheels for this Python are taken; pip's own settings say which index is asked (`pip config list`)"
+		return true
+	}
+	if _, ok := errors.AsType[*pip.NoWheelError](err); ok {
+		p.Hint = "build a wheel of it (`pip wheel`), and let the requirements name that"
+		return true
+	}
+	if _, ok := errors.AsType[*pip.NoPipError](err); ok {
+		p.Hint = "install or upgrade it: `python3 -m ensurepip --upgrade`, or the package python3-pip of the system"
+		return true
+	}
+	if _, ok := errors.AsType[*pipeline.NoPythonError](err); ok {
+		p.Hint = "install python3, with pip, or let environment.image name an image that has both"
+		return true
+	}
+	return false
+}
+
 // ofStage gives hints for what stages fail of; their exit code is that of any failure.
 func ofStage(err error, p *ui.Problem) (int, bool) {
 	if _, ok := errors.AsType[*gitcode.DirtyError](err); ok {
@@ -335,6 +358,9 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 	}
 	if failed, ok := errors.AsType[*command.FailedError](err); ok {
 		ofProgram(failed, p)
+		return exitFailed, true
+	}
+	if ofPip(err, p) {
 		return exitFailed, true
 	}
 	if missing, ok := errors.AsType[*sandbox.NotFoundError](err); ok {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -109,27 +110,25 @@ func (i *images) serve(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// condition knows torch, whether there is a system with PyTorch, and podman, whether that builds
-// images. CI has both.
-func condition(name string) (bool, error) {
+// condition knows torch, whether there is a system with PyTorch; podman, whether that builds images;
+// and pip, whether there is a Python that can resolve requirements. CI has all of them.
+func condition(name string) (has bool, err error) {
+	var lacks string
 	switch name {
 	case "podman":
 		_, err := exec.LookPath(name)
-		if err != nil && os.Getenv("CI") != "" {
-			return false, err
-		}
-		return err == nil, nil
+		has, lacks = err == nil, "there is no podman"
 	case "torch":
+		has, lacks = os.Getenv("SANDWICH_TORCH") != "", "SANDWICH_TORCH names no tarball of a system with PyTorch"
+	case "pip":
+		has, lacks = exec.CommandContext(context.Background(), "python3", "-m", "pip", "--version").Run() == nil, "there is no python3 with pip"
 	default:
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
-	if os.Getenv("SANDWICH_TORCH") == "" {
-		if os.Getenv("CI") != "" {
-			return false, errors.New("SANDWICH_TORCH names no tarball of a system with PyTorch")
-		}
-		return false, nil
+	if !has && os.Getenv("CI") != "" {
+		return false, errors.New(lacks)
 	}
-	return true, nil
+	return has, nil
 }
 
 // torchImage makes a layout of the tarball that SANDWICH_TORCH names: torchimage folder.

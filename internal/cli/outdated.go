@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -26,6 +27,9 @@ changed when it is at the same place of the same photo, and says something else.
 is not read where its server tells the MD5 sum of what was locked. Of an image that
 stages of your own run in, it says whether its tag names another one now; a Dockerfile is
 not built for that.
+
+Of requirements of pip's it asks the index which wheels they come to now, and tells which
+are other ones; none is fetched.
 
 The lock stays as it is; lock --upgrade takes the changes.`,
 		Example: `  sandwich outdated
@@ -57,6 +61,7 @@ type outdatedAnswer struct {
 	Unknown string          `json:"unknown,omitempty"` // why boxes were not compared
 	Boxes   []changedBoxes  `json:"boxes"`
 	Image   *changedImage   `json:"image,omitempty"`
+	Wheels  []changedWheel  `json:"wheels,omitempty"`
 }
 
 // changedImage is an image whose name means another one than the lock pins.
@@ -64,6 +69,13 @@ type changedImage struct {
 	Name string     `json:"name"`
 	Old  pinnedFile `json:"old"` // its manifest, or its index of manifests
 	New  pinnedFile `json:"new"`
+}
+
+// changedWheel is a distribution that is another one than the lock pins.
+type changedWheel struct {
+	Name string `json:"name"`
+	Old  string `json:"old,omitempty"` // versions
+	New  string `json:"new,omitempty"`
 }
 
 type changedSource struct {
@@ -90,7 +102,7 @@ type changedBoxes struct {
 }
 
 func newOutdatedAnswer(path string, u *pipeline.Upstream) outdatedAnswer {
-	o := outdatedAnswer{Lock: path, Changed: len(u.Sources) > 0 || u.Image != nil, Unknown: u.Unknown, Sources: []changedSource{}, Boxes: []changedBoxes{}}
+	o := outdatedAnswer{Lock: path, Changed: len(u.Sources)+len(u.Wheels) > 0 || u.Image != nil, Unknown: u.Unknown, Sources: []changedSource{}, Boxes: []changedBoxes{}}
 	for _, s := range u.Sources {
 		o.Sources = append(o.Sources, changedSource{s.URL, newPinnedFile(s.Old), newPinnedFile(s.New)})
 	}
@@ -99,6 +111,9 @@ func newOutdatedAnswer(path string, u *pipeline.Upstream) outdatedAnswer {
 	}
 	if i := u.Image; i != nil {
 		o.Image = &changedImage{i.New.Name, pinnedFile{i.Old.Digest.String(), i.Old.Size}, pinnedFile{i.New.Digest.String(), i.New.Size}}
+	}
+	for _, x := range u.Wheels {
+		o.Wheels = append(o.Wheels, changedWheel(x))
 	}
 	return o
 }
@@ -111,10 +126,15 @@ func (o outdatedAnswer) Text(w io.Writer) {
 	if i := o.Image; i != nil {
 		fmt.Fprintf(w, "%s is another image: %s, was %s\n", ui.Printable(i.Name), i.New.Digest, i.Old.Digest)
 	}
+	for _, x := range o.Wheels {
+		fmt.Fprintf(w, "%s is %s, was %s\n", ui.Printable(x.Name), ui.Printable(cmp.Or(x.New, "not needed")), ui.Printable(cmp.Or(x.Old, "not needed")))
+	}
 	for _, s := range o.Sources {
 		fmt.Fprintf(w, "%s has changed: %s, was %s\n", ui.Printable(s.URL), ui.Bytes(s.New.Bytes), ui.Bytes(s.Old.Bytes))
 	}
 	switch {
+	case len(o.Sources) == 0:
+		return
 	case o.Unknown != "":
 		fmt.Fprintf(w, "the boxes cannot be compared: %s\n", ui.Printable(o.Unknown))
 		return

@@ -17,8 +17,7 @@ type Host struct {
 	CPU     []string `json:"cpu,omitempty"`     // the features by which numeric libraries choose their code
 	System  string   `json:"system,omitempty"`  // of a program of this machine: its distribution, "debian 12"
 	Program string   `json:"program,omitempty"` // of a program of this machine: the digest of its file
-	Wheels  string   `json:"wheels,omitempty"`  // the digest of the list of installed distributions
-	Python  string   `json:"python,omitempty"`  // that they are installed for: "cpython 3.12.3"
+	Python  string   `json:"python,omitempty"`  // of a program of this machine with wheels: their interpreter, "cpython 3.12.3"
 }
 
 // CurrentHost describes this machine, without a program.

@@ -54,6 +54,12 @@ func (b Blobs) FetchBlob(ctx context.Context, url string, want cas.Digest) error
 	return err
 }
 
+// Fetch reads a file of unknown size into the store, and returns its digest. sha256 is the raw sum
+// that it must have, or nil when none is known.
+func (b Blobs) Fetch(ctx context.Context, url string, sha256 []byte) (cas.Digest, error) {
+	return b.put(ctx, url, fetch.Want{SHA256: sha256})
+}
+
 func (b Blobs) put(ctx context.Context, url string, want fetch.Want) (cas.Digest, error) {
 	body, err := b.Client.Open(ctx, url, want)
 	if err != nil {

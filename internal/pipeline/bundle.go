@@ -113,6 +113,13 @@ func (b bundle) addStatement(ctx context.Context, out *cas.Builder, all []proven
 	for _, m := range e.Modules {
 		modules = append(modules, provenance.GoModule(m.Path, m.Version, m.Sum))
 	}
+	for _, w := range b.lock.Wheels {
+		c, err := wheelComponent(w)
+		if err != nil {
+			return err
+		}
+		modules = append(modules, c)
+	}
 	program := provenance.Component{Name: "sandwich", Version: e.Program, SHA256: strings.TrimPrefix(e.Binary, "sha256:")}
 	toolchain := provenance.Component{Name: "go", Version: e.Tag(), PURL: "pkg:golang/stdlib@" + e.Tag()}
 	if text, err = provenance.EncodeSBOM(program, append([]provenance.Component{toolchain}, modules...)); err != nil {
@@ -130,6 +137,9 @@ func (b bundle) materials(e Environment) []provenance.Resource {
 	}
 	if i := b.lock.Image; i != nil {
 		all = append(all, provenance.Resource{URI: i.Name, Digest: provenance.SHA256(i.Digest.Encoded())})
+	}
+	for _, w := range b.lock.Wheels {
+		all = append(all, provenance.Resource{URI: w.URL, Digest: provenance.SHA256(w.Digest.Encoded())})
 	}
 	if code := b.lock.Code; code != nil {
 		all = append(all, provenance.Resource{

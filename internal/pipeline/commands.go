@@ -67,6 +67,9 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 	if s.lock.Image != nil {
 		stage.Inputs = append(stage.Inputs, stages.Input{Name: command.ImageInput, From: Image})
 	}
+	if s.lock.Python != nil {
+		stage.Inputs = append(stage.Inputs, stages.Input{Name: command.WheelsInput, From: Wheels})
+	}
 	in := s.programs[c.Name]
 	name, err := in.host.Digest()
 	if err != nil {
@@ -123,17 +126,26 @@ func (s *session) findPrograms(ctx context.Context) error {
 
 // hostProgram finds a program of this machine. One that is a declared file is known by its
 // content, another one by the digest of its file; what that loads of the system is known by the
-// system's name only.
+// system's name only. One that the machine does not have may be a script of a wheel.
 func (s *session) hostProgram(ctx context.Context, name string) (program, error) {
 	setting := command.Setting{Env: []string{"PATH=" + standardPath}}
 	p := program{
 		host:    environment.CurrentHost(),
 		setting: func(context.Context, *stages.Task) (command.Setting, error) { return setting, nil },
 	}
+	if s.Manifest.Environment.Pip != "" {
+		if err := s.withVenv(ctx, &p, &setting, name); err != nil || setting.Program != "" {
+			return p, err
+		}
+	}
 	if strings.Contains(name, "/") && !path.IsAbs(name) {
 		return p, nil
 	}
 	found, mounts, err := sandbox.Program(name, s.getenv("PATH"), s.getenv("HOME"))
+	if _, none := errors.AsType[*sandbox.NotFoundError](err); none && setting.Python != "" {
+		setting.Program = command.VenvProgram(name)
+		return p, nil
+	}
 	if err != nil {
 		return p, err
 	}
@@ -146,7 +158,7 @@ func (s *session) hostProgram(ctx context.Context, name string) (program, error)
 		return p, err
 	}
 	p.host.Program = sum.String()
-	setting.Program, setting.Mounts = found, mounts
+	setting.Program, setting.Mounts = found, append(setting.Mounts, mounts...)
 	if dir := filepath.Dir(found); !slices.Contains(filepath.SplitList(standardPath), dir) {
 		setting.Env = []string{"PATH=" + dir + ":" + standardPath}
 	}
@@ -215,6 +227,9 @@ var leftOut = []string{".git", "__pycache__", ".ipynb_checkpoints"}
 // not there is a fault of the manifest.
 func (s *session) readInputs(ctx context.Context) error {
 	found := make(map[string]lock.Input)
+	if err := s.requirements(ctx, found); err != nil {
+		return err
+	}
 	var faults manifest.Faults
 	for _, c := range s.Manifest.Stages {
 		for k, in := range c.Inputs {
@@ -266,7 +281,7 @@ func (s *session) noInput(at, name string) manifest.Fault {
 
 // readInput takes a file, or all files of a folder, in.
 func (s *session) readInput(ctx context.Context, name string, found map[string]lock.Input) error {
-	dir := cmp.Or(s.Inputs, s.Dir)
+	dir := s.inputsFolder()
 	return filepath.WalkDir(filepath.Join(dir, filepath.FromSlash(name)), func(file string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -297,6 +312,9 @@ func (s *session) readInput(ctx context.Context, name string, found map[string]l
 		return nil
 	})
 }
+
+// inputsFolder is where the files lie that the user's own stages read.
+func (s *session) inputsFolder() string { return cmp.Or(s.Inputs, s.Dir) }
 
 // takeIn returns the digest of a file, which is in the store then.
 func (s *session) takeIn(ctx context.Context, file string) (cas.Digest, error) {

@@ -116,7 +116,8 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 	for _, source := range s.lock.Sources {
 		need = append(need, source.URL)
 	}
-	changes := slices.Concat(lock.DriftCode(s.lock.disk.Code, s.lock.Code), lock.DriftImage(s.lock.disk.Image, s.lock.Image), lock.DriftInputs(s.lock.disk.Inputs, s.lock.Inputs), lock.DriftSources(s.lock.disk.Sources, need), gap.Drift)
+	changes := slices.Concat(lock.DriftCode(s.lock.disk.Code, s.lock.Code), lock.DriftImage(s.lock.disk.Image, s.lock.Image), lock.DriftInputs(s.lock.disk.Inputs, s.lock.Inputs),
+		lock.DriftPython(s.lock.disk.Python, s.lock.Python), lock.DriftWheels(s.lock.disk.Wheels, s.lock.Wheels), lock.DriftSources(s.lock.disk.Sources, need), gap.Drift)
 	for _, change := range changes {
 		f.Drift = append(f.Drift, change.String())
 	}

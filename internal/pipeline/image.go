@@ -209,16 +209,27 @@ func (s *session) imageInputs() []stages.Input {
 
 // imageProgram is a program of the image, which is looked for there when it is run.
 func (s *session) imageProgram(context.Context, string) (program, error) {
-	return program{host: environment.Processor(), setting: s.imageSetting}, nil
+	return program{host: environment.Processor(), setting: func(ctx context.Context, t *stages.Task) (command.Setting, error) {
+		setting, err := s.imageSetting(ctx, t.Store(), t.Input(command.ImageInput))
+		if err != nil || s.lock.Python == nil {
+			return setting, err
+		}
+		in, err := s.imagePython(ctx, sandbox.Process{Root: setting.Root, Env: setting.Env, Dir: "/"})
+		if err != nil {
+			return setting, errors.Join(err, setting.Release())
+		}
+		setting.Python = in.Executable
+		return setting, nil
+	}}, nil
 }
 
-// imageSetting unpacks the image that is an input of a task.
-func (s *session) imageSetting(ctx context.Context, t *stages.Task) (command.Setting, error) {
-	found, err := image.Open(ctx, t.Input(command.ImageInput), image.Host())
+// imageSetting unpacks an image, which stays until the setting is released.
+func (s *session) imageSetting(ctx context.Context, store cas.Store, tree cas.Tree) (command.Setting, error) {
+	found, err := image.Open(ctx, tree, image.Host())
 	if err != nil {
 		return command.Setting{}, err
 	}
-	dir, release, err := unpacked(s.options.Store).Open(ctx, t.Store(), found)
+	dir, release, err := unpacked(s.options.Store).Open(ctx, store, found)
 	if err != nil {
 		return command.Setting{}, err
 	}

@@ -78,6 +78,8 @@ var keys = map[string]string{
 	"Package.Image":                   "pack",
 	"Environment.Image":               "image", // whose output is an input of what runs in it
 	"Environment.Dockerfile":          "image",
+	"Environment.Pip":                 "wheels", // as that of the image
+	"Package.Wheels":                  "pack",
 	"Dataset.Labels[].Except":         "select",
 	"Dataset.Labels[].Except[]":       "select",
 	"Crop.TruncatedFiles":             "crop",
@@ -301,7 +303,7 @@ func sample() *manifest.Manifest {
 		},
 		Seed:        3,
 		Code:        &manifest.Code{Git: "."},
-		Environment: manifest.Environment{Image: "python:3"},
+		Environment: manifest.Environment{Image: "python:3", Pip: "requirements.txt"},
 		Package:     manifest.Package{Originals: true, Image: true},
 		Registry:    "registry",
 		Cache:       &manifest.Cache{Remote: "s3://a", Mode: "read-write"},
@@ -417,6 +419,10 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 	}
 	if name := m.Environment.Image + m.Environment.Dockerfile; name != "" {
 		s.lock.Image = &lock.Image{Digest: digest.FromString(name), Size: int64(len(name)), Name: name}
+	}
+	if name := m.Environment.Pip; name != "" { // the wheels that it comes to
+		s.lock.Python = &lock.Python{ABI: "cpython-312", Site: "lib/python3.12/site-packages"}
+		s.lock.Wheels = []lock.Wheel{{URL: "https://example.org/a-1-py3-none-any.whl", Digest: digest.FromString(name), Size: int64(len(name))}}
 	}
 	if form := dataset.New(m.Dataset.Source); form != nil {
 		text := form.Describe()

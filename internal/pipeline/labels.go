@@ -153,7 +153,12 @@ func (s *session) buildMetadata(ctx context.Context) (cas.Tree, error) {
 	if err != nil {
 		return cas.Tree{}, err
 	}
-	plan, err := stages.NewPlan(s.Manifest.Name, []stages.Stage{{Name: Metadata, Kind: s.metadataKind(files)}})
+	return s.buildStage(ctx, stages.Stage{Name: Metadata, Kind: s.metadataKind(files)})
+}
+
+// buildStage runs a stage without inputs, unless its result is known.
+func (s *session) buildStage(ctx context.Context, stage stages.Stage) (cas.Tree, error) {
+	plan, err := stages.NewPlan(s.Manifest.Name, []stages.Stage{stage})
 	if err != nil {
 		return cas.Tree{}, err
 	}
@@ -163,7 +168,7 @@ func (s *session) buildMetadata(ctx context.Context) (cas.Tree, error) {
 	if err != nil {
 		return cas.Tree{}, err
 	}
-	return build.Tree(Metadata), nil
+	return build.Tree(stage.Name), nil
 }
 
 func (s *session) metadataKind(files []metadata.File) metadata.Kind {

@@ -26,7 +26,7 @@ type LockReport struct {
 	Changed bool // whether the file was written
 	Photos  int  // photos that are pinned
 	Dead    int  // photos that no place has
-	// Upgraded says how the metadata files differ from those of before; nil unless the lock was
+	// Upgraded says how the metadata files and the wheels differ from those of before; nil unless the lock was
 	// to be upgraded and there was one.
 	Upgraded *Upstream
 	Reasons  map[string]int // how often each reason of a place is that of a dead photo, such as "original: 404 Not Found"
@@ -60,8 +60,12 @@ func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 				return err
 			}
 		}
+		wheels := s.lock.Wheels
 		if _, err := s.build(ctx); err != nil {
 			return err
+		}
+		if report.Upgraded != nil {
+			report.Upgraded.Wheels = wheelChanges(wheels, s.lock.Wheels)
 		}
 		report.Changed = s.lock.changed
 		for photo, err := range s.lock.Photos.All() {
@@ -140,7 +144,7 @@ func (l *lockfile) Close() error {
 func (l *lockfile) onDisk() bool {
 	return l.disk != nil && !l.ahead && slices.Equal(l.disk.Sources, l.Sources) &&
 		slices.Equal(l.disk.Inputs, l.Inputs) && slices.Equal(l.disk.Wheels, l.Wheels) &&
-		samePin(l.disk.Code, l.Code) && samePin(l.disk.Image, l.Image)
+		samePin(l.disk.Python, l.Python) && samePin(l.disk.Code, l.Code) && samePin(l.disk.Image, l.Image)
 }
 
 // samePin compares pins of which there may be none.
@@ -247,7 +251,13 @@ func (s *session) drift(changes []lock.Change) error {
 const lockStage = "lock"
 
 func (s *session) warn(format string, args ...any) {
-	s.options.Observer.Observe(stages.Message{
-		Stage: lockStage, Line: cas.Line{Warning: true, Text: fmt.Sprintf(format, args...)},
-	})
+	s.tell(cas.Line{Warning: true, Text: fmt.Sprintf(format, args...)})
+}
+
+func (s *session) say(format string, args ...any) {
+	s.tell(cas.Line{Text: fmt.Sprintf(format, args...)})
+}
+
+func (s *session) tell(line cas.Line) {
+	s.options.Observer.Observe(stages.Message{Stage: lockStage, Line: line})
 }

@@ -24,7 +24,8 @@ import (
 
 // The names of the stages, in the order in which they run.
 const (
-	Image    = manifest.ImageStage // of builds whose environment has an image
+	Image    = manifest.ImageStage  // of builds whose environment has an image
+	Wheels   = manifest.WheelsStage // of builds whose environment has wheels
 	Metadata = "metadata"
 	Select   = "select"
 	Download = "download"
@@ -120,6 +121,13 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		}
 		list = append([]stages.Stage{fetch}, list...)
 	}
+	if s.lock.Python != nil {
+		unpack, err := s.wheelsStage()
+		if err != nil {
+			return nil, err
+		}
+		list = append([]stages.Stage{unpack}, list...)
+	}
 	list, err = s.withCommands(list)
 	if err != nil {
 		return nil, err
@@ -142,7 +150,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			{Name: pack.Evaluation, From: Evaluate},
 			{Name: pack.Report, From: Report},
 			{Name: pack.Project, Pin: built},
-		}, slices.Concat(s.ownInputs(), s.imageInputs())...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
+		}, slices.Concat(s.ownInputs(), s.imageInputs(), s.wheelInputs())...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
 	})
 	for i := range list {
 		list[i].Kind = s.readingFrom(list[i])

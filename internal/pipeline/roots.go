@@ -122,6 +122,11 @@ func addPins(ctx context.Context, store *disk.Store, root *upkeep.Root, l *lock.
 	if l.Image != nil {
 		root.Blobs = append(root.Blobs, imageBlobs(ctx, store, l.Image)...)
 	}
+	for _, w := range l.Wheels {
+		if d, err := cas.NewDigest(w.Digest.Encoded(), w.Size); err == nil {
+			root.Blobs = append(root.Blobs, d)
+		}
+	}
 	for p, err := range l.Photos.All() {
 		if err != nil {
 			return err

@@ -3,6 +3,8 @@ package provenance
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -114,4 +116,13 @@ func GoModule(path, version, sum string) Component {
 		c.Comment = "go.sum: " + sum
 	}
 	return c
+}
+
+// separators are what names of Python's distributions may be spelt with, all of which mean the same.
+var separators = regexp.MustCompile(`[-_.]+`)
+
+// Wheel is the component that a wheel of Python's is; sha256 is in hexadecimal digits.
+func Wheel(name, version, sha256 string) Component {
+	name = strings.ToLower(separators.ReplaceAllString(name, "-"))
+	return Component{Name: name, Version: version, PURL: "pkg:pypi/" + name + "@" + url.QueryEscape(version), SHA256: sha256}
 }

@@ -97,3 +97,10 @@ func FuzzDecodeStatement(f *testing.F) {
 		}
 	})
 }
+
+func TestWheel(t *testing.T) {
+	got := provenance.Wheel("Ruamel__yaml", "1!2.0+cpu", "00")
+	if want := (provenance.Component{Name: "ruamel-yaml", Version: "1!2.0+cpu", PURL: "pkg:pypi/ruamel-yaml@1%212.0%2Bcpu", SHA256: "00"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -19,6 +19,12 @@ import (
 	"strings"
 )
 
+// The folders of what the stage of the wheels of an environment leaves.
+const (
+	Archives = "wheels" // the wheels as they are
+	Prefix   = "prefix" // what they come to: a virtual environment without its interpreter
+)
+
 // Bounds keep a hostile archive from filling the disk. The largest wheels of today have a tenth of it.
 type Bounds struct {
 	Bytes   int64 // of all files, as they are unpacked

@@ -29,6 +29,7 @@ const (
 	CodeLine   Subject = "code"
 	ImageLine  Subject = "image"
 	InputLine  Subject = "file"
+	PythonLine Subject = "python"
 	WheelLine  Subject = "wheel"
 	SourceLine Subject = "source"
 	PhotoLine  Subject = "photo"
@@ -132,6 +133,45 @@ func DriftImage(have, need *Image) []Change {
 		return []Change{{Subject: ImageLine, Kind: Changed, Name: need.Name, Detail: fmt.Sprintf("%s -> %s", have.Digest, need.Digest)}}
 	}
 	return nil
+}
+
+// DriftPython says how the pin of the interpreter differs from the one that there is; nil is none.
+func DriftPython(have, need *Python) []Change {
+	switch {
+	case have == nil && need == nil:
+		return nil
+	case have == nil:
+		return []Change{{Subject: PythonLine, Kind: Missing, Name: need.ABI}}
+	case need == nil:
+		return []Change{{Subject: PythonLine, Kind: Unneeded, Name: have.ABI}}
+	case *have != *need:
+		return []Change{{Subject: PythonLine, Kind: Changed, Detail: fmt.Sprintf("%s in %s -> %s in %s", have.ABI, have.Site, need.ABI, need.Site)}}
+	}
+	return nil
+}
+
+// DriftWheels says how the pins of wheels differ from those that requirements come to.
+func DriftWheels(have, need []Wheel) []Change {
+	now := make(map[string]Wheel, len(need))
+	for _, w := range need {
+		now[w.URL] = w
+	}
+	var changes []Change
+	for _, w := range have {
+		is, ok := now[w.URL]
+		delete(now, w.URL)
+		switch {
+		case !ok:
+			changes = append(changes, Change{Subject: WheelLine, Kind: Unneeded, Name: w.URL})
+		case is.Digest != w.Digest:
+			changes = append(changes, Change{Subject: WheelLine, Kind: Changed, Name: w.URL, Detail: fmt.Sprintf("%s -> %s", w.Digest, is.Digest)})
+		}
+	}
+	for name := range now {
+		changes = append(changes, Change{Subject: WheelLine, Kind: Missing, Name: name})
+	}
+	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
+	return changes
 }
 
 // DriftPhotos says how the pins differ from what a selection needs, in the order of the

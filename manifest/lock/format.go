@@ -36,6 +36,12 @@ func Encode(w io.Writer, l *Lock) error {
 	if err := encode(b, sortedPins(l.Inputs)); err != nil {
 		return fmt.Errorf("encode lock: file: %w", err)
 	}
+	if l.Python != nil {
+		if err := l.Python.check(); err != nil {
+			return fmt.Errorf("encode lock: python: %w", err)
+		}
+		l.Python.encode(b)
+	}
 	if err := encode(b, sortedPins(l.Wheels)); err != nil {
 		return fmt.Errorf("encode lock: wheel: %w", err)
 	}
@@ -118,6 +124,8 @@ func (i Image) encode(b *bufio.Writer) {
 func (i Input) encode(b *bufio.Writer) {
 	writeLine(b, "file", string(i.Digest), strconv.FormatInt(i.Size, 10), i.Path)
 }
+
+func (p Python) encode(b *bufio.Writer) { writeLine(b, "python", p.ABI, p.Site) }
 
 func (w Wheel) encode(b *bufio.Writer) {
 	writeLine(b, "wheel", string(w.Digest), strconv.FormatInt(w.Size, 10), w.URL)
@@ -276,7 +284,7 @@ func (p *parser) head() (l *Lock, photos int64, err error) {
 }
 
 // headWords begin the lines before the photos, in their order.
-var headWords = []string{"code", "image", "file", "wheel", "source"}
+var headWords = []string{"code", "image", "file", "python", "wheel", "source"}
 
 // add reads a line of the head.
 func (l *Lock) add(word, text string) (err error) {
@@ -295,6 +303,12 @@ func (l *Lock) add(word, text string) (err error) {
 		*l.Image, err = parseImage(text)
 	case "file":
 		l.Inputs, err = appendPin(l.Inputs, text, parseInput)
+	case "python":
+		if l.Python != nil {
+			return errors.New("the python is one line")
+		}
+		l.Python = new(Python)
+		*l.Python, err = parsePython(text)
 	case "wheel":
 		l.Wheels, err = appendPin(l.Wheels, text, parseWheel)
 	case "source":
@@ -388,6 +402,15 @@ func parseInput(text string) (Input, error) {
 	}
 	size, err := parseSize(words[1])
 	return Input{Digest: digest.Digest(words[0]), Size: size, Path: words[2]}, err
+}
+
+func parsePython(text string) (Python, error) {
+	var words [2]string
+	if err := split(text, words[:], "abi folder"); err != nil {
+		return Python{}, err
+	}
+	p := Python{ABI: words[0], Site: words[1]}
+	return p, p.check()
 }
 
 func parseWheel(text string) (Wheel, error) {

@@ -12,6 +12,7 @@
 //	code 3dac9ddc0a7f… sha256:6f1e… clean
 //	image sha256:5b0b… 10263 docker.io/library/python:3.12-slim
 //	file sha256:77ac… 1204 train.py
+//	python cpython-312-x86_64-linux-gnu lib/python3.12/site-packages
 //	wheel sha256:9d1c… 15923108 https://files.pythonhosted.org/packages/…/numpy-2.1.0-….whl
 //	source sha256:f101… 11255 - https://storage.googleapis.com/openimages/2018_04/class-descriptions-boxable.csv
 //	photo 000002b66c9c498e original sha256:a28f… 86291
@@ -24,6 +25,7 @@ package lock
 
 import (
 	"fmt"
+	"io/fs"
 	"iter"
 	"regexp"
 	"slices"
@@ -42,6 +44,7 @@ type Lock struct {
 	Code    *Code  // nil when the manifest records no sources
 	Image   *Image // nil when the manifest names no image
 	Inputs  []Input
+	Python  *Python // nil when the manifest asks for no wheels
 	Wheels  []Wheel
 	Sources []Source
 	Photos  Photos
@@ -80,8 +83,14 @@ type Input struct {
 	Size   int64 // bytes
 }
 
-// Wheel pins a distribution of pip's, or a package of conda's, that the user's own stages run
-// with.
+// Python pins the interpreter that wheels are for, as far as it decides which they are and where
+// they lie.
+type Python struct {
+	ABI  string // as extension modules are tagged: "cpython-312-x86_64-linux-gnu"
+	Site string // where packages are, slash-separated, in the folder of an environment
+}
+
+// Wheel pins a distribution of pip's that the user's own stages run with.
 type Wheel struct {
 	URL    string // the key; the last part of its path is the file's name
 	Digest digest.Digest
@@ -146,6 +155,19 @@ func (i Input) check() error {
 		return err
 	}
 	return checkBlob(i.Digest, i.Size)
+}
+
+// abiForm is one word.
+var abiForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
+
+func (p Python) check() error {
+	if !abiForm.MatchString(p.ABI) {
+		return fmt.Errorf("want the ABI of a Python, as in cpython-312-x86_64-linux-gnu, got %q", p.ABI)
+	}
+	if !fs.ValidPath(p.Site) || p.Site == "." {
+		return fmt.Errorf("want the folder of a Python's packages, got %q", p.Site)
+	}
+	return checkText("folder", p.Site)
 }
 
 func (w Wheel) check() error {

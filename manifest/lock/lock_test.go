@@ -28,6 +28,7 @@ type content struct {
 	Code    *Code
 	Image   *Image
 	Inputs  []Input
+	Python  *Python
 	Wheels  []Wheel
 	Sources []Source
 	Photos  []Photo
@@ -35,7 +36,7 @@ type content struct {
 
 // lock returns the lock with this content.
 func (c *content) lock() *Lock {
-	return &Lock{Code: c.Code, Image: c.Image, Inputs: c.Inputs, Wheels: c.Wheels, Sources: c.Sources, Photos: func(yield func(Photo, error) bool) {
+	return &Lock{Code: c.Code, Image: c.Image, Inputs: c.Inputs, Python: c.Python, Wheels: c.Wheels, Sources: c.Sources, Photos: func(yield func(Photo, error) bool) {
 		for _, p := range c.Photos {
 			if !yield(p, nil) {
 				return
@@ -46,7 +47,7 @@ func (c *content) lock() *Lock {
 
 // contentOf goes through a lock's photos.
 func contentOf(l *Lock) (*content, error) {
-	c := &content{Code: l.Code, Image: l.Image, Inputs: l.Inputs, Wheels: l.Wheels, Sources: l.Sources}
+	c := &content{Code: l.Code, Image: l.Image, Inputs: l.Inputs, Python: l.Python, Wheels: l.Wheels, Sources: l.Sources}
 	for p, err := range l.Photos.All() {
 		if err != nil {
 			return nil, err
@@ -70,6 +71,7 @@ func own() *content {
 	return &content{
 		Image:  &Image{Digest: ones, Size: 1234, Name: "docker.io/library/python:3.12-slim"},
 		Inputs: []Input{{Path: "train.py", Digest: zeros, Size: 7}, {Path: "lib/a b.py", Digest: ones}},
+		Python: &Python{ABI: "cpython-312-x86_64-linux-gnu", Site: "lib/python3.12/site-packages"},
 		Wheels: []Wheel{{URL: "https://example.org/b.whl", Digest: zeros, Size: 9}, {URL: "https://example.org/a.whl", Digest: ones, Size: 8}},
 	}
 }
@@ -78,6 +80,7 @@ const ownText = string("sandwich lock 1\n" +
 	"image " + ones + " 1234 docker.io/library/python:3.12-slim\n" +
 	"file " + ones + " 0 lib/a b.py\n" +
 	"file " + zeros + " 7 train.py\n" +
+	"python cpython-312-x86_64-linux-gnu lib/python3.12/site-packages\n" +
 	"wheel " + ones + " 8 https://example.org/a.whl\n" +
 	"wheel " + zeros + " 9 https://example.org/b.whl\n")
 
@@ -102,7 +105,11 @@ func TestOwnStages(t *testing.T) {
 		"image late":     lines[0] + lines[2] + lines[1],
 		"file late":      lines[0] + lines[4] + lines[2],
 		"files unsorted": lines[0] + lines[3] + lines[2],
-		"wheel twice":    lines[0] + lines[4] + lines[4],
+		"python twice":   lines[0] + lines[4] + lines[4],
+		"python late":    lines[0] + lines[5] + lines[4],
+		"python climbs":  lines[0] + "python cpython-312 ../x\n",
+		"python's ABI":   lines[0] + "python cpython/312 lib\n",
+		"wheel twice":    lines[0] + lines[5] + lines[5],
 		"no digest":      lines[0] + "image sha256:1 1 x\n",
 		"no size":        lines[0] + "file " + string(zeros) + " x train.py\n",
 		"no path":        lines[0] + "file " + string(zeros) + " 1 \n",
@@ -122,6 +129,24 @@ func TestDriftOfOwnStages(t *testing.T) {
 		lines = append(lines, change.String())
 	}
 	want := []string{string("file changed: a: " + zeros + " -> " + ones), "file unneeded: b", "file missing: c"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q", lines, want)
+	}
+	python := &Python{ABI: "cpython-311", Site: "lib"}
+	other := &Python{ABI: "cpython-312", Site: "lib"}
+	lines = nil
+	for _, changes := range [][]Change{
+		DriftPython(nil, python), DriftPython(python, nil), DriftPython(python, other), DriftPython(python, &Python{ABI: "cpython-311", Site: "lib"}),
+		DriftWheels([]Wheel{{URL: "a", Digest: ones}, {URL: "b", Digest: ones}, {URL: "d", Digest: ones}}, []Wheel{{URL: "d", Digest: ones}, {URL: "c", Digest: ones}, {URL: "a", Digest: zeros}}),
+	} {
+		for _, change := range changes {
+			lines = append(lines, change.String())
+		}
+	}
+	want = []string{
+		"python missing: cpython-311", "python unneeded: cpython-311", "python changed: cpython-311 in lib -> cpython-312 in lib",
+		string("wheel changed: a: " + ones + " -> " + zeros), "wheel unneeded: b", "wheel missing: c",
+	}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
 	}
@@ -265,7 +290,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut off":          {sampleText[:len(sampleText)-1], 7, "cut off"},
 		"empty line":       {sampleText + "\n", 8, "want photo or dead"},
 		"unknown line":     {sampleText + "image x\n", 8, "image comes before photos"},
-		"unknown pin":      {replace("source", "sauce"), 3, "want code, image, file, wheel, source, photo or dead"},
+		"unknown pin":      {replace("source", "sauce"), 3, "want code, image, file, python, wheel, source, photo or dead"},
 		"endless line":     {sampleText + "dead 0005 " + strings.Repeat("x", bufferSize) + "\n", 8, "longer than any"},
 		"code twice":       {replace(lines[1], lines[1]+lines[1]), 3, "one line"},
 		"code late":        {without(1) + lines[1], 7, "code comes before photos"},

@@ -6,6 +6,7 @@
 //	/sandwich            where it starts; read-only
 //	/sandwich/<stage>    the output of a stage that it reads
 //	/sandwich/<path>     a file or folder that it reads, as it lies beside the manifest
+//	/sandwich/.venv      the wheels that it imports, and their Python, if the environment has some
 //	/sandwich/out        where it leaves its output
 //	/tmp                 its home, for what it writes besides; thrown away
 //
@@ -42,6 +43,10 @@ const FilesInput = "declared files"
 // of this machine's. No stage can have it.
 const ImageInput = "its image"
 
+// WheelsInput is the name of the input that has the wheels that the program imports, as package
+// wheels leaves them. No stage can have it.
+const WheelsInput = "its wheels"
+
 // Params are everything but the inputs and the environment that decides the output.
 type Params struct {
 	Run     []string          `json:"run"`
@@ -69,9 +74,12 @@ type Setting struct {
 	Root   string          // folder of the image's files; empty for this machine
 	Mounts []sandbox.Mount // besides the inputs and the output
 	Env    []string        // before that of the manifest, as KEY=value; PATH is among them
-	// Program is the absolute path of the program to run, where that was looked up; empty
-	// leaves it to the runner.
+	// Program is the path of the program to run, where that was looked up: absolute, or in the
+	// folder that it starts in. Empty leaves it to the runner.
 	Program string
+	// Python is the absolute path, as the program sees it, of the interpreter of the wheels; empty
+	// where there are none.
+	Python  string
 	Release func() error // is called when the program has ended; may be nil
 }
 
@@ -105,6 +113,7 @@ func MountPoints() []string { return []string{root, tmp} }
 const (
 	root   = "/sandwich"
 	out    = root + "/" + manifest.OutputFolder
+	venv   = root + "/" + manifest.VenvFolder
 	tmp    = "/tmp"
 	logEnd = 20 // lines of the log that an error has
 )
@@ -155,7 +164,7 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
 	}
 	defer func() { err = errors.Join(err, removeAll(dir)) }()
-	if err := k.layOut(ctx, t, dir); err != nil {
+	if err := k.layOut(ctx, t, setting, dir); err != nil {
 		return err
 	}
 	p := k.process(t, setting, dir)
@@ -207,7 +216,7 @@ func because(why string) string {
 
 // layOut makes the folders that the program will see: dir/work with the inputs and the empty
 // folder for its output, and dir/tmp.
-func (k *Kind) layOut(ctx context.Context, t *stages.Task, dir string) error {
+func (k *Kind) layOut(ctx context.Context, t *stages.Task, s Setting, dir string) error {
 	work := filepath.Join(dir, "work")
 	if k.files {
 		if _, err := worktree.Write(ctx, t.Store(), t.Input(FilesInput).ID(), work); err != nil {
@@ -226,6 +235,15 @@ func (k *Kind) layOut(ctx context.Context, t *stages.Task, dir string) error {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(name)), 0o777); err != nil {
 			return fmt.Errorf("lay out the inputs: %w", err)
 		}
+	}
+	if s.Python == "" {
+		return nil
+	}
+	if err := layOutVenv(ctx, t, s.Python, filepath.Join(work, manifest.VenvFolder)); err != nil {
+		return fmt.Errorf("lay out the wheels: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(work, s.Program)); strings.HasPrefix(s.Program, venvPrograms) && errors.Is(err, fs.ErrNotExist) {
+		return &sandbox.NotFoundError{Program: path.Base(s.Program), Path: path.Dir(s.Program)}
 	}
 	return nil
 }
@@ -250,6 +268,10 @@ func (k *Kind) process(t *stages.Task, s Setting, dir string) sandbox.Process {
 		env[key] = value
 	}
 	maps.Copy(env, k.params.Env)
+	if s.Python != "" {
+		env["PATH"] = venv + "/bin:" + env["PATH"]
+		env["VIRTUAL_ENV"] = venv
+	}
 	env["SANDWICH_OUT"] = out
 	env["SANDWICH_SEED"] = strconv.FormatUint(k.params.Seed, 10)
 	env["SANDWICH_WORKERS"] = strconv.Itoa(t.Workers())

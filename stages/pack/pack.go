@@ -16,6 +16,7 @@
 //	code/                       the user's sources, or this binary's list of modules
 //	environment/                what the build ran in, and how to make that again
 //	environment/image/          the layout of the image that the user's own stages ran in, unless the manifest leaves it out
+//	environment/wheels/         the wheels that the user's own stages import, unless the manifest leaves them out
 //	model/                      weights, network, preprocessing, history
 //	report/                     a page that shows it all, contact sheets, metrics, predictions, what was left out and why
 //	provenance/                 how each stage came to its output, and the files of that
@@ -42,6 +43,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/pinfile"
 	"github.com/sandwich-build/sandwich/internal/provenance"
 	"github.com/sandwich-build/sandwich/internal/table"
+	"github.com/sandwich-build/sandwich/internal/wheel"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
@@ -58,14 +60,18 @@ const (
 	Evaluation = "evaluation" // of evaluate
 	Report     = "report"     // of report
 	Image      = "image"      // of image, if it goes into the package
+	Wheels     = "wheels"     // of wheels, if they go into the package
 	Project    = "project"    // manifest.yaml, manifest.lock, code/, environment/ and the stages in provenance/
 )
 
 // ImageFolder has the image in a package.
 const ImageFolder = "environment/image"
 
+// WheelsFolder has the wheels in a package.
+const WheelsFolder = "environment/wheels"
+
 // outputs are the inputs that are outputs of stages, in the order in which those run.
-var outputs = []string{Image, Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
+var outputs = []string{Wheels, Image, Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
 
 // OwnInput is the name of the input that has the output of a stage of the user's own, which
 // does not take the place of another.
@@ -165,6 +171,9 @@ func (k Kind) addParts(ctx context.Context, t *stages.Task) error {
 	if has(t, Image) {
 		trees = append(trees, part{Image, "", ImageFolder})
 	}
+	if has(t, Wheels) {
+		trees = append(trees, part{Wheels, wheel.Archives, WheelsFolder})
+	}
 	if k.params.Originals {
 		trees = append(trees, part{Photos, "photos", "data/photos"})
 	}
@@ -221,7 +230,7 @@ func addTree(ctx context.Context, t *stages.Task, p part) error {
 	tree := t.Input(p.input)
 	if p.from != "" {
 		sub, err := tree.Sub(ctx, p.from)
-		if errors.Is(err, fs.ErrNotExist) { // no photo was found
+		if errors.Is(err, fs.ErrNotExist) { // no photo was found, or no wheel required
 			return nil
 		}
 		if err != nil {

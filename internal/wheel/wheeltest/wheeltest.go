@@ -13,8 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 )
+
+// Test is what a test or a script of tests has.
+type Test interface {
+	Fatalf(format string, args ...any)
+}
 
 // Wheel is what a wheel is made of.
 type Wheel struct {
@@ -35,8 +39,7 @@ func (w Wheel) File() string {
 }
 
 // Bytes are the archive; equal wheels have equal bytes.
-func (w Wheel) Bytes(t testing.TB) []byte {
-	t.Helper()
+func (w Wheel) Bytes(t Test) []byte {
 	info := w.Name + "-" + w.Version + ".dist-info/"
 	metadata := fmt.Sprintf("Metadata-Version: 2.1\nName: %s\nVersion: %s\n", w.Name, w.Version)
 	for _, r := range w.Requires {
@@ -55,21 +58,20 @@ func (w Wheel) Bytes(t testing.TB) []byte {
 }
 
 // Archive makes a zip file.
-func Archive(t testing.TB, files map[string]string) []byte {
-	t.Helper()
+func Archive(t Test, files map[string]string) []byte {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f, err := z.Create(name)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("make a wheel: %v", err)
 		}
 		if _, err := f.Write([]byte(files[name])); err != nil {
-			t.Fatal(err)
+			t.Fatalf("make a wheel: %v", err)
 		}
 	}
 	if err := z.Close(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("make a wheel: %v", err)
 	}
 	return out.Bytes()
 }
@@ -82,8 +84,7 @@ type Index struct {
 }
 
 // Put puts a wheel into the index.
-func (i *Index) Put(t testing.TB, w Wheel) {
-	t.Helper()
+func (i *Index) Put(t Test, w Wheel) {
 	data := w.Bytes(t)
 	i.mu.Lock()
 	defer i.mu.Unlock()

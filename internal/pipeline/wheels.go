@@ -1,0 +1,378 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandwich-build/sandwich/internal/memo"
+	"github.com/sandwich-build/sandwich/internal/pip"
+	"github.com/sandwich-build/sandwich/internal/provenance"
+	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/internal/wheel"
+	"github.com/sandwich-build/sandwich/manifest"
+	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/command"
+	"github.com/sandwich-build/sandwich/stages/pack"
+	wheelstage "github.com/sandwich-build/sandwich/stages/wheels"
+)
+
+// requirements reads the file of requirements and those that it includes, as files that stages
+// read are read: found gets them by their paths beside the manifest. One that is not there is a fault
+// of the manifest.
+func (s *session) requirements(ctx context.Context, found map[string]lock.Input) error {
+	const at = "environment.pip"
+	first := s.Manifest.Environment.Pip
+	if first == "" {
+		return nil
+	}
+	s.required = nil
+	left := []string{path.Clean(first)}
+	for len(left) > 0 {
+		name := left[0]
+		left = left[1:]
+		if slices.Contains(s.required, name) {
+			continue
+		}
+		line, column := manifest.Locate(s.file, at)
+		fault := manifest.Fault{File: s.Path, Line: line, Column: column, Path: at}
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			fault.Message = fmt.Sprintf("%s is included, and is outside of the folder of the manifest", name)
+			return &manifest.Faults{fault}
+		}
+		text, err := s.readRequirements(ctx, name, found)
+		if errors.Is(err, fs.ErrNotExist) {
+			fault.Message = fmt.Sprintf("there is no file %s beside the manifest", name)
+			return &manifest.Faults{fault}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
+		s.required = append(s.required, name)
+		for _, include := range pip.Includes(string(text)) {
+			if !path.IsAbs(include) {
+				include = path.Join(path.Dir(name), include)
+			}
+			left = append(left, include)
+		}
+	}
+	return nil
+}
+
+// maxRequirements bounds a file of requirements, in bytes: one with hashes may have a thousand lines.
+const maxRequirements = 16 << 20
+
+func (s *session) readRequirements(ctx context.Context, name string, found map[string]lock.Input) ([]byte, error) {
+	if err := s.readInput(ctx, name, found); err != nil {
+		return nil, err
+	}
+	in, ok := found[name]
+	if !ok {
+		return nil, fmt.Errorf("%s is no file", name)
+	}
+	if in.Size > maxRequirements {
+		return nil, fmt.Errorf("%s has %d bytes, more than requirements have", name, in.Size)
+	}
+	d, err := cas.NewDigest(in.Digest.Encoded(), in.Size)
+	if err != nil {
+		return nil, err
+	}
+	return cas.ReadBlob(ctx, s.store, d)
+}
+
+// requirementsAsLocked says whether the file of the lock has the files of requirements as they are now.
+func (s *session) requirementsAsLocked() bool {
+	return s.lock.disk != nil && !slices.ContainsFunc(s.lock.Inputs, func(in lock.Input) bool {
+		return slices.Contains(s.required, in.Path) && !slices.Contains(s.lock.disk.Inputs, in)
+	})
+}
+
+// pinWheels pins the wheels that the manifest's requirements come to. They are resolved where the
+// lock has none for these requirements and this interpreter.
+func (s *session) pinWheels(ctx context.Context) error {
+	if s.Manifest.Environment.Pip == "" {
+		return s.lockWheels(nil, nil)
+	}
+	asked := s.requirementsAsLocked() && !s.options.Upgrade
+	if s.Manifest.Environment.InImage() && s.lock.Python != nil && asked && samePin(s.lock.disk.Image, s.lock.Image) {
+		return nil // the image decides the interpreter
+	}
+	return s.withPython(ctx, func(p python) error {
+		now := &lock.Python{ABI: p.ABI, Site: p.Site}
+		if asked && samePin(s.lock.Python, now) || s.options.Locked {
+			return s.lockWheels(now, s.lock.Wheels)
+		}
+		found, err := s.resolve(ctx, p)
+		if err != nil {
+			return err
+		}
+		wheels, err := s.fetchWheels(ctx, found)
+		if err != nil {
+			return err
+		}
+		return s.lockWheels(now, wheels)
+	})
+}
+
+// lockWheels puts the pins into the lock.
+func (s *session) lockWheels(now *lock.Python, wheels []lock.Wheel) error {
+	drift := append(lock.DriftPython(s.lock.Python, now), lock.DriftWheels(s.lock.Wheels, wheels)...)
+	if len(drift) > 0 && s.options.Locked {
+		return s.drift(drift)
+	}
+	s.lock.Python, s.lock.Wheels = now, wheels
+	return nil
+}
+
+// python is an interpreter that can be run now.
+type python struct {
+	pip.Interpreter
+	program string // as run takes it
+	folder  string // that has the files of requirements, as a program sees it
+	run     pip.Run
+}
+
+// pythonNames are what interpreters are called, in the order of preference.
+var pythonNames = []string{"python3", "python"}
+
+// withPython finds the interpreter of the environment and lets use have it.
+func (s *session) withPython(ctx context.Context, use func(python) error) error {
+	if s.Manifest.Environment.InImage() {
+		return s.withImagePython(ctx, use)
+	}
+	p, err := s.hostPython(ctx)
+	if err != nil {
+		return err
+	}
+	return use(p)
+}
+
+// NoPythonError says that there is no Python whose packages could be resolved.
+type NoPythonError struct{ Err error }
+
+func (e *NoPythonError) Error() string {
+	return "environment.pip: there is no Python: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *NoPythonError) Unwrap() error { return e.Err }
+
+// hostPython is the interpreter of this machine.
+func (s *session) hostPython(ctx context.Context) (python, error) {
+	if s.python.run != nil {
+		return s.python, nil
+	}
+	var found string
+	var err error
+	for _, name := range pythonNames {
+		if found, _, err = sandbox.Program(name, s.getenv("PATH"), s.getenv("HOME")); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return python{}, &NoPythonError{err}
+	}
+	run := func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...) // with pip's settings in the variables
+		cmd.Dir, cmd.Stdout, cmd.Stderr = s.inputsFolder(), stdout, stderr
+		return cmd.Run()
+	}
+	in, err := pip.Probe(ctx, run, found)
+	if err != nil {
+		return python{}, &NoPythonError{err}
+	}
+	s.python = python{Interpreter: in, program: found, folder: s.inputsFolder(), run: run}
+	return s.python, nil
+}
+
+// resolve asks pip for the wheels.
+func (s *session) resolve(ctx context.Context, p python) ([]pip.Wheel, error) {
+	if err := p.CheckPip(); err != nil {
+		return nil, fmt.Errorf("environment.pip: %w", err)
+	}
+	name := s.Manifest.Environment.Pip
+	s.say("pip resolves %s for %s", name, p.Version)
+	found, err := pip.Resolve(ctx, p.run, p.program, path.Join(p.folder, path.Clean(name)))
+	if err != nil {
+		return nil, fmt.Errorf("resolve %s for %s: %w", name, p.Version, err)
+	}
+	return found, nil
+}
+
+// fetchWheels brings the wheels into the store, which tells how large they are, and all of their
+// digests.
+func (s *session) fetchWheels(ctx context.Context, found []pip.Wheel) ([]lock.Wheel, error) {
+	wheels := make([]lock.Wheel, len(found))
+	var done atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(min(s.client.Parallel(), 8)) // as pip's peers do it
+	for i, w := range found {
+		group.Go(func() error {
+			d, err := s.fetchWheel(ctx, w)
+			if err != nil {
+				return err
+			}
+			wheels[i] = lock.Wheel{URL: w.URL, Digest: digest.Digest(d.String()), Size: d.Size()}
+			s.options.Observer.Observe(stages.Progress{Stage: lockStage, Done: done.Add(1), Total: int64(len(found)), Unit: "wheels"})
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return wheels, nil
+}
+
+// fetchWheel brings a wheel into the store, unless it has been there and still is.
+func (s *session) fetchWheel(ctx context.Context, w pip.Wheel) (cas.Digest, error) {
+	known := memo.Fact{"wheel", fmt.Sprintf("%x", w.SHA256)}
+	if w.SHA256 != nil {
+		if d, ok := s.memory.Recall(ctx, known); ok {
+			return d, s.resolver.FetchBlob(ctx, w.URL, d)
+		}
+	}
+	d, err := s.resolver.Fetch(ctx, w.URL, w.SHA256)
+	if err == nil && w.SHA256 != nil {
+		s.memory.Keep(ctx, known, d)
+	}
+	return d, err
+}
+
+// wheelsStage is the stage that unpacks the wheels.
+func (s *session) wheelsStage() (stages.Stage, error) {
+	var all []wheelstage.Wheel
+	for _, w := range s.lock.Wheels {
+		file, err := pip.FileName(w.URL)
+		if err != nil {
+			return stages.Stage{}, fmt.Errorf("lock: wheel: %w", err)
+		}
+		d, err := cas.NewDigest(w.Digest.Encoded(), w.Size)
+		if err != nil {
+			return stages.Stage{}, fmt.Errorf("lock: wheel: %w", err)
+		}
+		all = append(all, wheelstage.Wheel{File: file, URL: w.URL, Digest: d})
+	}
+	from := &elsewhere{Fetcher: s.resolver, session: s}
+	return stages.Stage{Name: Wheels, Kind: wheelstage.New(s.lock.Python.Site, all, from, s.scratch)}, nil
+}
+
+// wheelInputs are the inputs of pack from the wheels.
+func (s *session) wheelInputs() []stages.Input {
+	if s.lock.Python == nil || !s.Manifest.Package.Wheels {
+		return nil
+	}
+	return []stages.Input{{Name: pack.Wheels, From: Wheels}}
+}
+
+// withVenv makes a program of this machine one of the virtual environment: Python itself, or another
+// one that finds Python there.
+func (s *session) withVenv(ctx context.Context, p *program, setting *command.Setting, name string) error {
+	in, err := s.hostPython(ctx)
+	if err != nil {
+		return err
+	}
+	_, mounts, err := sandbox.Program(in.Executable, "", s.getenv("HOME"))
+	if err != nil {
+		return err
+	}
+	setting.Python = in.Executable
+	setting.Mounts = append(setting.Mounts, mounts...)
+	p.host.Python = in.Version
+	if !slices.Contains(command.VenvPythons(in.Executable), name) {
+		return nil
+	}
+	sum, err := s.memory.File(ctx, in.Executable)
+	if err != nil {
+		return err
+	}
+	p.host.Program = sum.String()
+	setting.Program = command.VenvProgram(name)
+	return nil
+}
+
+// WheelChange is how a distribution differs from the one that is pinned.
+type WheelChange struct {
+	Name     string
+	Old, New string // versions; empty when there is none
+}
+
+// compareWheels compares the wheels that the requirements come to now with those that the lock pins,
+// by the digests that the index tells. Nothing is fetched.
+func (s *session) compareWheels(ctx context.Context) (changes []WheelChange, err error) {
+	if s.Manifest.Environment.Pip == "" || s.lock.Python == nil {
+		return nil, nil
+	}
+	err = s.withPython(ctx, func(p python) error {
+		found, err := s.resolve(ctx, p)
+		if err != nil {
+			return err
+		}
+		now := make([]lock.Wheel, len(found))
+		for i, w := range found {
+			now[i] = lock.Wheel{URL: w.URL, Digest: digest.NewDigestFromBytes(digest.SHA256, w.SHA256)}
+			for _, was := range s.lock.Wheels {
+				if was.URL == w.URL && w.SHA256 == nil {
+					now[i] = was // whether it is another one, nothing tells
+				}
+			}
+		}
+		changes = wheelChanges(s.lock.Wheels, now)
+		return nil
+	})
+	return changes, err
+}
+
+// wheelChanges tells how two lists of pins differ, by distribution.
+func wheelChanges(old, now []lock.Wheel) []WheelChange {
+	byName := make(map[string]*WheelChange)
+	for _, c := range lock.DriftWheels(old, now) {
+		file, err := pip.FileName(c.Name)
+		if err != nil {
+			continue // it was never unpacked
+		}
+		n, err := wheel.ParseName(file)
+		if err != nil {
+			continue // as above
+		}
+		change := byName[n.Distribution]
+		if change == nil {
+			change = &WheelChange{Name: n.Distribution}
+			byName[n.Distribution] = change
+		}
+		if c.Kind != lock.Missing {
+			change.Old = n.Version
+		}
+		if c.Kind != lock.Unneeded {
+			change.New = n.Version
+		}
+	}
+	var changes []WheelChange
+	for _, c := range byName {
+		changes = append(changes, *c)
+	}
+	slices.SortFunc(changes, func(a, b WheelChange) int { return strings.Compare(a.Name, b.Name) })
+	return changes
+}
+
+// wheelComponent is a wheel in the list of what a package was built with.
+func wheelComponent(w lock.Wheel) (provenance.Component, error) {
+	file, err := pip.FileName(w.URL)
+	if err != nil {
+		return provenance.Component{}, fmt.Errorf("lock: wheel: %w", err)
+	}
+	n, err := wheel.ParseName(file)
+	return provenance.Wheel(n.Distribution, n.Version, w.Digest.Encoded()), err
+}
