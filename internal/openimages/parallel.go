@@ -224,58 +224,68 @@ func (l *ordered[T]) stop() {
 	l.moved.Broadcast()
 }
 
-// wholeRows returns how many bytes of text, which starts with a row, are whole rows.
+// wholeRows returns how many bytes of text, which starts with a row, are whole rows. Rows are as
+// table reads them.
 func wholeRows(text []byte, comma, eol byte, unquoted bool) int {
 	if unquoted {
 		return bytes.LastIndexByte(text, eol) + 1
 	}
-	n := 0
-	for {
-		row, ok := rowLength(text[n:], comma, eol)
-		if !ok {
+	quote := -1 // the first one from n on
+	for n := 0; ; {
+		if quote < n {
+			if quote = indexFrom(text, n, '"'); quote < 0 {
+				return n + bytes.LastIndexByte(text[n:], eol) + 1
+			}
+		}
+		end := indexFrom(text, n, eol) + 1
+		if end > quote {
+			end = quotedRow(text, n, quote, end, comma, eol)
+		}
+		if end <= 0 {
 			return n
 		}
-		n += row
+		n = end
 	}
 }
 
-// rowLength returns how many bytes the first row of text takes with its line end, and whether
-// text holds all of it. Rows are as table reads them.
-func rowLength(text []byte, comma, eol byte) (int, bool) {
-	lineEnd := func(from int) (int, bool) {
-		i := bytes.IndexByte(text[from:], eol)
-		return from + i + 1, i >= 0
-	}
-	end, ok := lineEnd(0)
-	if !ok || bytes.IndexByte(text[:end], '"') < 0 {
-		return end, ok
-	}
-	for from := 0; ; {
-		if text[from] != '"' {
-			i := bytes.IndexByte(text[from:end], comma)
-			if i < 0 {
-				return end, true
+// quotedRow returns the end of a row of text whose first quote and line end are known; 0 if text
+// does not hold all of it.
+func quotedRow(text []byte, from, quote, end int, comma, eol byte) int {
+	for {
+		at := quote + 1
+		// Where a field starts with a quote, it goes on to one that is not followed by another. Within
+		// a field, a quote is a character like others.
+		if quote == from || text[quote-1] == comma {
+			for {
+				quote = indexFrom(text, at, '"')
+				if at = quote + 1; quote < 0 || at == len(text) {
+					return 0
+				}
+				if text[at] != '"' {
+					break
+				}
+				at++
 			}
-			from += i + 1
-			continue
-		}
-		from++
-		for {
-			i := bytes.IndexByte(text[from:], '"')
-			if i < 0 || from+i+1 == len(text) {
-				return 0, false
+			if at >= end {
+				if end = indexFrom(text, at, eol) + 1; end == 0 {
+					return 0
+				}
 			}
-			if from += i + 1; text[from] != '"' {
-				break
+			if text[at] != comma { // the end of the row, or a fault in it
+				return end
 			}
-			from++
 		}
-		if end, ok = lineEnd(from); !ok {
-			return 0, false
+		if quote = indexFrom(text[:end], at, '"'); quote < 0 {
+			return end
 		}
-		if text[from] != comma { // the end of the row, or a fault in it
-			return end, true
-		}
-		from++
 	}
+}
+
+// indexFrom returns where the first c is in text[from:]; -1 if there is none.
+func indexFrom(text []byte, from int, c byte) int {
+	i := bytes.IndexByte(text[from:], c)
+	if i < 0 {
+		return -1
+	}
+	return from + i
 }
