@@ -228,7 +228,5 @@ func parseRotation(b []byte) (Rotation, error) {
 // "Don O&#x27;Brien".
 func PlainText(text string) string { return html.UnescapeString(text) }
 
-// Fault returns a *RowError in the row.
-func (r *ImageRow) Fault(column, format string, args ...any) error {
-	return r.t.fault(column, format, args...)
-}
+// Line returns the line where the row starts, counted from 1.
+func (r *ImageRow) Line() int { return r.t.at }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"path"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sandwich-build/sandwich/internal/boxindex"
 	"github.com/sandwich-build/sandwich/internal/licence"
@@ -201,55 +203,104 @@ func (s *scan) findPhotos(ctx context.Context) error {
 	})
 }
 
-// choosePhotos is the pass over the images.
+// choosePhotos is the pass over the images. Rows are read in pieces by several goroutines, which
+// look for the photos that have boxes; these choose in the order of the file.
 func (s *scan) choosePhotos(ctx context.Context) error {
 	choices := make([]choice, len(s.labels.asked))
 	for _, file := range s.imageFiles {
-		err := s.read(ctx, file.path, func(r io.Reader, check func() error) error {
-			for row, err := range openimages.Images(r, file.path) {
-				if err == nil {
-					err = check()
-				}
-				if err == nil {
-					err = s.offer(row, file, choices)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := s.choose(ctx, file, choices); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (s *scan) choose(ctx context.Context, file source, choices []choice) (err error) {
+	text, err := s.metadata.Open(ctx, file.path)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", file.path, err)
+	}
+	defer func() { err = errors.Join(err, text.Close()) }()
+	read := &counter{Reader: text}
+	err = openimages.ScanImages(ctx, read, file.path, s.task.Workers(), func(rows iter.Seq2[*openimages.ImageRow, error]) (listing, error) {
+		return s.list(rows, file), nil
+	}, func(l listing) error {
+		s.imagesRead += l.rows
+		for i := range l.photos {
+			if err := s.offer(&l.photos[i], file, choices); err != nil {
+				return err
+			}
+		}
+		s.task.Progress(s.done+read.n.Load(), s.all, "bytes")
+		return l.err
+	})
+	s.done += read.n.Load()
+	return err
+}
+
+// listing is what a piece of an image file comes to.
+type listing struct {
+	rows   int64 // of the subsets
+	photos []listed
+	err    error // what ended it
+}
+
+// listed is a photo with a box of the labels asked for.
+type listed struct {
+	id      openimages.ImageID
+	line    int // of the file
+	subset  int
+	licence string
+	image   openimages.Image
+	invalid error // in place of image; of no concern unless the photo is chosen
+}
+
+// list finds the photos of a piece of an image file. Several goroutines run it: all that it
+// knows of a photo is what the pass over the boxes has found.
+func (s *scan) list(rows iter.Seq2[*openimages.ImageRow, error], file source) (l listing) {
+	for row, err := range rows {
+		if err != nil {
+			l.err = err
+			return l
+		}
+		subset := file.subset
+		if name := row.Subset(); len(name) > 0 {
+			if subset = slices.Index(s.subsets, string(name)); subset < 0 {
+				continue
+			}
+		}
+		l.rows++
+		p := s.photos[openimages.ImageID(row.ImageID())]
+		if p == nil {
+			continue
+		}
+		found := listed{
+			id: openimages.ImageID(row.ImageID()), line: row.Line(), subset: subset, licence: string(row.License()),
+		}
+		if len(p.asked) > 0 {
+			found.image, found.invalid = row.Image()
+			found.image.Subset = s.subsets[subset]
+		}
+		l.photos = append(l.photos, found)
+	}
+	return l
+}
+
 // offer lets the labels that ask for a photo choose it.
-func (s *scan) offer(row *openimages.ImageRow, file source, choices []choice) error {
-	subset := file.subset
-	if name := row.Subset(); len(name) > 0 {
-		if subset = slices.Index(s.subsets, string(name)); subset < 0 {
-			return nil
+func (s *scan) offer(found *listed, file source, choices []choice) error {
+	p := s.photos[found.id]
+	if p.listed {
+		return &openimages.RowError{
+			File: file.path, Line: found.line, Column: "ImageID", Problem: fmt.Sprintf("the photo %s is listed a second time", found.id),
 		}
 	}
-	s.imagesRead++
-	p := s.photos[openimages.ImageID(row.ImageID())]
-	if p == nil {
-		return nil
-	}
-	if p.listed {
-		return row.Fault("ImageID", "the photo %s is listed a second time", row.ImageID())
-	}
-	p.listed, p.subset = true, subset
+	p.listed, p.subset = true, found.subset
 	s.photosWithLabel++
-	id := openimages.ImageID(row.ImageID())
-	if p.refused = len(p.asked) > 0 && !s.licensed(id, string(row.License())); p.refused {
+	if p.refused = len(p.asked) > 0 && !s.licensed(found.id, found.licence); p.refused {
 		return nil
 	}
 	for _, label := range p.asked {
-		if out := choices[label].offer(id, p, s.limit); out != nil {
+		if out := choices[label].offer(found.id, p, s.limit); out != nil {
 			out.chosen = slices.DeleteFunc(out.chosen, func(l int) bool { return l == label })
 			if len(out.chosen) == 0 {
 				out.image = nil // so that memory holds what is selected only
@@ -263,11 +314,10 @@ func (s *scan) offer(row *openimages.ImageRow, file source, choices []choice) er
 	if len(p.chosen) == 0 {
 		return nil
 	}
-	image, err := row.Image()
-	if err != nil {
-		return err
+	if found.invalid != nil {
+		return found.invalid
 	}
-	image.Subset = s.subsets[subset]
+	image := found.image // on its own: the others of its piece need not stay
 	p.image = &image
 	return nil
 }
@@ -416,32 +466,14 @@ func (s *scan) eachBox(ctx context.Context, each func(*openimages.Box)) error {
 // milliseconds of work.
 const rowsPerCheck = 1 << 14
 
-// read opens a metadata file and gives it to scan, together with a function to call
-// for every row, which ends the scan when the context does and tells how far it is.
-func (s *scan) read(ctx context.Context, path string, scan func(r io.Reader, check func() error) error) (err error) {
-	file, err := s.metadata.Open(ctx, path)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	rows := 0
-	return scan(&counter{file, &s.done}, func() error {
-		if rows++; rows%rowsPerCheck != 0 {
-			return nil
-		}
-		s.task.Progress(s.done, s.all, "bytes")
-		return context.Cause(ctx)
-	})
-}
-
 // counter counts what is read through it.
 type counter struct {
 	io.Reader
-	n *int64
+	n atomic.Int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
-	*c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }

@@ -3,6 +3,7 @@ package selection_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,7 +64,7 @@ func one(t *testing.T, k selection.Kind, boxes, images string) (cas.Tree, cas.Re
 	if err != nil {
 		return cas.Tree{}, cas.Result{}, err
 	}
-	result, err := stages.RunKind(t.Context(), store, k, map[string]cas.Tree{"metadata": metadata}, 1, stages.Discard)
+	result, err := stages.RunKind(t.Context(), store, k, map[string]cas.Tree{"metadata": metadata}, 4, stages.Discard)
 	return cas.NewTree(store, result.Tree), result, err
 }
 
@@ -239,6 +240,9 @@ func TestFaults(t *testing.T) {
 			`images/train.csv:2:OriginalSize: want a number of bytes, got "many"`},
 		{"photo listed twice", selection.Kind{Labels: sandwich}, good, imageRows + imageRows,
 			`images/train.csv:5:ImageID: the photo 1000000000000001 is listed a second time`},
+		{"photo listed twice, far apart and in front of another fault", selection.Kind{Labels: sandwich}, good,
+			imageRows + strings.Repeat("2000000000000001,train,https://x,,,,,,,,,\n", 20_000) + imageRows + "..,train,https://x,,,,,,,,,\n",
+			`images/train.csv:20005:ImageID: the photo 1000000000000001 is listed a second time`},
 		{"no boxes", selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}, {Name: "Sausage"}}}, good, imageRows,
 			`no boxes for Sausage; boxes dropped of all labels by rule: `},
 		{"all boxes excluded", selection.Kind{Labels: sandwich, Exclude: []string{"inside"}}, "1000000000000001,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,1\n", imageRows,
@@ -251,6 +255,25 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, test.err)
 			}
 		})
+	}
+}
+
+// What is wrong with a photo that the limit leaves out is of no concern.
+func TestBadImageThatIsNotChosen(t *testing.T) {
+	var boxes, images strings.Builder
+	images.WriteString(imageRows)
+	for i := range 30 {
+		fmt.Fprintf(&boxes, "%016x,x,/m/sandwich,1,0.1,0.2,0.3,0.4,0,0,0,0,0\n", 0x1000000000000001+i)
+		if i >= 3 {
+			fmt.Fprintf(&images, "%016x,train,https://x,,,,,,%s,,,\n", 0x1000000000000001+i, map[bool]string{true: "many"}[i == 4])
+		}
+	}
+	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}}}
+	for limit, want := range map[int]bool{1: true, 0: false} {
+		k.Limit = limit
+		if _, _, err := one(t, k, boxes.String(), images.String()); (err == nil) != want {
+			t.Errorf("limit %d: %v", limit, err)
+		}
 	}
 }
 
