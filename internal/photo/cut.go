@@ -166,9 +166,10 @@ func Resize(img image.Image, size image.Point) *image.YCbCr {
 
 // work is memory that cuts use one after the other.
 type work struct {
-	turned  []uint8 // see resize
-	scratch kernels.Scratch
-	planes  []uint8
+	turned       []uint8 // see resize
+	across, down weights
+	scratch      kernels.Scratch
+	planes       []uint8
 }
 
 // maxPooled bounds a buffer that is kept for the next photo.

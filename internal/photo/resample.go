@@ -53,13 +53,29 @@ func (p *component) resize(to []uint8, c Cut, w *work) {
 	}
 	// Each pass lays its rows down as columns, so both are the same.
 	w.turned = grown(w.turned, rows*c.Size.X)
-	kernels.Resample(w.turned, from, p.stride, rows, weigh(x, c.Size.X), &w.scratch)
-	kernels.Resample(to, w.turned, rows, c.Size.X, weigh(y, c.Size.Y), &w.scratch)
+	kernels.Resample(w.turned, from, p.stride, rows, w.across.weigh(x, c.Size.X), &w.scratch)
+	kernels.Resample(to, w.turned, rows, c.Size.X, w.down.weigh(y, c.Size.Y), &w.scratch)
 }
 
 // is says whether n samples made of the interval are the samples that it has.
 func (s span) is(n int) bool {
 	return s.from == float64(s.first) && s.length == float64(n) && s.after-s.first == n
+}
+
+// weights are the last ones that were needed: those of one component mostly are those of
+// the next as well.
+type weights struct {
+	of   span
+	n    int
+	taps []kernels.Taps
+}
+
+// weigh returns what the function weigh does.
+func (w *weights) weigh(s span, n int) []kernels.Taps {
+	if w.of != s || w.n != n {
+		*w = weights{s, n, weigh(s, n)}
+	}
+	return w.taps
 }
 
 // weigh returns the weights with which the samples of an interval come to n samples. When

@@ -174,47 +174,56 @@ func (p *planeReader) block(to *[64]uint8, x, y int) (from []uint8, stride int) 
 
 // halved returns the 16×16 samples at (x, y), each 2×2 of them as their mean, in to.
 func (p *planeReader) halved(to *[64]uint8, x, y int) []uint8 {
-	inside := x+16 <= p.size.X
+	if x+16 <= p.size.X && y+16 <= p.size.Y {
+		kernels.Halve(to, p.pix[y*p.stride+x:], p.stride)
+		return to[:]
+	}
 	for j := range 8 {
 		upper := p.pix[min(y+2*j, p.size.Y-1)*p.stride:]
 		lower := p.pix[min(y+2*j+1, p.size.Y-1)*p.stride:]
-		row := to[8*j:][:8]
-		if inside {
-			upper, lower := upper[x:][:16], lower[x:][:16]
-			for i := range row {
-				row[i] = uint8((uint(upper[2*i]) + uint(upper[2*i+1]) + uint(lower[2*i]) + uint(lower[2*i+1]) + 2) >> 2)
-			}
-			continue
-		}
-		for i := range row {
+		for i := range 8 {
 			left, right := min(x+2*i, p.size.X-1), min(x+2*i+1, p.size.X-1)
-			row[i] = uint8((uint(upper[left]) + uint(upper[right]) + uint(lower[left]) + uint(lower[right]) + 2) >> 2)
+			to[8*j+i] = uint8((uint(upper[left]) + uint(upper[right]) + uint(lower[left]) + uint(lower[right]) + 2) >> 2)
 		}
 	}
 	return to[:]
 }
 
+// zigzagged is for each four bits that stand for coefficients of a block in rows, and each
+// value of them, the bits for these in zigzag order.
+var zigzagged = func() (all [16][16]uint64) {
+	for k, at := range zigzag {
+		for v := range 16 {
+			if v>>(at%4)&1 == 1 {
+				all[at/4][v] |= 1 << k
+			}
+		}
+	}
+	return all
+}()
+
 // block encodes samples, stride apart, as a block of a component (F.1.2), with tables.
 func (e *encoder) block(from []uint8, stride, table, component int) {
-	kernels.Forward(&e.quantized, from, stride, &e.divisors[table])
+	others := kernels.Forward(&e.quantized, from, stride, &e.divisors[table])
 	dc, ac := &codes[2*table], &codes[2*table+1]
 	first := e.quantized[0]
 	e.value(dc, 0, first-e.last[component])
 	e.last[component] = first
-	run := 0
-	for k := 1; k < 64; k++ {
-		v := e.quantized[zigzag[k]]
-		if v == 0 {
-			run++
-			continue
-		}
+	var left uint64 // of the coefficients in zigzag order, those that are not 0
+	for i := range zigzagged {
+		left |= zigzagged[i][others>>(4*i)&15]
+	}
+	last := 0
+	for left &^= 1; left != 0; left &= left - 1 {
+		k := bits.TrailingZeros64(left)
+		run := k - last - 1
 		for ; run > 15; run -= 16 {
 			e.symbol(ac[zeros16])
 		}
-		e.value(ac, byte(run)<<4, v)
-		run = 0
+		e.value(ac, byte(run)<<4, e.quantized[zigzag[k]])
+		last = k
 	}
-	if run > 0 {
+	if last < 63 {
 		e.symbol(ac[0])
 	}
 }

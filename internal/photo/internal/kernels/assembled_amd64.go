@@ -12,7 +12,7 @@ func assembled() []set {
 	if !cpu.X86.HasAVX2 {
 		return nil
 	}
-	return []set{{"avx2", avx2Resample, avx2Inverse, avx2Forward}}
+	return []set{{"avx2", avx2Resample, avx2Halve, avx2Inverse, avx2Inverse4, avx2Forward}}
 }
 
 // side is that of the blocks of samples that are turned.
@@ -41,12 +41,22 @@ func avx2Resample(to, from []uint8, stride, rows int, taps []Taps, s *Scratch) {
 	}
 }
 
+func avx2Halve(to *[64]uint8, from []uint8, stride int) {
+	_ = from[15*stride+15] // assembly does not look
+	halveAVX2(&to[0], &from[0], stride)
+}
+
 func avx2Inverse(to []uint8, stride int, c *[64]int32) {
-	_ = to[7*stride+7] // assembly does not look
+	_ = to[7*stride+7]
 	inverseAVX2(&to[0], stride, &c[0])
 }
 
-func avx2Forward(to *[64]int32, from []uint8, stride int, d *Divisors) {
+func avx2Inverse4(to []uint8, stride int, c *[64]int32) {
+	_ = to[3*stride+3]
+	inverse4AVX2(&to[0], stride, &c[0])
+}
+
+func avx2Forward(to *[64]int32, from []uint8, stride int, d *Divisors) (others uint64) {
 	_ = from[7*stride+7]
-	forwardAVX2(&to[0], &from[0], stride, &d.halves[0], &d.reciprocals[0])
+	return forwardAVX2(&to[0], &from[0], stride, &d.halves[0], &d.reciprocals[0])
 }

@@ -14,12 +14,22 @@ func turnAVX2(to *byte, from *byte, stride int, blocks int)
 //go:noescape
 func blendAVX2(to *byte, step int, columns *byte, taps *int32, pairs *int32, n int)
 
+// halveAVX2 is portableHalve.
+//
+//go:noescape
+func halveAVX2(to *byte, from *byte, stride int)
+
 // inverseAVX2 is portableInverse.
 //
 //go:noescape
 func inverseAVX2(to *byte, stride int, c *int32)
 
+// inverse4AVX2 is portableInverse4.
+//
+//go:noescape
+func inverse4AVX2(to *byte, stride int, c *int32)
+
 // forwardAVX2 is portableForward.
 //
 //go:noescape
-func forwardAVX2(to *int32, from *byte, stride int, halves *uint32, reciprocals *uint32)
+func forwardAVX2(to *int32, from *byte, stride int, halves *uint32, reciprocals *uint32) uint64

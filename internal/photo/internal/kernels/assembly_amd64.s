@@ -132,6 +132,99 @@ pair:
 	VZEROUPPER
 	RET
 
+// func halveAVX2(to *byte, from *byte, stride int)
+// Requires: AVX, AVX2
+TEXT ·halveAVX2(SB), NOSPLIT, $0-24
+	MOVQ       to+0(FP), AX
+	MOVQ       from+8(FP), CX
+	MOVQ       stride+16(FP), DX
+	VPCMPEQB   Y0, Y0, Y0
+	VPABSB     Y0, Y0
+	VPADDW     Y0, Y0, Y1
+	VPSRLW     $0x08, Y1, Y1
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, (AX)
+	LEAQ       (CX)(DX*2), CX
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, 8(AX)
+	LEAQ       (CX)(DX*2), CX
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, 16(AX)
+	LEAQ       (CX)(DX*2), CX
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, 24(AX)
+	LEAQ       (CX)(DX*2), CX
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, 32(AX)
+	LEAQ       (CX)(DX*2), CX
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, 40(AX)
+	LEAQ       (CX)(DX*2), CX
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, 48(AX)
+	LEAQ       (CX)(DX*2), CX
+	VMOVDQU    (CX), X2
+	VMOVDQU    (CX)(DX*1), X3
+	VPMADDUBSW X0, X2, X2
+	VPMADDUBSW X0, X3, X3
+	VPADDW     X3, X2, X2
+	VPADDW     X1, X2, X2
+	VPSRLW     $0x02, X2, X2
+	VPACKUSWB  X2, X2, X2
+	VMOVQ      X2, 56(AX)
+	LEAQ       (CX)(DX*2), CX
+	VZEROUPPER
+	RET
+
 // func inverseAVX2(to *byte, stride int, c *int32)
 // Requires: AVX, AVX2
 TEXT ·inverseAVX2(SB), NOSPLIT, $0-24
@@ -497,9 +590,85 @@ DATA square<>+30(SB)/1, $0x0b
 DATA square<>+31(SB)/1, $0x0f
 GLOBL square<>(SB), RODATA|NOPTR, $32
 
-// func forwardAVX2(to *int32, from *byte, stride int, halves *uint32, reciprocals *uint32)
+// func inverse4AVX2(to *byte, stride int, c *int32)
+// Requires: AVX
+TEXT ·inverse4AVX2(SB), NOSPLIT, $0-24
+	MOVQ        to+0(FP), AX
+	MOVQ        stride+8(FP), CX
+	MOVQ        c+16(FP), DX
+	VMOVDQU     (DX), X0
+	VMOVDQU     32(DX), X1
+	VMOVDQU     64(DX), X2
+	VMOVDQU     96(DX), X3
+	VPADDD      X3, X1, X4
+	VPMULLD     lanes4433<>+0(SB), X4, X4
+	VPMULLD     lanes6270<>+0(SB), X1, X1
+	VPADDD      X1, X4, X1
+	VPMULLD     lanes15137<>+0(SB), X3, X3
+	VPSUBD      X3, X4, X3
+	VPADDD      X2, X0, X4
+	VPSUBD      X2, X0, X0
+	VPSLLD      $0x0d, X4, X4
+	VPSLLD      $0x0d, X0, X0
+	VPADDD      X1, X4, X2
+	VPADDD      X3, X0, X5
+	VPSUBD      X3, X0, X0
+	VPSUBD      X1, X4, X1
+	VPADDD      lanes1024<>+0(SB), X2, X2
+	VPSRAD      $0x0b, X2, X2
+	VPADDD      lanes1024<>+0(SB), X5, X5
+	VPSRAD      $0x0b, X5, X5
+	VPADDD      lanes1024<>+0(SB), X0, X0
+	VPSRAD      $0x0b, X0, X0
+	VPADDD      lanes1024<>+0(SB), X1, X1
+	VPSRAD      $0x0b, X1, X1
+	VPUNPCKLDQ  X5, X2, X3
+	VPUNPCKHDQ  X5, X2, X5
+	VPUNPCKLDQ  X1, X0, X2
+	VPUNPCKHDQ  X1, X0, X1
+	VPUNPCKLQDQ X2, X3, X0
+	VPUNPCKHQDQ X2, X3, X2
+	VPUNPCKLQDQ X1, X5, X3
+	VPUNPCKHQDQ X1, X5, X1
+	VPADDD      X1, X2, X4
+	VPMULLD     lanes4433<>+0(SB), X4, X4
+	VPMULLD     lanes6270<>+0(SB), X2, X2
+	VPADDD      X2, X4, X2
+	VPMULLD     lanes15137<>+0(SB), X1, X1
+	VPSUBD      X1, X4, X1
+	VPADDD      X3, X0, X4
+	VPSUBD      X3, X0, X0
+	VPSLLD      $0x0d, X4, X4
+	VPSLLD      $0x0d, X0, X0
+	VPADDD      X2, X4, X3
+	VPADDD      X1, X0, X5
+	VPSUBD      X1, X0, X0
+	VPSUBD      X2, X4, X1
+	VPADDD      lanes33685504<>+0(SB), X3, X3
+	VPSRAD      $0x12, X3, X3
+	VPADDD      lanes33685504<>+0(SB), X5, X5
+	VPSRAD      $0x12, X5, X5
+	VPADDD      lanes33685504<>+0(SB), X0, X0
+	VPSRAD      $0x12, X0, X0
+	VPADDD      lanes33685504<>+0(SB), X1, X1
+	VPSRAD      $0x12, X1, X1
+	VPACKSSDW   X5, X3, X3
+	VPACKSSDW   X1, X0, X0
+	VPACKUSWB   X0, X3, X3
+	VPSHUFB     square<>+0(SB), X3, X3
+	VPEXTRD     $0x00, X3, (AX)
+	ADDQ        CX, AX
+	VPEXTRD     $0x01, X3, (AX)
+	ADDQ        CX, AX
+	VPEXTRD     $0x02, X3, (AX)
+	ADDQ        CX, AX
+	VPEXTRD     $0x03, X3, (AX)
+	VZEROUPPER
+	RET
+
+// func forwardAVX2(to *int32, from *byte, stride int, halves *uint32, reciprocals *uint32) uint64
 // Requires: AVX, AVX2
-TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
+TEXT ·forwardAVX2(SB), NOSPLIT, $0-48
 	MOVQ        to+0(FP), AX
 	MOVQ        from+8(FP), CX
 	MOVQ        stride+16(FP), DX
@@ -695,39 +864,51 @@ TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
 	VPSRAD      $0x0f, Y0, Y0
 	VPADDD      lanes16384<>+0(SB), Y8, Y8
 	VPSRAD      $0x0f, Y8, Y8
-	VPABSD      Y1, Y5
-	VPADDD      (BX), Y5, Y5
-	VMOVDQU     (SI), Y7
-	VPMULUDQ    Y7, Y5, Y6
-	VPSRLQ      $0x20, Y6, Y6
-	VPSRLQ      $0x20, Y5, Y5
+	VPXOR       Y5, Y5, Y5
+	VPABSD      Y1, Y6
+	VPADDD      (BX), Y6, Y6
+	VMOVDQU     (SI), Y11
+	VPMULUDQ    Y11, Y6, Y7
 	VPSRLQ      $0x20, Y7, Y7
-	VPMULUDQ    Y7, Y5, Y5
-	VPBLENDD    $0xaa, Y5, Y6, Y6
-	VPSIGND     Y1, Y6, Y6
-	VMOVDQU     Y6, (AX)
+	VPSRLQ      $0x20, Y6, Y6
+	VPSRLQ      $0x20, Y11, Y11
+	VPMULUDQ    Y11, Y6, Y6
+	VPBLENDD    $0xaa, Y6, Y7, Y7
+	VPSIGND     Y1, Y7, Y7
+	VMOVDQU     Y7, (AX)
+	VPCMPEQD    Y5, Y7, Y7
+	VMOVMSKPS   Y7, DX
+	MOVQ        DX, CX
 	VPABSD      Y4, Y1
 	VPADDD      32(BX), Y1, Y1
-	VMOVDQU     32(SI), Y6
-	VPMULUDQ    Y6, Y1, Y5
-	VPSRLQ      $0x20, Y5, Y5
+	VMOVDQU     32(SI), Y7
+	VPMULUDQ    Y7, Y1, Y6
+	VPSRLQ      $0x20, Y6, Y6
+	VPSRLQ      $0x20, Y1, Y1
+	VPSRLQ      $0x20, Y7, Y7
+	VPMULUDQ    Y7, Y1, Y1
+	VPBLENDD    $0xaa, Y1, Y6, Y6
+	VPSIGND     Y4, Y6, Y6
+	VMOVDQU     Y6, 32(AX)
+	VPCMPEQD    Y5, Y6, Y6
+	VMOVMSKPS   Y6, DX
+	SHLQ        $0x08, DX
+	ORQ         DX, CX
+	VPABSD      Y2, Y1
+	VPADDD      64(BX), Y1, Y1
+	VMOVDQU     64(SI), Y6
+	VPMULUDQ    Y6, Y1, Y4
+	VPSRLQ      $0x20, Y4, Y4
 	VPSRLQ      $0x20, Y1, Y1
 	VPSRLQ      $0x20, Y6, Y6
 	VPMULUDQ    Y6, Y1, Y1
-	VPBLENDD    $0xaa, Y1, Y5, Y5
-	VPSIGND     Y4, Y5, Y5
-	VMOVDQU     Y5, 32(AX)
-	VPABSD      Y2, Y1
-	VPADDD      64(BX), Y1, Y1
-	VMOVDQU     64(SI), Y5
-	VPMULUDQ    Y5, Y1, Y4
-	VPSRLQ      $0x20, Y4, Y4
-	VPSRLQ      $0x20, Y1, Y1
-	VPSRLQ      $0x20, Y5, Y5
-	VPMULUDQ    Y5, Y1, Y1
 	VPBLENDD    $0xaa, Y1, Y4, Y4
 	VPSIGND     Y2, Y4, Y4
 	VMOVDQU     Y4, 64(AX)
+	VPCMPEQD    Y5, Y4, Y4
+	VMOVMSKPS   Y4, DX
+	SHLQ        $0x10, DX
+	ORQ         DX, CX
 	VPABSD      Y10, Y1
 	VPADDD      96(BX), Y1, Y1
 	VMOVDQU     96(SI), Y4
@@ -739,6 +920,10 @@ TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
 	VPBLENDD    $0xaa, Y1, Y2, Y2
 	VPSIGND     Y10, Y2, Y2
 	VMOVDQU     Y2, 96(AX)
+	VPCMPEQD    Y5, Y2, Y2
+	VMOVMSKPS   Y2, DX
+	SHLQ        $0x18, DX
+	ORQ         DX, CX
 	VPABSD      Y3, Y1
 	VPADDD      128(BX), Y1, Y1
 	VMOVDQU     128(SI), Y4
@@ -750,6 +935,10 @@ TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
 	VPBLENDD    $0xaa, Y1, Y2, Y2
 	VPSIGND     Y3, Y2, Y2
 	VMOVDQU     Y2, 128(AX)
+	VPCMPEQD    Y5, Y2, Y2
+	VMOVMSKPS   Y2, DX
+	SHLQ        $0x20, DX
+	ORQ         DX, CX
 	VPABSD      Y9, Y1
 	VPADDD      160(BX), Y1, Y1
 	VMOVDQU     160(SI), Y3
@@ -761,6 +950,10 @@ TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
 	VPBLENDD    $0xaa, Y1, Y2, Y2
 	VPSIGND     Y9, Y2, Y2
 	VMOVDQU     Y2, 160(AX)
+	VPCMPEQD    Y5, Y2, Y2
+	VMOVMSKPS   Y2, DX
+	SHLQ        $0x28, DX
+	ORQ         DX, CX
 	VPABSD      Y0, Y1
 	VPADDD      192(BX), Y1, Y1
 	VMOVDQU     192(SI), Y3
@@ -772,6 +965,10 @@ TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
 	VPBLENDD    $0xaa, Y1, Y2, Y2
 	VPSIGND     Y0, Y2, Y2
 	VMOVDQU     Y2, 192(AX)
+	VPCMPEQD    Y5, Y2, Y2
+	VMOVMSKPS   Y2, DX
+	SHLQ        $0x30, DX
+	ORQ         DX, CX
 	VPABSD      Y8, Y0
 	VPADDD      224(BX), Y0, Y0
 	VMOVDQU     224(SI), Y2
@@ -783,6 +980,12 @@ TEXT ·forwardAVX2(SB), NOSPLIT, $0-40
 	VPBLENDD    $0xaa, Y0, Y1, Y1
 	VPSIGND     Y8, Y1, Y1
 	VMOVDQU     Y1, 224(AX)
+	VPCMPEQD    Y5, Y1, Y1
+	VMOVMSKPS   Y1, DX
+	SHLQ        $0x38, DX
+	ORQ         DX, CX
+	NOTQ        CX
+	MOVQ        CX, ret+40(FP)
 	VZEROUPPER
 	RET
 

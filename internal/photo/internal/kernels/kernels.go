@@ -9,12 +9,14 @@ package kernels
 type set struct {
 	name     string
 	resample func(to, from []uint8, stride, rows int, taps []Taps, s *Scratch)
+	halve    func(to *[64]uint8, from []uint8, stride int)
 	inverse  func(to []uint8, stride int, c *[64]int32)
-	forward  func(to *[64]int32, from []uint8, stride int, d *Divisors)
+	inverse4 func(to []uint8, stride int, c *[64]int32)
+	forward  func(to *[64]int32, from []uint8, stride int, d *Divisors) (others uint64)
 }
 
 // portable is the definition of all others.
-var portable = set{"portable", portableResample, portableInverse, portableForward}
+var portable = set{"portable", portableResample, portableHalve, portableInverse, portableInverse4, portableForward}
 
 // fastest is the set for this processor.
 var fastest = sets()[0]

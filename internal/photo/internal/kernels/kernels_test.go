@@ -111,6 +111,17 @@ func TestPortableResampleIsTheDefinition(t *testing.T) {
 	}
 }
 
+func TestPortableHalveIsTheDefinition(t *testing.T) {
+	from := make([]uint8, 16*16)
+	from[0], from[1], from[16], from[17] = 1, 2, 3, 4
+	from[14*16+14], from[15*16+15] = 1, 1
+	var got [64]uint8
+	portableHalve(&got, from, 16)
+	if want := [64]uint8{0: 3, 63: 1}; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func FuzzResample(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, uint8(17), uint8(18), uint8(5))
 	f.Fuzz(func(t *testing.T, data []byte, rows, wide, n uint8) {
@@ -151,16 +162,35 @@ func (d *draws) coefficients() (c [64]int32) {
 	return c
 }
 
+// agreeOnInverse compares inverse transforms to 8×8 samples and to 4×4.
 func agreeOnInverse(t *testing.T, s set, d *draws) {
 	t.Helper()
 	stride := 8 + int(d.byte())%9
-	got, want := d.samples(9*stride), make([]uint8, 9*stride)
-	copy(want, got)
 	c := d.coefficients()
-	s.inverse(got[1:], stride, &c)
-	portableInverse(want[1:], stride, &c)
-	if !bytes.Equal(got, want) {
-		t.Fatalf("%v: got %v, want %v", c, got, want)
+	for _, of := range []struct {
+		got, want func(to []uint8, stride int, c *[64]int32)
+	}{
+		{s.inverse, portableInverse}, {s.inverse4, portableInverse4},
+	} {
+		got, want := d.samples(9*stride), make([]uint8, 9*stride)
+		copy(want, got)
+		of.got(got[1:], stride, &c)
+		of.want(want[1:], stride, &c)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%v: got %v, want %v", c, got, want)
+		}
+	}
+}
+
+func agreeOnHalve(t *testing.T, s set, d *draws) {
+	t.Helper()
+	stride := 16 + int(d.byte())%9
+	from := d.samples(16 * stride)
+	var got, want [64]uint8
+	s.halve(&got, from, stride)
+	portableHalve(&want, from, stride)
+	if got != want {
+		t.Fatalf("%v: got %v, want %v", from, got, want)
 	}
 }
 
@@ -173,10 +203,9 @@ func agreeOnForward(t *testing.T, s set, d *draws) {
 	}
 	from := d.samples(8 * stride)
 	var got, want [64]int32
-	s.forward(&got, from, stride, &divisors)
-	portableForward(&want, from, stride, &divisors)
-	if got != want {
-		t.Fatalf("%v: got %v, want %v", from, got, want)
+	others, wantOthers := s.forward(&got, from, stride, &divisors), portableForward(&want, from, stride, &divisors)
+	if got != want || others != wantOthers {
+		t.Fatalf("%v: got %v and %b, want %v and %b", from, got, others, want, wantOthers)
 	}
 }
 
@@ -186,6 +215,7 @@ func TestTransformsAgree(t *testing.T) {
 		for range 20_000 {
 			agreeOnInverse(t, s, d)
 			agreeOnForward(t, s, d)
+			agreeOnHalve(t, s, d)
 		}
 	})
 }
@@ -207,7 +237,7 @@ func TestPortableTransformsAreTheDefinition(t *testing.T) {
 			divisors.Set(i, 1+i%5)
 		}
 		var got, coefficients [64]int32
-		portableForward(&got, samples, 8, &divisors)
+		others := portableForward(&got, samples, 8, &divisors)
 		for v := range 8 {
 			for u := range 8 {
 				var sum float64
@@ -217,6 +247,9 @@ func TestPortableTransformsAreTheDefinition(t *testing.T) {
 				i := 8*v + u
 				if math.Abs(float64(got[i])-sum/float64(1+i%5)) > 0.6 {
 					t.Fatalf("coefficient %d, %d is %d, want %f", v, u, got[i], sum/float64(1+i%5))
+				}
+				if others>>i&1 == 1 != (got[i] != 0) {
+					t.Fatalf("coefficient %d, %d is %d, but other than 0: %b", v, u, got[i], others)
 				}
 				coefficients[i] = int32(math.Round(sum))
 			}
@@ -241,6 +274,7 @@ func FuzzTransforms(f *testing.F) {
 		others(t, func(t *testing.T, s set) {
 			agreeOnInverse(t, s, newDraws(data))
 			agreeOnForward(t, s, newDraws(data))
+			agreeOnHalve(t, s, newDraws(data))
 		})
 	})
 }
@@ -249,9 +283,26 @@ func BenchmarkInverse(b *testing.B) {
 	d := newDraws([]byte{22})
 	c, to := d.coefficients(), make([]uint8, 64)
 	for _, s := range sets() {
-		b.Run(s.name, func(b *testing.B) {
+		b.Run("8/"+s.name, func(b *testing.B) {
 			for b.Loop() {
 				s.inverse(to, 8, &c)
+			}
+		})
+		b.Run("4/"+s.name, func(b *testing.B) {
+			for b.Loop() {
+				s.inverse4(to, 8, &c)
+			}
+		})
+	}
+}
+
+func BenchmarkHalve(b *testing.B) {
+	from := newDraws(nil).samples(256)
+	var to [64]uint8
+	for _, s := range sets() {
+		b.Run(s.name, func(b *testing.B) {
+			for b.Loop() {
+				s.halve(&to, from, 16)
 			}
 		})
 	}

@@ -68,6 +68,18 @@ func portableResample(to, from []uint8, stride, rows int, taps []Taps, _ *Scratc
 	}
 }
 
+// Halve writes 8×8 samples, each the mean of 2×2 of the 16×16 in rows that are stride apart.
+func Halve(to *[64]uint8, from []uint8, stride int) { fastest.halve(to, from, stride) }
+
+func portableHalve(to *[64]uint8, from []uint8, stride int) {
+	for y := range 8 {
+		upper, lower, row := from[2*y*stride:][:16], from[(2*y+1)*stride:][:16], to[8*y:][:8]
+		for x := range row {
+			row[x] = uint8((uint(upper[2*x]) + uint(upper[2*x+1]) + uint(lower[2*x]) + uint(lower[2*x+1]) + 2) >> 2)
+		}
+	}
+}
+
 func clamp(v int32) uint8 {
 	if uint32(v) > 255 {
 		return uint8(^(v >> 31))

@@ -38,9 +38,10 @@ func (d *Divisors) Set(i, step int) {
 }
 
 // Forward transforms 8×8 samples, in rows that are stride apart, and quantises. It rounds as
-// libjpeg's accurate integer transform (jfdctint.c) and its quantisation do.
-func Forward(to *[64]int32, from []uint8, stride int, d *Divisors) {
-	fastest.forward(to, from, stride, d)
+// libjpeg's accurate integer transform (jfdctint.c) and its quantisation do. It returns a bit
+// for each coefficient that is not 0.
+func Forward(to *[64]int32, from []uint8, stride int, d *Divisors) (others uint64) {
+	return fastest.forward(to, from, stride, d)
 }
 
 // inverseEight is the inverse transform of eight coefficients, times 2^fixBits · √8.
@@ -86,21 +87,23 @@ func portableInverse(to []uint8, stride int, c *[64]int32) {
 	}
 }
 
-// four is the inverse transform of four coefficients, times 2^fixBits · √8, when they are
+// inverseFour is the inverse transform of four coefficients, times 2^fixBits · √8, when they are
 // the lowest of eight: the even part of inverseEight.
-func four(c0, c1, c2, c3 int32) (s0, s1, s2, s3 int32) {
+func inverseFour(c0, c1, c2, c3 int32) (s0, s1, s2, s3 int32) {
 	z1 := (c1 + c3) * fix0_541
 	b0, b1 := z1+c1*fix0_765, z1-c3*fix1_847
 	a0, a1 := (c0+c2)<<fixBits, (c0-c2)<<fixBits
 	return a0 + b0, a1 + b1, a1 - b1, a0 - b0
 }
 
-// Inverse4 writes 4×4 samples, made of the lowest 4×4 coefficients.
-func Inverse4(to []uint8, stride int, c *[64]int32) {
+// Inverse4 is Inverse to 4×4 samples, made of the lowest 4×4 coefficients.
+func Inverse4(to []uint8, stride int, c *[64]int32) { fastest.inverse4(to, stride, c) }
+
+func portableInverse4(to []uint8, stride int, c *[64]int32) {
 	const half = 1 << (fixBits - passBits - 1)
 	var t [16]int32
 	for x := range 4 {
-		s0, s1, s2, s3 := four(c[x], c[8+x], c[16+x], c[24+x])
+		s0, s1, s2, s3 := inverseFour(c[x], c[8+x], c[16+x], c[24+x])
 		t[x], t[4+x] = (s0+half)>>(fixBits-passBits), (s1+half)>>(fixBits-passBits)
 		t[8+x], t[12+x] = (s2+half)>>(fixBits-passBits), (s3+half)>>(fixBits-passBits)
 	}
@@ -108,7 +111,7 @@ func Inverse4(to []uint8, stride int, c *[64]int32) {
 	const middle = 128<<down + 1<<(down-1)
 	for y := range 4 {
 		r := t[4*y:][:4]
-		s0, s1, s2, s3 := four(r[0], r[1], r[2], r[3])
+		s0, s1, s2, s3 := inverseFour(r[0], r[1], r[2], r[3])
 		out := to[y*stride:][:4]
 		out[0], out[1] = clamp((s0+middle)>>down), clamp((s1+middle)>>down)
 		out[2], out[3] = clamp((s2+middle)>>down), clamp((s3+middle)>>down)
@@ -130,7 +133,7 @@ func forwardEight(s0, s1, s2, s3, s4, s5, s6, s7 int32) (c0, c1, c2, c3, c4, c5,
 }
 
 // The coefficients are 8 times too large before they are quantised.
-func portableForward(b *[64]int32, from []uint8, stride int, d *Divisors) {
+func portableForward(b *[64]int32, from []uint8, stride int, d *Divisors) (others uint64) {
 	const half, down = 1 << (fixBits - passBits - 1), fixBits - passBits
 	for y := range 8 {
 		r := b[8*y:][:8]
@@ -153,5 +156,9 @@ func portableForward(b *[64]int32, from []uint8, stride int, d *Divisors) {
 		} else {
 			b[i] = int32(uint64(uint32(v)+d.halves[i]) * uint64(d.reciprocals[i]) >> 32)
 		}
+		if b[i] != 0 {
+			others |= 1 << i
+		}
 	}
+	return others
 }

@@ -36,7 +36,9 @@ func main() {
 	ConstraintExpr("amd64")
 	turn()
 	blend()
+	halve()
 	inverse()
+	inverse4()
 	forward()
 	Generate()
 }

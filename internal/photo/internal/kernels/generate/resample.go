@@ -9,7 +9,7 @@ import (
 // interleave replaces two registers by what two instructions make of them, one for the
 // lower half of each lane, and one for the upper.
 func interleave(a, b *reg.VecVirtual, lower, upper func(ops ...Op)) {
-	low := YMM()
+	low := like(*a)
 	lower(*b, *a, low)
 	upper(*b, *a, *b)
 	*a = low
@@ -117,6 +117,30 @@ func blend() {
 	ADDQ(Imm(8), taps)
 	DECQ(n)
 	JNZ(LabelRef("column"))
+	end()
+}
+
+func halve() {
+	begin("halveAVX2", "func(to, from *byte, stride int)", "is portableHalve.")
+	to, from, stride := param("to"), param("from"), param("stride")
+	ones, two := YMM(), YMM()
+	VPCMPEQB(ones, ones, ones)
+	VPABSB(ones, ones)
+	VPADDW(ones, ones, two) // 514 in each lane
+	VPSRLW(Imm(8), two, two)
+	for i := range 8 {
+		upper, lower := XMM(), XMM()
+		VMOVDQU(Mem{Base: from}, upper)
+		VMOVDQU(Mem{Base: from, Index: stride, Scale: 1}, lower)
+		VPMADDUBSW(ones.AsX(), upper, upper)
+		VPMADDUBSW(ones.AsX(), lower, lower)
+		VPADDW(lower, upper, upper)
+		VPADDW(two.AsX(), upper, upper)
+		VPSRLW(Imm(2), upper, upper)
+		VPACKUSWB(upper, upper, upper)
+		VMOVQ(upper, Mem{Base: to, Disp: 8 * i})
+		LEAQ(Mem{Base: from, Index: stride, Scale: 2}, from)
+	}
 	end()
 }
 

@@ -24,9 +24,17 @@ func newEight() (v eight) {
 	return v
 }
 
+// like returns a register of the same size.
+func like(v reg.VecVirtual) reg.VecVirtual {
+	if v.Size() == 16 {
+		return XMM()
+	}
+	return YMM()
+}
+
 // times multiplies by a constant.
 func times(v reg.VecVirtual, by uint32) reg.VecVirtual {
-	r := YMM()
+	r := like(v)
 	VPMULLD(constant(by), v, r)
 	return r
 }
@@ -47,13 +55,13 @@ func constant(v uint32) Mem {
 }
 
 func sum(a, b reg.VecVirtual) reg.VecVirtual {
-	r := YMM()
+	r := like(a)
 	VPADDD(b, a, r)
 	return r
 }
 
 func difference(a, b reg.VecVirtual) reg.VecVirtual {
-	r := YMM()
+	r := like(a)
 	VPSUBD(b, a, r)
 	return r
 }
@@ -91,12 +99,15 @@ func odd(c1, c3, c5, c7 reg.VecVirtual) (b0, b1, b2, b3 reg.VecVirtual) {
 }
 
 // rounded shifts numbers down.
-func rounded(v *eight, of []int, down uint64) {
+func rounded(v []reg.VecVirtual, of []int, down uint64) {
 	for _, i := range of {
 		VPADDD(constant(1<<(down-1)), v[i], v[i])
 		VPSRAD(Imm(down), v[i], v[i])
 	}
 }
+
+// square transposes 4×4 bytes.
+var square Mem
 
 var all = []int{0, 1, 2, 3, 4, 5, 6, 7}
 
@@ -123,16 +134,13 @@ func inverse() {
 		VMOVDQU(Mem{Base: from, Disp: 32 * i}, c[i])
 	}
 	c = inverseEight(c)
-	rounded(&c, all, fixBits-passBits)
+	rounded(c[:], all, fixBits-passBits)
 	transpose(&c)
 	c = inverseEight(c)
-	for i := range c {
-		VPADDD(constant(128<<inverseDown+1<<(inverseDown-1)), c[i], c[i])
-		VPSRAD(Imm(inverseDown), c[i], c[i])
-	}
+	levels(c[:])
 	// Registers are columns; packed to bytes, four of them are in one, of which each half
 	// is a square that is transposed in place.
-	square := GLOBL("square", RODATA|NOPTR)
+	square = GLOBL("square", RODATA|NOPTR)
 	for i := range 32 {
 		DATA(i, U8(uint8(i%4*4+i%16/4)))
 	}
@@ -155,7 +163,54 @@ func inverse() {
 	end()
 }
 
-const inverseDown = fixBits + passBits + 3
+// levels shifts numbers down to samples, with 0 in the middle of their range.
+func levels(v []reg.VecVirtual) {
+	const down = fixBits + passBits + 3
+	for _, v := range v {
+		VPADDD(constant(128<<down+1<<(down-1)), v, v)
+		VPSRAD(Imm(down), v, v)
+	}
+}
+
+// inverseFour is that of package kernels.
+func inverseFour(c []reg.VecVirtual) []reg.VecVirtual {
+	z := times(sum(c[1], c[3]), fix0_541)
+	b0, b1 := sum(z, times(c[1], fix0_765)), difference(z, times(c[3], fix1_847))
+	a0, a1 := sum(c[0], c[2]), difference(c[0], c[2])
+	VPSLLD(Imm(fixBits), a0, a0)
+	VPSLLD(Imm(fixBits), a1, a1)
+	return []reg.VecVirtual{sum(a0, b0), sum(a1, b1), difference(a1, b1), difference(a0, b0)}
+}
+
+func inverse4() {
+	begin("inverse4AVX2", "func(to *byte, stride int, c *int32)", "is portableInverse4.")
+	to, stride, from := param("to"), param("stride"), param("c")
+	c := []reg.VecVirtual{XMM(), XMM(), XMM(), XMM()}
+	for i := range c {
+		VMOVDQU(Mem{Base: from, Disp: 32 * i}, c[i])
+	}
+	c = inverseFour(c)
+	rounded(c, all[:4], fixBits-passBits)
+	for i := 0; i < 4; i += 2 {
+		interleave(&c[i], &c[i+1], VPUNPCKLDQ, VPUNPCKHDQ)
+	}
+	for i := range 2 {
+		interleave(&c[i], &c[i+2], VPUNPCKLQDQ, VPUNPCKHQDQ)
+	}
+	c = inverseFour([]reg.VecVirtual{c[0], c[2], c[1], c[3]})
+	levels(c)
+	VPACKSSDW(c[1], c[0], c[0])
+	VPACKSSDW(c[3], c[2], c[2])
+	VPACKUSWB(c[2], c[0], c[0])
+	VPSHUFB(square, c[0], c[0])
+	for i := range 4 {
+		VPEXTRD(Imm(uint64(i)), c[0], Mem{Base: to})
+		if i < 3 {
+			ADDQ(stride, to)
+		}
+	}
+	end()
+}
 
 // forwardEight is that of package kernels.
 func forwardEight(s eight) (c eight) {
@@ -170,7 +225,7 @@ func forwardEight(s eight) (c eight) {
 }
 
 func forward() {
-	begin("forwardAVX2", "func(to *int32, from *byte, stride int, halves, reciprocals *uint32)", "is portableForward.")
+	begin("forwardAVX2", "func(to *int32, from *byte, stride int, halves, reciprocals *uint32) uint64", "is portableForward.")
 	to, from, stride, halves, reciprocals := param("to"), param("from"), param("stride"), param("halves"), param("reciprocals")
 	s := newEight()
 	for i := range s {
@@ -184,11 +239,13 @@ func forward() {
 	for _, i := range []int{0, 4} {
 		VPSLLD(Imm(passBits), s[i], s[i])
 	}
-	rounded(&s, fine, fixBits-passBits)
+	rounded(s[:], fine, fixBits-passBits)
 	transpose(&s)
 	s = forwardEight(s)
-	rounded(&s, []int{0, 4}, passBits)
-	rounded(&s, fine, fixBits+passBits)
+	rounded(s[:], []int{0, 4}, passBits)
+	rounded(s[:], fine, fixBits+passBits)
+	zero, zeros, bits := YMM(), GP64(), GP64()
+	VPXOR(zero, zero, zero)
 	for i, v := range s {
 		n, even, odds, r := YMM(), YMM(), YMM(), YMM()
 		VPABSD(v, n)
@@ -202,7 +259,17 @@ func forward() {
 		VPBLENDD(Imm(0b10101010), odds, even, even)
 		VPSIGND(v, even, even)
 		VMOVDQU(even, Mem{Base: to, Disp: 32 * i})
+		VPCMPEQD(zero, even, even)
+		VMOVMSKPS(even, bits.As32())
+		if i > 0 {
+			SHLQ(Imm(uint64(8*i)), bits)
+			ORQ(bits, zeros)
+		} else {
+			MOVQ(bits, zeros)
+		}
 	}
+	NOTQ(zeros)
+	Store(zeros, ReturnIndex(0))
 	end()
 }
 
