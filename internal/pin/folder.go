@@ -49,7 +49,11 @@ func (r *Resolver) folder(ctx context.Context, f manifest.SourceFile, old lock.S
 		return lock.Source{}, err
 	}
 	if len(entries) == 0 {
-		return lock.Source{}, fmt.Errorf("%s: there is nothing in this folder that ends in %s", f.Folder(), cmp.Or(f.Suffix, ".jpg, .png or what else photos end in"))
+		err := fmt.Errorf("there is nothing in this folder that ends in %s", cmp.Or(f.Suffix, ".jpg, .png or what else photos end in"))
+		if pinned {
+			return lock.Source{}, &fetch.Error{URL: f.Folder(), Err: err}
+		}
+		return lock.Source{}, fmt.Errorf("%s: %w", f.Folder(), err)
 	}
 	slices.SortFunc(entries, func(a, b dataset.Entry) int { return strings.Compare(a.Path, b.Path) })
 	d, err := r.putListing(ctx, entries)
