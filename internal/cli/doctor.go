@@ -16,6 +16,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/doctor"
 	"github.com/sandwich-build/sandwich/internal/neural"
+	"github.com/sandwich-build/sandwich/internal/pip"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/sharedcache"
 	"github.com/sandwich-build/sandwich/internal/ui"
@@ -111,30 +112,34 @@ func ailing(args []string, f buildFlags) (*pipeline.Project, error) {
 // checksOf adds the questions about what a manifest has of its own.
 func (a *app) checksOf(project *pipeline.Project, checks []doctor.Check, runner string) ([]doctor.Check, error) {
 	m := project.Manifest
-	pinned, err := pinnedImage(project.LockPath)
+	pinned, err := pins(project.LockPath)
 	if err != nil {
 		return nil, err
 	}
-	checks = append(checks, doctor.Sandboxes(m, runner), doctor.Builders(m.Environment.Dockerfile != "" && pinned == nil))
-	switch {
-	case m.Environment.Image != "":
-		checks = append(checks, doctor.Image(m.Environment.Image, project.OpenImage, pinned))
-	case m.Environment.Dockerfile == "":
-		checks = append(checks, doctor.Programs(m, a.Getenv("PATH"), a.Getenv("HOME")))
+	checks = append(checks, doctor.Sandboxes(m, runner), doctor.Builders(m.Environment.Dockerfile != "" && pinned.Image == nil))
+	if m.Environment.Image != "" {
+		checks = append(checks, doctor.Image(m.Environment.Image, project.OpenImage, pinned.Image))
 	}
-	return checks, nil
+	if m.Environment.InImage() {
+		return checks, nil
+	}
+	if m.Environment.Pip != "" {
+		find := func(ctx context.Context) (pip.Interpreter, error) { return pipeline.HostPython(ctx, a.Getenv) }
+		checks = append(checks, doctor.Python(find, pinned.Python != nil))
+	}
+	return append(checks, doctor.Programs(m, a.Getenv("PATH"), a.Getenv("HOME"))), nil
 }
 
-// pinnedImage is what a lock has of the image; nil when it has none, or there is no lock.
-func pinnedImage(path string) (*lock.Image, error) {
+// pins is what a lock has of the environment; the zero Lock when there is none.
+func pins(path string) (lock.Lock, error) {
 	l, err := lock.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return lock.Lock{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return lock.Lock{}, err
 	}
-	return l.Image, l.Close()
+	return lock.Lock{Image: l.Image, Python: l.Python}, l.Close()
 }
 
 // attempts is how often a question is asked of a server: a doctor who waits for long is none.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/image/build"
+	"github.com/sandwich-build/sandwich/internal/pip"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
 	"github.com/sandwich-build/sandwich/manifest"
 )
@@ -168,6 +169,23 @@ func Programs(m *manifest.Manifest, path, home string) Check {
 			findings = append(findings, ok(program, "%s, which the stage %s runs", found, c.Name))
 		}
 		return findings
+	}}
+}
+
+// Python asks for the interpreter that the wheels of requirements are for, and for its pip, without which
+// they are not resolved. pinned says that the lock has them.
+func Python(find func(context.Context) (pip.Interpreter, error), pinned bool) Check {
+	const name = "python"
+	return Check{name, func(ctx context.Context) []Finding {
+		in, err := find(ctx)
+		if err != nil {
+			return []Finding{ill(name, Fault, oneLine(err.Error()), install("python3"))}
+		}
+		text := fmt.Sprintf("%s, %s", in.Executable, in.Version)
+		if err := in.CheckPip(); err != nil {
+			return []Finding{ill(name, faultIf(!pinned), text+": "+err.Error(), in.Executable+" -m pip install --upgrade pip", install("python3-pip"))}
+		}
+		return []Finding{ok(name, "%s, with pip %s", text, in.Pip)}
 	}}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sandwich-build/sandwich/internal/pip"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
 	"github.com/sandwich-build/sandwich/manifest"
 )
@@ -93,6 +94,18 @@ func TestPrograms(t *testing.T) {
 	if f := ask(t, Programs(beside, path, "")); len(f) > 0 {
 		t.Errorf("a file beside the manifest is looked for: %+v", f)
 	}
+}
+
+func TestPython(t *testing.T) {
+	in := pip.Interpreter{Executable: "/usr/bin/python3.11", Version: "cpython 3.11.2", Pip: "24.0"}
+	find := func(in pip.Interpreter, err error) func(context.Context) (pip.Interpreter, error) {
+		return func(context.Context) (pip.Interpreter, error) { return in, err }
+	}
+	want(t, ask(t, Python(find(in, nil), false)), "python", OK, "/usr/bin/python3.11, cpython 3.11.2, with pip 24.0", "")
+	in.Pip = "20.1"
+	want(t, ask(t, Python(find(in, nil), false)), "python", Fault, "has pip 20.1", "/usr/bin/python3.11 -m pip install --upgrade pip")
+	want(t, ask(t, Python(find(in, nil), true)), "python", Warning, "has pip 20.1", "-m pip install")
+	want(t, ask(t, Python(find(in, errors.New("there\nis none")), true)), "python", Fault, "there is none", "install python3")
 }
 
 func TestBuilders(t *testing.T) {

@@ -175,10 +175,27 @@ func (s *session) hostPython(ctx context.Context) (python, error) {
 	if s.python.run != nil {
 		return s.python, nil
 	}
+	p, err := findPython(ctx, s.getenv, s.inputsFolder())
+	if err != nil {
+		return python{}, err
+	}
+	s.python = p
+	return p, nil
+}
+
+// HostPython describes the interpreter of this machine that requirements are resolved for; a
+// *NoPythonError when there is none. getenv has the variables that find it.
+func HostPython(ctx context.Context, getenv func(string) string) (pip.Interpreter, error) {
+	p, err := findPython(ctx, getenv, "")
+	return p.Interpreter, err
+}
+
+// findPython finds the interpreter of this machine, which runs in a folder.
+func findPython(ctx context.Context, getenv func(string) string, folder string) (python, error) {
 	var found string
 	var err error
 	for _, name := range pythonNames {
-		if found, _, err = sandbox.Program(name, s.getenv("PATH"), s.getenv("HOME")); err == nil {
+		if found, _, err = sandbox.Program(name, getenv("PATH"), getenv("HOME")); err == nil {
 			break
 		}
 	}
@@ -187,15 +204,14 @@ func (s *session) hostPython(ctx context.Context) (python, error) {
 	}
 	run := func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...) // with pip's settings in the variables
-		cmd.Dir, cmd.Stdout, cmd.Stderr = s.inputsFolder(), stdout, stderr
+		cmd.Dir, cmd.Stdout, cmd.Stderr = folder, stdout, stderr
 		return cmd.Run()
 	}
 	in, err := pip.Probe(ctx, run, found)
 	if err != nil {
 		return python{}, &NoPythonError{err}
 	}
-	s.python = python{Interpreter: in, program: found, folder: s.inputsFolder(), run: run}
-	return s.python, nil
+	return python{Interpreter: in, program: found, folder: folder, run: run}, nil
 }
 
 // resolve asks pip for the wheels.
