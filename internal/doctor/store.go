@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -28,9 +29,9 @@ const otherStore = "export SANDWICH_CACHE=/another/folder"
 // folder is whether the store can be written to, and whose it is.
 func folder(c disk.Condition, dir string) Finding {
 	const name = "store"
-	text := c.Folder
-	if !c.Made {
-		text = dir + " will be made in " + c.Folder
+	text, there := c.Folder, true
+	if abs, err := filepath.Abs(dir); err == nil && abs != c.Folder {
+		text, there = dir+" will be made in "+c.Folder, false
 	}
 	own := c.Owner < 0 || c.Owner == os.Geteuid()
 	if c.Write != nil {
@@ -40,7 +41,7 @@ func folder(c disk.Condition, dir string) Finding {
 		}
 		return ill(name, Fault, fmt.Sprintf("%s cannot be written to: %v", text, c.Write), mend...)
 	}
-	if c.Made && !own {
+	if there && !own {
 		return ill(name, Warning, fmt.Sprintf("%s is %s's, who decides what your builds come to", text, owner(c.Owner)), otherStore)
 	}
 	return ok(name, "%s, which can be written to", text)

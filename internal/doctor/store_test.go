@@ -19,6 +19,7 @@ func TestStore(t *testing.T) {
 	want(t, findings, "locks", OK, "none", "")
 	above := t.TempDir()
 	want(t, ask(t, Store(filepath.Join(above, "new"))), "store", OK, "will be made in "+above, "")
+	want(t, ask(t, Store(above)), "store", OK, above+", which can be written to", "")
 	file := filepath.Join(above, "file")
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)
@@ -41,7 +42,7 @@ func TestCondition(t *testing.T) {
 		"read-only":    {ofFolder, func(c *disk.Condition) { c.Write = fault }, Fault, "cannot be written to: refused", otherStore},
 		"another's":    {ofFolder, func(c *disk.Condition) { c.Owner = nobody }, Warning, "user 12345678's", otherStore},
 		"not mine":     {ofFolder, func(c *disk.Condition) { c.Owner, c.Write = nobody, fault }, Fault, "refused", "sudo chown -R"},
-		"unmade":       {ofFolder, func(c *disk.Condition) { c.Owner, c.Made = nobody, false }, OK, "will be made", ""},
+		"unmade":       {ofFolder, func(c *disk.Condition) { c.Owner, c.Folder = nobody, "/" }, OK, "will be made", ""},
 		"durable":      {fileSystem, func(*disk.Condition) {}, OK, "ext4: durable", ""},
 		"clones":       {fileSystem, func(c *disk.Condition) { c.Clones = true }, OK, "share their bytes", ""},
 		"unknown":      {fileSystem, func(c *disk.Condition) { c.FileSystem = "" }, OK, "not known", ""},
