@@ -202,39 +202,53 @@ var zigzagged = func() (all [16][16]uint64) {
 	return all
 }()
 
-// block encodes samples, stride apart, as a block of a component (F.1.2), with tables.
+// block encodes samples, stride apart, as a block of a component (F.1.2), with tables. Its
+// bits are in local variables, for this is where most of the encoder's time goes.
 func (e *encoder) block(from []uint8, stride, table, component int) {
 	others := kernels.Forward(&e.quantized, from, stride, &e.divisors[table])
 	dc, ac := &codes[2*table], &codes[2*table+1]
 	first := e.quantized[0]
-	e.value(dc, 0, first-e.last[component])
+	e.write(dc.value(0, first-e.last[component]))
 	e.last[component] = first
 	var left uint64 // of the coefficients in zigzag order, those that are not 0
 	for i := range zigzagged {
 		left |= zigzagged[i][others>>(4*i)&15]
 	}
+	acc, have := e.acc, e.have
 	last := 0
 	for left &^= 1; left != 0; left &= left - 1 {
-		k := bits.TrailingZeros64(left)
+		k := bits.TrailingZeros64(left) & 63
 		run := k - last - 1
-		for ; run > 15; run -= 16 {
-			e.symbol(ac[zeros16])
-		}
-		e.value(ac, byte(run)<<4, e.quantized[zigzag[k]])
 		last = k
+		if run > 15 {
+			e.acc, e.have = acc, have
+			for ; run > 15; run -= 16 {
+				e.symbol(ac[zeros16])
+			}
+			acc, have = e.acc, e.have
+		}
+		v, n := ac.value(byte(run)<<4, e.quantized[zigzag[k]&63])
+		acc = acc<<(n&63) | v
+		have += n
+		if have >= 32 {
+			have -= 32
+			e.word(uint32(acc >> (have & 63)))
+		}
 	}
+	e.acc, e.have = acc, have
 	if last < 63 {
 		e.symbol(ac[0])
 	}
 }
 
-// value writes a coefficient: the symbol of its size, and its bits (F.1.2.1).
-func (e *encoder) value(c *code, run byte, v int32) {
+// value returns how a coefficient is written: the symbol of its size, and its bits
+// (F.1.2.1); they are n, at most 27.
+func (c *code) value(run byte, v int32) (coded uint64, n uint) {
 	sign := v >> 31
-	size := uint(bits.Len32(uint32((v ^ sign) - sign)))
+	size := uint(bits.Len32(uint32((v^sign)-sign))) & 63
 	low := uint64(v+sign) & (1<<size - 1) // of a negative number, those of one less
 	s := c[run|byte(size)]
-	e.write(uint64(s>>8)<<size|low, uint(s&0xff)+size)
+	return uint64(s>>8)<<size | low, uint(s&0xff) + size
 }
 
 func (e *encoder) symbol(s uint32) { e.write(uint64(s>>8), uint(s&0xff)) }
@@ -243,11 +257,14 @@ func (e *encoder) symbol(s uint32) { e.write(uint64(s>>8), uint(s&0xff)) }
 func (e *encoder) write(v uint64, n uint) {
 	e.acc = e.acc<<n | v
 	e.have += n
-	if e.have < 32 {
-		return
+	if e.have >= 32 {
+		e.have -= 32
+		e.word(uint32(e.acc >> e.have))
 	}
-	e.have -= 32
-	word := uint32(e.acc >> e.have)
+}
+
+// word writes 32 bits.
+func (e *encoder) word(word uint32) {
 	// A byte of ones makes a carry into its place.
 	if ones := ^word; (ones-0x01010101)&^ones&0x80808080 == 0 {
 		e.out = binary.BigEndian.AppendUint32(e.out, word)

@@ -1,7 +1,8 @@
 // Package jpeg decodes the parts of a photo that are wanted, at about the size at which
 // they are wanted, and encodes small pictures. What it makes of equal input is equal bytes
 // on every machine and with every version of Go: there is no floating point in it, no
-// assembly, and nothing of package image/jpeg, whose output changed with Go 1.26.
+// assembly that gives other bytes than Go (see package kernels), and nothing of package
+// image/jpeg, whose output changed with Go 1.26.
 //
 // # What is saved
 //
