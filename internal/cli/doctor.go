@@ -33,9 +33,9 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Say what a build lacks here, and how to mend it",
 		Long: `Doctor looks at what builds need of this machine, and at what a manifest names: what
 decides the bits of a result, the sandboxes for your own stages (each is tried), Docker
-and Podman, programs, the image, the folder of the cache and its file system, the shared
-cache and the registry. It writes a line for each, ok, warning or fault, and below what
-is not ok how to mend it. It changes nothing, and no question takes longer than 15
+and Podman, programs, pip, the image, the folder of the cache and its file system, the
+shared cache and the registry. It writes a line for each, ok, warning or fault, and below
+what is not ok how to mend it. It changes nothing, and no question takes longer than 15
 seconds. Credentials are named by where they come from, and never shown.
 
 Without a manifest, and where there is no manifest.yaml, it looks at the machine alone.
@@ -124,7 +124,10 @@ func (a *app) checksOf(project *pipeline.Project, checks []doctor.Check, runner 
 		return checks, nil
 	}
 	if m.Environment.Pip != "" {
-		find := func(ctx context.Context) (pip.Interpreter, error) { return pipeline.HostPython(ctx, a.Getenv) }
+		find := func(ctx context.Context) (pip.Interpreter, error) {
+			p, err := pip.Here(ctx, a.Getenv("PATH"), a.Getenv("HOME"), "")
+			return p.Interpreter, err
+		}
 		checks = append(checks, doctor.Python(find, pinned.Python != nil))
 	}
 	return append(checks, doctor.Programs(m, a.Getenv("PATH"), a.Getenv("HOME"))), nil

@@ -335,7 +335,7 @@ func ofPip(err error, p *ui.Problem) bool {
 		p.Hint = "install or upgrade it: `python3 -m ensurepip --upgrade`, or the package python3-pip of the system"
 		return true
 	}
-	if _, ok := errors.AsType[*pipeline.NoPythonError](err); ok {
+	if _, ok := errors.AsType[*pip.NoPythonError](err); ok {
 		p.Hint = "install python3, with pip, or let environment.image name an image that has both"
 		return true
 	}

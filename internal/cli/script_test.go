@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/sandwich-build/sandwich/internal/wheel/wheeltest"
 )
 
 // TestMain lets the scripts run the test binary as the command sandwich.
@@ -36,16 +33,13 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no photos in %s: %v", examples, err)
 	}
 	images := makeImages(t)
-	packages := new(wheeltest.Index)
-	index := httptest.NewServer(packages)
-	t.Cleanup(index.Close)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve, "torchimage": torchImage, "index": serveWheels(packages),
+			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve, "torchimage": torchImage, "index": serveWheels,
 		},
 		Condition: condition,
 		Setup: func(env *testscript.Env) error {
@@ -53,8 +47,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PHOTO", photos[0])
 			env.Setenv("IMAGES", images.dir)
 			env.Setenv("IMAGE_REGISTRY", images.host)
-			env.Setenv("PIP_INDEX_URL", index.URL+"/simple")
-			env.Setenv("PIP_RETRIES", "0")
+			startIndex(env)
 			env.Setenv("SANDWICH_CACHE", env.WorkDir+"/cache")
 			env.Setenv("CI", "")
 			return nil

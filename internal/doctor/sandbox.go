@@ -162,6 +162,9 @@ func Programs(m *manifest.Manifest, path, home string) Check {
 			}
 			seen[program] = true
 			found, _, err := sandbox.Program(program, path, home)
+			if err != nil && m.Environment.Pip != "" {
+				continue // it may be a script of a wheel
+			}
 			if err != nil {
 				findings = append(findings, ill(program, Fault, fmt.Sprintf("the stage %s runs it: %v", c.Name, err), install(program), "# or write its path, or run the stage in an image"))
 				continue

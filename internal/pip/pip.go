@@ -166,11 +166,15 @@ func (e *ResolveError) Error() string {
 func (e *ResolveError) Unwrap() error { return e.Err }
 
 // Resolve returns the wheels for an interpreter that the requirements in a file, and all that they
-// require, come to now, sorted by URL.
-func Resolve(ctx context.Context, run Run, program, file string) ([]Wheel, error) {
+// require, come to now, sorted by URL. With installed, what is installed for the interpreter is there, and
+// those wheels are returned that it lacks.
+func Resolve(ctx context.Context, run Run, program, file string, installed bool) ([]Wheel, error) {
 	args := []string{
-		program, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary", ":all:", "--no-input",
+		program, "-m", "pip", "install", "--dry-run", "--only-binary", ":all:", "--no-input",
 		"--disable-pip-version-check", "--no-color", "-r", file,
+	}
+	if !installed {
+		args = append(args, "--ignore-installed")
 	}
 	var out, said bytes.Buffer
 	err := run(ctx, append(args, "--quiet", "--report", "-"), &out, &said)

@@ -70,7 +70,7 @@ func TestResolve(t *testing.T) {
 	if err := in.CheckPip(); err != nil || !strings.Contains(in.Version, " 3.") || !strings.HasPrefix(in.Site, "lib") {
 		t.Errorf("got %+v, %v", in, err)
 	}
-	found, err := pip.Resolve(t.Context(), run, "python3", write(t, "bread # any\n\n-c "+write(t, "flour<3")+"\n"))
+	found, err := pip.Resolve(t.Context(), run, "python3", write(t, "bread # any\n\n-c "+write(t, "flour<3")+"\n"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,12 +85,16 @@ func TestResolve(t *testing.T) {
 		t.Errorf("got %q, want %q", urls, want)
 	}
 
+	if found, err := pip.Resolve(t.Context(), run, "python3", write(t, "pip"), true); err != nil || len(found) != 0 {
+		t.Errorf("pip is installed: got %v, %v", found, err)
+	}
+
 	for text, want := range map[string]string{
 		"bread==9": "No matching distribution|Could not find a version that satisfies the requirement bread==9",
 		"pan":      "Skipping link: none of the wheel's tags (cp27-cp27m-win32) are compatible",
 		"bread @":  "Invalid requirement",
 	} {
-		_, err := pip.Resolve(t.Context(), run, "python3", write(t, text))
+		_, err := pip.Resolve(t.Context(), run, "python3", write(t, text), false)
 		failed, ok := errors.AsType[*pip.ResolveError](err)
 		if !ok {
 			t.Errorf("%s: got %v", text, err)
@@ -103,7 +107,7 @@ func TestResolve(t *testing.T) {
 	}
 
 	server.Close()
-	_, err = pip.Resolve(t.Context(), run, "python3", write(t, "bread"))
+	_, err = pip.Resolve(t.Context(), run, "python3", write(t, "bread"), false)
 	failed, ok := errors.AsType[*pip.ResolveError](err)
 	if !ok || !slices.ContainsFunc(failed.Details, func(s string) bool { return strings.HasPrefix(s, "Could not fetch URL ") }) {
 		t.Errorf("the index is gone: got %+v", failed)
@@ -171,7 +175,7 @@ func TestReport(t *testing.T) {
 		`{"version":"2"}`: "want 1",
 		"Collecting":      "pip's report",
 	} {
-		found, err := pip.Resolve(t.Context(), reporting(text), "python3", "r.txt")
+		found, err := pip.Resolve(t.Context(), reporting(text), "python3", "r.txt", false)
 		if want == "" && (err != nil || len(found) != 1) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, %v, want %q", text, found, err, want)
 		}
@@ -182,7 +186,7 @@ func TestReport(t *testing.T) {
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"version":"1","install":[{"download_info":{"url":"https://x/a%2b-1-py3-none-any.whl","archive_info":{"hashes":{"sha256":"00"}}},"metadata":{"name":"a"}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		found, err := pip.Resolve(t.Context(), reporting(string(text)), "python3", "r.txt")
+		found, err := pip.Resolve(t.Context(), reporting(string(text)), "python3", "r.txt", false)
 		for _, w := range found {
 			file, nameErr := w.File()
 			if err != nil || nameErr != nil || file != filepath.Base(file) || !fs.ValidPath(file) || w.SHA256 != nil && len(w.SHA256) != 32 {

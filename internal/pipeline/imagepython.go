@@ -10,15 +10,11 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/pip"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
-	"github.com/sandwich-build/sandwich/stages"
-	"github.com/sandwich-build/sandwich/stages/cas"
-	"github.com/sandwich-build/sandwich/stages/cas/worktree"
 )
 
-// inImage runs programs in an image. What they print beside the process's own outputs goes where
-// pip.Run says.
-func (s *session) inImage(in sandbox.Process) pip.Run {
-	return func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// imagePython finds the interpreter of the image that a process is to run in.
+func (s *session) imagePython(ctx context.Context, in sandbox.Process) (pip.Python, error) {
+	found, err := pip.In(ctx, func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		runner, _, err := s.runner(ctx, false)
 		if err != nil {
 			return err
@@ -26,24 +22,11 @@ func (s *session) inImage(in sandbox.Process) pip.Run {
 		p := in
 		p.Args, p.Stdout, p.Stderr = args, stdout, stderr
 		return runner.Run(ctx, p)
+	}, s.lock.Image.Name)
+	if err != nil {
+		return found, fmt.Errorf("environment.pip: %w", err)
 	}
-}
-
-// imagePython finds the interpreter of an image that a process is to run in.
-func (s *session) imagePython(ctx context.Context, in sandbox.Process) (python, error) {
-	p := python{run: s.inImage(in)}
-	var first error
-	for _, p.program = range pythonNames {
-		found, err := pip.Probe(ctx, p.run, p.program)
-		if err == nil {
-			p.Interpreter = found
-			return p, nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return p, &NoPythonError{fmt.Errorf("in the image %s: %w", s.lock.Image.Name, first)}
+	return found, nil
 }
 
 // inSandbox is where the files of requirements are in an image, and inTmp what may be written to.
@@ -81,7 +64,7 @@ func (s *session) withImagePython(ctx context.Context, use func(python) error) (
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	files, tmp := filepath.Join(dir, "files"), filepath.Join(dir, "tmp")
-	if err := errors.Join(os.Mkdir(tmp, 0o777), s.layOutRequirements(ctx, files)); err != nil {
+	if err := errors.Join(os.Mkdir(tmp, 0o777), s.layOutRequirements(files)); err != nil {
 		return err
 	}
 	in := sandbox.Process{
@@ -93,20 +76,27 @@ func (s *session) withImagePython(ctx context.Context, use func(python) error) (
 			in.Env = append(in.Env, name+"="+value)
 		}
 	}
-	p, err := s.imagePython(ctx, in)
+	found, err := s.imagePython(ctx, in)
 	if err != nil {
 		return err
 	}
-	p.folder = inSandbox
-	return use(p)
+	return use(python{found, inSandbox})
 }
 
 // layOutRequirements copies the files of requirements into a new folder.
-func (s *session) layOutRequirements(ctx context.Context, dir string) error {
-	tree, err := stages.RunPinner(ctx, s.store, declared{s, s.required}, cas.Tree{}, 1, stages.Discard)
-	if err != nil {
-		return err
+func (s *session) layOutRequirements(dir string) error {
+	for _, name := range s.required {
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(filepath.Join(s.inputsFolder(), filepath.FromSlash(name)))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, text, 0o666); err != nil {
+			return err
+		}
 	}
-	_, err = worktree.Write(ctx, s.store, tree.ID(), dir)
-	return err
+	return nil
 }

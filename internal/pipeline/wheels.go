@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -112,7 +110,8 @@ func (s *session) pinWheels(ctx context.Context) error {
 	}
 	return s.withPython(ctx, func(p python) error {
 		now := &lock.Python{ABI: p.ABI, Site: p.Site}
-		if asked && samePin(s.lock.Python, now) || s.options.Locked {
+		keep := asked && samePin(s.lock.Python, now) && !s.Manifest.Environment.InImage() // another image has other packages
+		if keep || s.options.Locked {
 			return s.lockWheels(now, s.lock.Wheels)
 		}
 		found, err := s.resolve(ctx, p)
@@ -137,16 +136,11 @@ func (s *session) lockWheels(now *lock.Python, wheels []lock.Wheel) error {
 	return nil
 }
 
-// python is an interpreter that can be run now.
+// python is an interpreter, and where it sees the files of requirements.
 type python struct {
-	pip.Interpreter
-	program string // as run takes it
-	folder  string // that has the files of requirements, as a program sees it
-	run     pip.Run
+	pip.Python
+	folder string
 }
-
-// pythonNames are what interpreters are called, in the order of preference.
-var pythonNames = []string{"python3", "python"}
 
 // withPython finds the interpreter of the environment and lets use have it.
 func (s *session) withPython(ctx context.Context, use func(python) error) error {
@@ -160,58 +154,17 @@ func (s *session) withPython(ctx context.Context, use func(python) error) error 
 	return use(p)
 }
 
-// NoPythonError says that there is no Python whose packages could be resolved.
-type NoPythonError struct{ Err error }
-
-func (e *NoPythonError) Error() string {
-	return "environment.pip: there is no Python: " + e.Err.Error()
-}
-
-// Unwrap returns the cause.
-func (e *NoPythonError) Unwrap() error { return e.Err }
-
 // hostPython is the interpreter of this machine.
 func (s *session) hostPython(ctx context.Context) (python, error) {
-	if s.python.run != nil {
+	if s.python.Run != nil {
 		return s.python, nil
 	}
-	p, err := findPython(ctx, s.getenv, s.inputsFolder())
+	found, err := pip.Here(ctx, s.getenv("PATH"), s.getenv("HOME"), s.inputsFolder())
 	if err != nil {
-		return python{}, err
+		return python{}, fmt.Errorf("environment.pip: %w", err)
 	}
-	s.python = p
-	return p, nil
-}
-
-// HostPython describes the interpreter of this machine that requirements are resolved for; a
-// *NoPythonError when there is none. getenv has the variables that find it.
-func HostPython(ctx context.Context, getenv func(string) string) (pip.Interpreter, error) {
-	p, err := findPython(ctx, getenv, "")
-	return p.Interpreter, err
-}
-
-// findPython finds the interpreter of this machine, which runs in a folder.
-func findPython(ctx context.Context, getenv func(string) string, folder string) (python, error) {
-	var found string
-	var err error
-	for _, name := range pythonNames {
-		if found, _, err = sandbox.Program(name, getenv("PATH"), getenv("HOME")); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		return python{}, &NoPythonError{err}
-	}
-	run := func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...) // with pip's settings in the variables
-		cmd.Dir, cmd.Stdout, cmd.Stderr = folder, stdout, stderr
-		return cmd.Run()
-	}
-	in, err := pip.Probe(ctx, run, found)
-	if err != nil {
-		return python{}, &NoPythonError{err}
-	}
-	return python{Interpreter: in, program: found, folder: folder, run: run}, nil
+	s.python = python{found, s.inputsFolder()}
+	return s.python, nil
 }
 
 // resolve asks pip for the wheels.
@@ -221,7 +174,7 @@ func (s *session) resolve(ctx context.Context, p python) ([]pip.Wheel, error) {
 	}
 	name := s.Manifest.Environment.Pip
 	s.say("pip resolves %s for %s", name, p.Version)
-	found, err := pip.Resolve(ctx, p.run, p.program, path.Join(p.folder, path.Clean(name)))
+	found, err := pip.Resolve(ctx, p.Run, p.Program, path.Join(p.folder, path.Clean(name)), s.Manifest.Environment.InImage())
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s for %s: %w", name, p.Version, err)
 	}
@@ -328,8 +281,12 @@ type WheelChange struct {
 // compareWheels compares the wheels that the requirements come to now with those that the lock pins,
 // by the digests that the index tells. Nothing is fetched.
 func (s *session) compareWheels(ctx context.Context) (changes []WheelChange, err error) {
-	if s.Manifest.Environment.Pip == "" || s.lock.Python == nil {
-		return nil, nil
+	e := s.Manifest.Environment
+	if e.Pip == "" || s.lock.Python == nil || e.InImage() && s.lock.Image == nil {
+		return nil, nil // the next build resolves them
+	}
+	if err := s.requirements(ctx, make(map[string]lock.Input)); err != nil {
+		return nil, err
 	}
 	err = s.withPython(ctx, func(p python) error {
 		found, err := s.resolve(ctx, p)

@@ -239,7 +239,7 @@ func (k *Kind) layOut(ctx context.Context, t *stages.Task, s Setting, dir string
 	if s.Python == "" {
 		return nil
 	}
-	if err := layOutVenv(ctx, t, s.Python, filepath.Join(work, manifest.VenvFolder)); err != nil {
+	if err := layOutVenv(ctx, t, s, filepath.Join(work, manifest.VenvFolder)); err != nil {
 		return fmt.Errorf("lay out the wheels: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(work, s.Program)); strings.HasPrefix(s.Program, venvPrograms) && errors.Is(err, fs.ErrNotExist) {

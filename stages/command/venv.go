@@ -31,8 +31,8 @@ func VenvPythons(python string) []string {
 
 // layOutVenv makes a virtual environment of the wheels and an interpreter, as the module venv does it:
 // a file that says where the interpreter is at home, and links to it. So the interpreter finds the
-// wheels, and nothing that is installed beside it.
-func layOutVenv(ctx context.Context, t *stages.Task, python, dir string) error {
+// wheels; and what is installed beside it only in an image, which is pinned with that.
+func layOutVenv(ctx context.Context, t *stages.Task, s Setting, dir string) error {
 	prefix, err := t.Input(WheelsInput).Sub(ctx, wheel.Prefix)
 	switch {
 	case err == nil:
@@ -49,11 +49,11 @@ func layOutVenv(ctx context.Context, t *stages.Task, python, dir string) error {
 	if err := executable(bin); err != nil {
 		return err
 	}
-	for _, name := range VenvPythons(python) {
-		if err := os.Symlink(python, filepath.Join(bin, name)); err != nil {
+	for _, name := range VenvPythons(s.Python) {
+		if err := os.Symlink(s.Python, filepath.Join(bin, name)); err != nil {
 			return err
 		}
 	}
-	text := fmt.Sprintf("home = %s\ninclude-system-site-packages = false\n", filepath.Dir(python))
+	text := fmt.Sprintf("home = %s\ninclude-system-site-packages = %t\n", filepath.Dir(s.Python), s.Root != "")
 	return os.WriteFile(filepath.Join(dir, "pyvenv.cfg"), []byte(text), 0o666)
 }
