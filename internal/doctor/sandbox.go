@@ -163,7 +163,8 @@ func Programs(m *manifest.Manifest, path, home string) Check {
 			seen[program] = true
 			found, _, err := sandbox.Program(program, path, home)
 			if err != nil && m.Environment.Pip != "" {
-				continue // it may be a script of a wheel
+				findings = append(findings, ill(program, Warning, fmt.Sprintf("the stage %s runs it: %v, but it may be a script of a wheel", c.Name, err), install(program)))
+				continue
 			}
 			if err != nil {
 				findings = append(findings, ill(program, Fault, fmt.Sprintf("the stage %s runs it: %v", c.Name, err), install(program), "# or write its path, or run the stage in an image"))

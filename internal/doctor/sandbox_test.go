@@ -91,9 +91,7 @@ func TestPrograms(t *testing.T) {
 	want(t, ask(t, Programs(m, path, "")), "python", OK, filepath.Join(path, "python"), "")
 	want(t, ask(t, Programs(m, t.TempDir(), "")), "python", Fault, "the stage own runs it: there is no program python", "install python")
 	script := withStages(manifest.Environment{Native: true, Pip: "r.txt"}, manifest.Resources{}, "bread")
-	if f := ask(t, Programs(script, path, "")); len(f) > 0 {
-		t.Errorf("what may be a script of a wheel is missed: %+v", f)
-	}
+	want(t, ask(t, Programs(script, path, "")), "bread", Warning, "it may be a script of a wheel", "install bread")
 	beside := withStages(manifest.Environment{Native: true}, manifest.Resources{}, "./train.sh")
 	if f := ask(t, Programs(beside, path, "")); len(f) > 0 {
 		t.Errorf("a file beside the manifest is looked for: %+v", f)
