@@ -96,23 +96,36 @@ func DriftSources(have []Source, need []string) []Change {
 // DriftInputs says how the pins of the files that the user's own stages read differ from what
 // the files are now.
 func DriftInputs(have, need []Input) []Change {
-	now := make(map[string]Input, len(need))
-	for _, f := range need {
-		now[f.Path] = f
+	return drift(InputLine, have, need, func(f Input) (string, blob) { return f.Path, blob{f.Digest, f.Size} })
+}
+
+// blob is what a pin says of bytes.
+type blob struct {
+	digest digest.Digest
+	size   int64
+}
+
+// drift says how pins differ from what there is now, of which each has a name.
+func drift[P any](subject Subject, have, need []P, of func(P) (name string, b blob)) []Change {
+	now := make(map[string]blob, len(need))
+	for _, p := range need {
+		name, b := of(p)
+		now[name] = b
 	}
 	var changes []Change
-	for _, f := range have {
-		is, ok := now[f.Path]
-		delete(now, f.Path)
+	for _, p := range have {
+		name, was := of(p)
+		is, ok := now[name]
+		delete(now, name)
 		switch {
 		case !ok:
-			changes = append(changes, Change{Subject: InputLine, Kind: Unneeded, Name: f.Path})
-		case is != f:
-			changes = append(changes, Change{Subject: InputLine, Kind: Changed, Name: f.Path, Detail: fmt.Sprintf("%s -> %s", f.Digest, is.Digest)})
+			changes = append(changes, Change{Subject: subject, Kind: Unneeded, Name: name})
+		case is != was:
+			changes = append(changes, Change{Subject: subject, Kind: Changed, Name: name, Detail: fmt.Sprintf("%s -> %s", was.digest, is.digest)})
 		}
 	}
 	for name := range now {
-		changes = append(changes, Change{Subject: InputLine, Kind: Missing, Name: name})
+		changes = append(changes, Change{Subject: subject, Kind: Missing, Name: name})
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
 	return changes
@@ -150,28 +163,10 @@ func DriftPython(have, need *Python) []Change {
 	return nil
 }
 
-// DriftWheels says how the pins of wheels differ from those that requirements come to.
+// DriftWheels says how the pins of wheels differ from those that requirements come to, whose
+// sizes pip does not tell.
 func DriftWheels(have, need []Wheel) []Change {
-	now := make(map[string]Wheel, len(need))
-	for _, w := range need {
-		now[w.URL] = w
-	}
-	var changes []Change
-	for _, w := range have {
-		is, ok := now[w.URL]
-		delete(now, w.URL)
-		switch {
-		case !ok:
-			changes = append(changes, Change{Subject: WheelLine, Kind: Unneeded, Name: w.URL})
-		case is.Digest != w.Digest:
-			changes = append(changes, Change{Subject: WheelLine, Kind: Changed, Name: w.URL, Detail: fmt.Sprintf("%s -> %s", w.Digest, is.Digest)})
-		}
-	}
-	for name := range now {
-		changes = append(changes, Change{Subject: WheelLine, Kind: Missing, Name: name})
-	}
-	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
-	return changes
+	return drift(WheelLine, have, need, func(w Wheel) (string, blob) { return w.URL, blob{digest: w.Digest} })
 }
 
 // DriftPhotos says how the pins differ from what a selection needs, in the order of the
