@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"maps"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"unsafe"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
+
+	"github.com/sandwich-build/sandwich/internal/assemblytest"
 )
 
 // special holds what arithmetic treats specially.
@@ -274,29 +273,4 @@ func TestTileWastesLeast(t *testing.T) {
 }
 
 // The assembly in the repository is what the generator writes.
-func TestAssemblyIsGenerated(t *testing.T) {
-	dir := t.TempDir()
-	assembly, stubs := filepath.Join(dir, "assembly_amd64.s"), filepath.Join(dir, "assembly_amd64.go")
-	cmd := exec.CommandContext(t.Context(), "go",
-		"run", "./generate", "-out", assembly, "-stubs", stubs, "-pkg", "kernels")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go run ./generate: %v\n%s", err, out)
-	}
-	for _, path := range []string{assembly, stubs} {
-		got, want := withoutHeader(t, path), withoutHeader(t, filepath.Base(path))
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what ./generate writes: run go generate", filepath.Base(path))
-		}
-	}
-}
-
-// withoutHeader returns a file without its first line, which names the files' paths.
-func withoutHeader(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := bytes.Cut(data, []byte("\n"))
-	return rest
-}
+func TestAssemblyIsGenerated(t *testing.T) { assemblytest.Generated(t) }
