@@ -1,13 +1,11 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,8 +15,8 @@ import (
 	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
-	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/command"
 )
 
 // dockerfile is where the Dockerfile of the manifest is.
@@ -131,9 +129,9 @@ func (s *session) runBuild(ctx context.Context) (_ image.Source, err error) {
 	}()
 	s.tellImage("building the image of %s", s.Manifest.Environment.Dockerfile)
 	out := filepath.Join(dir, "image.tar")
-	log := &lineLog{session: s}
+	log := command.NewLines(func(line string) { s.tellImage("%s", line) })
 	err = build.Run(ctx, build.Request{Dockerfile: s.dockerfile(), Platform: image.Host(), Fresh: s.options.Upgrade, Log: log}, out)
-	log.flush()
+	log.Flush()
 	if err != nil {
 		return nil, err
 	}
@@ -178,33 +176,7 @@ func (s *session) openBuilt(ctx context.Context) (image.Source, error) {
 	return source, nil
 }
 
-// lineLog tells what a tool prints, a line at a time.
-type lineLog struct {
-	*session
-	rest []byte
-}
-
-// Write implements io.Writer.
-func (l *lineLog) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	for {
-		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
-		if !whole {
-			return len(p), nil
-		}
-		l.tellImage("%s", strings.TrimRight(string(line), "\r"))
-		l.rest = rest
-	}
-}
-
-// flush tells a last line that has no end.
-func (l *lineLog) flush() {
-	if len(l.rest) > 0 {
-		l.tellImage("%s", l.rest)
-	}
-}
-
 // tellImage tells the story of the image.
 func (s *session) tellImage(format string, args ...any) {
-	s.options.Observer.Observe(stages.Message{Stage: Image, Line: cas.Line{Text: fmt.Sprintf(format, args...)}})
+	s.tell(Image, cas.Line{Text: fmt.Sprintf(format, args...)})
 }

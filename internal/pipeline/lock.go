@@ -251,13 +251,13 @@ func (s *session) drift(changes []lock.Change) error {
 const lockStage = "lock"
 
 func (s *session) warn(format string, args ...any) {
-	s.tell(cas.Line{Warning: true, Text: fmt.Sprintf(format, args...)})
+	s.tell(lockStage, cas.Line{Warning: true, Text: fmt.Sprintf(format, args...)})
 }
 
 func (s *session) say(format string, args ...any) {
-	s.tell(cas.Line{Text: fmt.Sprintf(format, args...)})
+	s.tell(lockStage, cas.Line{Text: fmt.Sprintf(format, args...)})
 }
 
-func (s *session) tell(line cas.Line) {
-	s.options.Observer.Observe(stages.Message{Stage: lockStage, Line: line})
+func (s *session) tell(stage string, line cas.Line) {
+	s.options.Observer.Observe(stages.Message{Stage: stage, Line: line})
 }

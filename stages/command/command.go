@@ -185,7 +185,7 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	defer printed.close()
 	p.Stdout, p.Stderr = printed, printed
 	err = runner.Run(ctx, p)
-	printed.flush()
+	printed.lines.Flush()
 	if failed, ok := errors.AsType[*sandbox.ExitError](err); ok {
 		failed := &FailedError{Run: k.params.Run, Err: failed, Tail: printed.tail, Enforced: len(lacks) == 0}
 		if printed.moveTo(k.means.Log) == nil {

@@ -1,28 +1,22 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/sandwich-build/sandwich/stages"
 )
 
-const (
-	maxPrinted = 64 << 20 // bytes of what a program prints that are kept
-	maxLine    = 4 << 10  // bytes of a line that is shown at once
-)
+const maxPrinted = 64 << 20 // bytes of what a program prints that are kept
 
 // transcript keeps what a program prints in a file, shows it line by line, and remembers the
-// last lines. A carriage return, with which programs draw progress, ends a line too.
+// last lines.
 type transcript struct {
 	file  *os.File
-	show  func(string)
-	line  []byte
+	lines *Lines
 	tail  []string
 	size  int64
 	wrong error // why not all of it is in the file
@@ -34,7 +28,15 @@ func openTranscript(name string, show func(string)) (*transcript, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep what it prints: %w", err)
 	}
-	return &transcript{file: f, show: show}, nil
+	t := &transcript{file: f}
+	t.lines = NewLines(func(text string) {
+		show(text)
+		t.tail = append(t.tail, text)
+		if len(t.tail) > logEnd {
+			t.tail = t.tail[1:]
+		}
+	})
+	return t, nil
 }
 
 // Write implements io.Writer. It never fails: a program that prints too much is no reason
@@ -44,33 +46,7 @@ func (t *transcript) Write(p []byte) (int, error) {
 		_, t.wrong = t.file.Write(p[:keep])
 	}
 	t.size += int64(len(p))
-	for rest := p; len(rest) > 0; {
-		i := bytes.IndexAny(rest, "\r\n")
-		if i < 0 {
-			i = len(rest)
-		}
-		t.line = append(t.line, rest[:min(i, max(maxLine-len(t.line), 0))]...)
-		if i < len(rest) {
-			t.flush()
-			i++
-		}
-		rest = rest[i:]
-	}
-	return len(p), nil
-}
-
-// flush ends the line that was begun.
-func (t *transcript) flush() {
-	text := strings.TrimRight(strings.ToValidUTF8(string(t.line), "\uFFFD"), " \t")
-	t.line = t.line[:0]
-	if text == "" {
-		return
-	}
-	t.show(text)
-	t.tail = append(t.tail, text)
-	if len(t.tail) > logEnd {
-		t.tail = t.tail[1:]
-	}
+	return t.lines.Write(p)
 }
 
 // moveTo gives the file another name, where it stays.
