@@ -102,6 +102,7 @@ var layers = []struct{ name, imports string }{
 	{"examples", ""},
 	{"internal/architecture", ""},
 	{"internal/arm64test", ""},
+	{"internal/assemblytest", ""},
 	{"internal/clone", ""},
 	{"internal/environment", ""},
 	{"internal/flush", ""},
