@@ -198,8 +198,8 @@ func FuzzReport(f *testing.F) {
 
 func TestIncludes(t *testing.T) {
 	text := "# comment -r no\n-r a.txt # why\n  --requirement=b/c.txt\n--constraint d.txt\r\n-ce.txt\n-r \\\n  f g.txt\nnumpy -r x\n--requirements y\n" +
-		"-r https://example.org/r.txt\n-r\n-r 'q.txt'\n#\\\n-r after.txt\n-r end.txt\\"
-	want := []string{"a.txt", "b/c.txt", "d.txt", "e.txt", "f g.txt", "q.txt", "after.txt", "end.txt"}
+		"-r https://example.org/r.txt\n-r\n-r 'q.txt'\n#\\\n-r after.txt\n-r cut.txt\\\n#\\\n-r end.txt\\"
+	want := []string{"a.txt", "b/c.txt", "d.txt", "e.txt", "f g.txt", "q.txt", "after.txt", "cut.txt", "end.txt"}
 	if got := pip.Includes(text); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

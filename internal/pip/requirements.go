@@ -37,7 +37,11 @@ func logicalLines(text string) func(yield func(string) bool) {
 		joined := ""
 		for line := range strings.SplitSeq(text, "\n") {
 			line = strings.TrimSuffix(line, "\r")
-			if before, goesOn := strings.CutSuffix(line, `\`); goesOn && !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			before, goesOn := strings.CutSuffix(line, `\`)
+			switch comment := strings.HasPrefix(strings.TrimSpace(line), "#"); {
+			case comment:
+				line = " " + line // a comment also behind a line that goes on
+			case goesOn:
 				joined += before
 				continue
 			}
