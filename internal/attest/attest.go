@@ -1,6 +1,7 @@
-// Package attest signs what a builder says of a package, and checks what others signed: an
-// in-toto statement whose subject is a revision's top hash, in a DSSE envelope
-// (github.com/secure-systems-lab/dsse), signed by a key that somebody keeps.
+// Package attest is about what builders sign of a package: an in-toto statement whose subject
+// is a revision's top hash, in a DSSE envelope (github.com/secure-systems-lab/dsse). A key that
+// somebody keeps signs and checks it here. What an identity has signed is such an envelope in a
+// bundle of sigstore's, which package cosign makes and checks.
 package attest
 
 import (
@@ -21,12 +22,12 @@ import (
 // payloadType is the type of what envelopes hold.
 const payloadType = "application/vnd.in-toto+json"
 
-// topHash is the algorithm by which subjects are named.
-const topHash = "quiltTopHash"
+// TopHash is the algorithm by which subjects are named.
+const TopHash = "quiltTopHash"
 
 // Subject is a revision of a package as statements name it.
 func Subject(name string, top quilt.TopHash) provenance.Resource {
-	return provenance.Resource{Name: name, Digest: map[string]string{topHash: top.String()}}
+	return provenance.Resource{Name: name, Digest: map[string]string{TopHash: top.String()}}
 }
 
 // Key is a key that signs, or one that only checks.
@@ -70,6 +71,9 @@ func ReadKey(file string) (*Key, error) {
 // ID names the key: the SHA-256 of its public part, as secure systems compute it.
 func (k *Key) ID() string { return k.id }
 
+// File names what the key signs about a revision, among what others have signed.
+func (k *Key) File() string { return k.id + envelopeSuffix }
+
 // Sign returns a statement in an envelope.
 func (k *Key) Sign(ctx context.Context, s provenance.Statement) ([]byte, error) {
 	if !k.secret {
@@ -94,11 +98,30 @@ func (k *Key) Sign(ctx context.Context, s provenance.Statement) ([]byte, error) 
 	return append(data, '\n'), nil
 }
 
-// ErrUnsigned says that a key has not signed a revision.
-var ErrUnsigned = errors.New("not signed by this key")
+// UnsignedError says that somebody has not signed a revision.
+type UnsignedError struct {
+	By  string // whom: "this key"
+	Err error  // what speaks against it; nil when there is nothing at all
+}
+
+func (e *UnsignedError) Error() string {
+	if e.Err == nil {
+		return "not signed by " + e.By
+	}
+	return fmt.Sprintf("not signed by %s: %v", e.By, e.Err)
+}
+
+// Unwrap returns what speaks against it.
+func (e *UnsignedError) Unwrap() error { return e.Err }
+
+// Unsigned says that the key has not signed a revision.
+func (k *Key) Unsigned(err error) error { return &UnsignedError{By: "this key", Err: err} }
+
+// ErrElsewhere says that what was signed is about another revision.
+var ErrElsewhere = errors.New("what it signed is about another revision")
 
 // Check returns the statement about a revision that the key has signed. An envelope that it
-// has not signed, or that says something else, is ErrUnsigned.
+// has not signed, or that says something else, is an *UnsignedError.
 func (k *Key) Check(ctx context.Context, envelope []byte, top quilt.TopHash) (provenance.Statement, error) {
 	e, err := decode(envelope)
 	if err != nil {
@@ -109,11 +132,11 @@ func (k *Key) Check(ctx context.Context, envelope []byte, top quilt.TopHash) (pr
 		return provenance.Statement{}, fmt.Errorf("check attestation: %w", err)
 	}
 	if _, err := verifier.Verify(ctx, e); err != nil {
-		return provenance.Statement{}, fmt.Errorf("%w: %w", ErrUnsigned, err)
+		return provenance.Statement{}, k.Unsigned(err)
 	}
-	s, err := Read(envelope)
+	s, err := statement(e)
 	if err == nil && !About(s, top) {
-		err = fmt.Errorf("%w: what it signed is about another revision", ErrUnsigned)
+		err = k.Unsigned(ErrElsewhere)
 	}
 	return s, err
 }
@@ -121,24 +144,25 @@ func (k *Key) Check(ctx context.Context, envelope []byte, top quilt.TopHash) (pr
 // About reports whether a statement is about a revision.
 func About(s provenance.Statement, top quilt.TopHash) bool {
 	for _, subject := range s.Subject {
-		if subject.Digest[topHash] == top.String() {
+		if subject.Digest[TopHash] == top.String() {
 			return true
 		}
 	}
 	return false
 }
 
-// Read returns what an envelope says, whoever signed it.
-func Read(data []byte) (provenance.Statement, error) {
-	envelope, err := decode(data)
-	if err != nil {
-		return provenance.Statement{}, err
+// Read returns what is signed in an envelope or a bundle, and by whom that says it is.
+// Nothing is checked.
+func Read(data []byte) (s provenance.Statement, by string, err error) {
+	if b, err := ReadBundle(data); err == nil {
+		return b.statement, b.signer.String(), nil
 	}
-	text, err := envelope.DecodeB64Payload()
+	e, err := decode(data)
 	if err != nil {
-		return provenance.Statement{}, fmt.Errorf("attestation: %w", err)
+		return provenance.Statement{}, "", err
 	}
-	return provenance.DecodeStatement(bytes.NewReader(text))
+	s, err = statement(e)
+	return s, by, err
 }
 
 func decode(data []byte) (*dsse.Envelope, error) {
@@ -150,4 +174,13 @@ func decode(data []byte) (*dsse.Envelope, error) {
 		return nil, fmt.Errorf("attestation: payload of type %q, want %s", e.PayloadType, payloadType)
 	}
 	return e, nil
+}
+
+// statement is what an envelope holds.
+func statement(e *dsse.Envelope) (provenance.Statement, error) {
+	text, err := e.DecodeB64Payload()
+	if err != nil {
+		return provenance.Statement{}, fmt.Errorf("attestation: %w", err)
+	}
+	return provenance.DecodeStatement(bytes.NewReader(text))
 }

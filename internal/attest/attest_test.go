@@ -73,8 +73,8 @@ func TestCheck(t *testing.T) {
 			return err
 		},
 	} {
-		if err := check(); !errors.Is(err, attest.ErrUnsigned) {
-			t.Errorf("%s: got %v, want ErrUnsigned", name, err)
+		if _, unsigned := errors.AsType[*attest.UnsignedError](check()); !unsigned {
+			t.Errorf("%s: got %v, want an UnsignedError", name, check())
 		}
 	}
 	if _, err := public.Sign(t.Context(), statement(top)); !errors.Is(err, attest.ErrPublic) {
@@ -110,7 +110,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(envelope)
 	f.Add([]byte(`{"payloadType":"application/vnd.in-toto+json","payload":"e30=","signatures":[{"sig":""}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, readErr := attest.Read(data)
+		_, _, readErr := attest.Read(data)
 		s, err := public.Check(t.Context(), data, quilt.TopHash{1})
 		if err == nil && (readErr != nil || !attest.About(s, quilt.TopHash{1})) {
 			t.Errorf("checked, but %v: %s", readErr, data)

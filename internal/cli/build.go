@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sandwich-build/sandwich/internal/attest"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/manifest"
@@ -76,8 +75,8 @@ func (a *app) build() *cobra.Command {
 		location   string
 		push       bool
 		failures   failuresFlag
+		by         signFlags
 	)
-	keyFile := new(string)
 	cmd := &cobra.Command{
 		Use:   "build [MANIFEST]",
 		Short: "Build a manifest and push the package",
@@ -113,10 +112,10 @@ is.`,
 		Args:              between(0, 1),
 		ValidArgsFunction: completeManifest,
 		RunE: a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-			if *keyFile != "" && !push {
-				return nil, usagef("sign it when it is pushed", "build: --sign signs what is in a registry, and --push=false leaves it out of one")
+			if by.given() && !push {
+				return nil, usagef("sign it when it is pushed", "build: a signature is beside what is in a registry, and --push=false leaves it out of one")
 			}
-			key, err := signingKey(*keyFile)
+			signer, err := a.signer(ctx, "--sign", by)
 			if err != nil {
 				return nil, err
 			}
@@ -145,8 +144,8 @@ is.`,
 					if answer == nil {
 						return nil, err
 					}
-					if key != nil {
-						err = errors.Join(err, signBuilt(ctx, project, options, answer.packages(), key))
+					if signer != nil {
+						err = errors.Join(err, signBuilt(ctx, project, options, answer.packages(), signer))
 					}
 					return answer, err
 				})
@@ -162,7 +161,7 @@ is.`,
 	failures.add(cmd)
 	how.add(cmd)
 	flags.add(cmd)
-	keyFile = signFlag(cmd)
+	by.add(cmd)
 	return cmd
 }
 
@@ -173,7 +172,7 @@ type builtAnswer interface {
 }
 
 // signBuilt signs the revisions that a build has pushed.
-func signBuilt(ctx context.Context, project *pipeline.Project, o pipeline.Options, packages []string, key *attest.Key) error {
+func signBuilt(ctx context.Context, project *pipeline.Project, o pipeline.Options, packages []string, by signer) error {
 	at := o.Registry
 	at.Base = project.Dir
 	r, err := registry.Open(ctx, project.Manifest.Registry, at)
@@ -185,7 +184,7 @@ func signBuilt(ctx context.Context, project *pipeline.Project, o pipeline.Option
 		if err != nil {
 			return &registryError{err}
 		}
-		if err := signPushed(ctx, r, ref, key); err != nil {
+		if err := signPushed(ctx, r, ref, by); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/attest"
+	"github.com/sandwich-build/sandwich/internal/cosign"
 	"github.com/sandwich-build/sandwich/internal/doctor"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/gitcode"
@@ -248,8 +249,12 @@ func ofRegistry(err error, p *ui.Problem) (int, bool) {
 	if _, twins := errors.AsType[*folder.TwinsError](err); twins {
 		p.Hint, ok = "install it on a file system that tells them apart, or a part of it with --path", true
 	}
-	if errors.Is(err, attest.ErrUnsigned) {
-		p.Hint, ok = "`sandwich sign` signs a package; ask for it whom you trust, or install without --require-signature", true
+	if _, unsigned := errors.AsType[*attest.UnsignedError](err); unsigned {
+		p.Hint, ok = "`sandwich sign` signs a package; ask for it whom you trust, or install without requiring a signature", true
+		if failed, asked := errors.AsType[*cosign.FailedError](err); asked {
+			p.Items = failed.Lines
+			p.Hint = "is it of another sigstore, and does COSIGN_TRUSTED_ROOT name its root? the public one's is fetched anew now and then: is there a network?"
+		}
 	}
 	if _, damaged := errors.AsType[*registry.DamageError](err); damaged {
 		p.Hint, ok = "push the package again from where it was built, which repairs it", true
@@ -320,6 +325,21 @@ func ofProgram(failed *command.FailedError, p *ui.Problem) {
 	}
 }
 
+// ofCosign gives hints for what cosign cannot do.
+func ofCosign(err error, p *ui.Problem) bool {
+	if failed, ok := errors.AsType[*cosign.FailedError](err); ok {
+		p.Items = failed.Lines
+		p.Hint = "is there a network, and a token in SIGSTORE_ID_TOKEN or from the CI service, or a terminal and a browser? COSIGN_SIGNING_CONFIG names another sigstore"
+		return true
+	}
+	_, missing := errors.AsType[*cosign.NotFoundError](err)
+	_, old := errors.AsType[*cosign.OldError](err)
+	if missing || old {
+		p.Hint = "install cosign 3 or later (https://docs.sigstore.dev/cosign), or sign with a key"
+	}
+	return missing || old
+}
+
 // ofPip tells why requirements could not be resolved.
 func ofPip(err error, p *ui.Problem) bool {
 	if failed, ok := errors.AsType[*pip.ResolveError](err); ok {
@@ -360,7 +380,7 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		ofProgram(failed, p)
 		return exitFailed, true
 	}
-	if ofPip(err, p) {
+	if ofPip(err, p) || ofCosign(err, p) {
 		return exitFailed, true
 	}
 	if missing, ok := errors.AsType[*sandbox.NotFoundError](err); ok {

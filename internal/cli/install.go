@@ -44,16 +44,15 @@ In place of the name a link of Quilt's catalog can stand: quilt+s3://…`,
 	flags, cache := registryFlag(cmd), cacheFlag(cmd)
 	dest := cmd.Flags().String("dest", "", "folder to make (default the package's name without its namespace)")
 	part := cmd.Flags().String("path", "", "install only this file or folder of the package")
-	signed := cmd.Flags().String("require-signature", "", "install only what this public key has signed (help sign)")
+	var signed requirements
+	signed.add(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
 		r, pkg, err := a.load(ctx, *flags, args[0])
 		if err != nil {
 			return nil, err
 		}
-		if *signed != "" {
-			if err := requireSignature(ctx, r, pkg, *signed); err != nil {
-				return nil, err
-			}
+		if err := signed.check(ctx, r, pkg); err != nil {
+			return nil, err
 		}
 		if *part != "" {
 			if pkg, err = pkg.Part(strings.Trim(*part, "/")); err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sandwich-build/sandwich/internal/attest"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/registry"
@@ -49,9 +48,10 @@ keeps its hash. Between buckets of one server the files do not pass through here
 	cmd.Flags().StringVar(&flags.s3.KMSKey, "sse-kms-key", "", "key of --sse aws:kms (default the account's)")
 	var past pastFlags
 	past.add(cmd)
-	keyFile := signFlag(cmd)
+	var by signFlags
+	by.add(cmd)
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
-		key, err := signingKey(*keyFile)
+		signer, err := a.signer(ctx, "--sign", by)
 		if err != nil {
 			return nil, err
 		}
@@ -70,16 +70,16 @@ keeps its hash. Between buckets of one server the files do not pass through here
 		}
 		switch {
 		case registry.IsURI(dir):
-			return a.promote(ctx, at, name, dir, rev, *parent, key)
+			return a.promote(ctx, at, name, dir, rev, *parent, signer)
 		case isBuild(dir):
-			return a.pushBuild(ctx, at, past, name, dir, rev, *parent, key)
+			return a.pushBuild(ctx, at, past, name, dir, rev, *parent, signer)
 		}
-		return a.pushFolder(ctx, at, name, dir, rev, *parent, key)
+		return a.pushFolder(ctx, at, name, dir, rev, *parent, signer)
 	})
 	return cmd
 }
 
-func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string, rev registry.Revision, parent string, key *attest.Key) (_ ui.Answer, err error) {
+func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string, rev registry.Revision, parent string, by signer) (_ ui.Answer, err error) {
 	r, err := a.registryAt(ctx, at)
 	if err != nil {
 		return nil, err
@@ -93,12 +93,12 @@ func (a *app) pushFolder(ctx context.Context, at registryFlags, name, dir string
 	if err := a.knowSums(ctx, dir, rev.Files); err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
-	return a.pushRevision(ctx, r, name, rev, parent, key)
+	return a.pushRevision(ctx, r, name, rev, parent, by)
 }
 
 // promote pushes the package that a link names. A message or metadata in rev take the place
 // of its own.
-func (a *app) promote(ctx context.Context, at registryFlags, name, link string, rev registry.Revision, parent string, key *attest.Key) (ui.Answer, error) {
+func (a *app) promote(ctx context.Context, at registryFlags, name, link string, rev registry.Revision, parent string, by signer) (ui.Answer, error) {
 	r, err := a.registryAt(ctx, at)
 	if err != nil {
 		return nil, err
@@ -107,13 +107,13 @@ func (a *app) promote(ctx context.Context, at registryFlags, name, link string, 
 	if err != nil {
 		return nil, err
 	}
-	return a.pushRevision(ctx, r, name, retold(from.Revision(pkg), rev), parent, key)
+	return a.pushRevision(ctx, r, name, retold(from.Revision(pkg), rev), parent, by)
 }
 
 // pushBuild pushes the package that a build of the past has made. A message or metadata in
 // rev take the place of its own.
 func (a *app) pushBuild(
-	ctx context.Context, at registryFlags, past pastFlags, name, build string, rev registry.Revision, parent string, key *attest.Key,
+	ctx context.Context, at registryFlags, past pastFlags, name, build string, rev registry.Revision, parent string, by signer,
 ) (ui.Answer, error) {
 	r, err := a.registryAt(ctx, at)
 	if err != nil {
@@ -127,7 +127,7 @@ func (a *app) pushBuild(
 	if err != nil {
 		return nil, err
 	}
-	return a.pushRevision(ctx, r, name, retold(whole, rev), parent, key)
+	return a.pushRevision(ctx, r, name, retold(whole, rev), parent, by)
 }
 
 // retold is a revision with the message and metadata of another one, where it has them.
@@ -140,7 +140,7 @@ func retold(rev, by registry.Revision) registry.Revision {
 }
 
 func (a *app) pushRevision(
-	ctx context.Context, r *registry.Registry, name string, rev registry.Revision, parent string, key *attest.Key,
+	ctx context.Context, r *registry.Registry, name string, rev registry.Revision, parent string, by signer,
 ) (_ ui.Answer, err error) {
 	opts := registry.PushOptions{Hashing: a.moved("hash"), Progress: a.moved("push")}
 	if opts.Expect, err = expected(ctx, r, name, parent); err != nil {
@@ -150,7 +150,7 @@ func (a *app) pushRevision(
 	if err != nil {
 		return nil, &registryError{err}
 	}
-	if err := signPushed(ctx, r, registry.Ref{Name: name, Hash: top.String()}, key); err != nil {
+	if err := signPushed(ctx, r, registry.Ref{Name: name, Hash: top.String()}, by); err != nil {
 		return nil, err
 	}
 	a.summary = fmt.Sprintf("%s in %s", ui.Plural(len(rev.Files), "file"), r)
