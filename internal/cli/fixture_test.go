@@ -150,7 +150,7 @@ func mislay(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: mislay registry")
 	}
-	all, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), ".sandwich", "attestations", "*", "*.dsse.json"))
+	all, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), ".sandwich", "attestations", "*", "*.json"))
 	ts.Check(err)
 	for _, to := range all {
 		for _, from := range all {

@@ -86,6 +86,8 @@ const environmentTopic = `Environment variables:
   AWS_…              what every AWS tool takes: AWS_PROFILE, AWS_REGION,
                      AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, … and the files in ~/.aws.
                      Public buckets need none of it.
+  COSIGN_…, SIGSTORE_…  what cosign takes when it signs or checks without a key:
+                     SIGSTORE_ID_TOKEN, COSIGN_SIGNING_CONFIG, COSIGN_TRUSTED_ROOT, …
   NO_COLOR           when not empty, output has no colours.
   TERM, CI           progress is drawn only where TERM is set and not "dumb", and CI
                      is empty; --progress goes before them.`
@@ -169,7 +171,7 @@ a question mark is left out when it does not apply.
   schema   schema
   show     name hash message meta? count bytes folders[name count bytes]
            files[key bytes hash]? card?
-  sign     package key
+  sign     package key? identity? issuer?
   tag      package tag
   verify   package files bytes missing[] changed[] extra[]
   version  version revision? modified? go platform

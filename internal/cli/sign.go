@@ -59,7 +59,6 @@ COSIGN_TRUSTED_ROOT name its files, or set it up with "cosign initialize".`,
 	var by signFlags
 	cmd.Flags().StringVar(&by.key, "key", "", "private key, a file in PEM")
 	cmd.Flags().BoolVar(&by.keyless, "keyless", false, "sign as who you are, through sigstore")
-	cmd.MarkFlagsMutuallyExclusive("key", "keyless")
 	cmd.RunE = a.verb(func(ctx context.Context, args []string) (ui.Answer, error) {
 		if !by.given() {
 			return nil, usagef("`openssl genpkey -algorithm ed25519 -out key.pem` makes a key; without one there is --keyless", "--key: want the file of a key")
@@ -100,7 +99,6 @@ type signFlags struct {
 func (f *signFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.key, "sign", "", "sign the revision with this private key (help sign)")
 	cmd.Flags().BoolVar(&f.keyless, "sign-keyless", false, "sign the revision as who you are (help sign)")
-	cmd.MarkFlagsMutuallyExclusive("sign", "sign-keyless")
 }
 
 func (f signFlags) given() bool { return f.key != "" || f.keyless }
@@ -121,6 +119,8 @@ type signed struct {
 // work at all ends here, before there is anything to sign.
 func (a *app) signer(ctx context.Context, keyFlag string, f signFlags) (signer, error) {
 	switch {
+	case f.keyless && f.key != "":
+		return nil, usagef("`sandwich sign` adds a signature to those that are there", "%s: want a key or none, not both", keyFlag)
 	case f.keyless:
 		tool, err := cosign.Find(ctx)
 		if err != nil {

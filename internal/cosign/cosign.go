@@ -145,6 +145,9 @@ func (t *Tool) Sign(ctx context.Context, s provenance.Statement, say io.Writer) 
 // Check returns an error unless a bundle is signed by somebody of a policy, and is about a
 // revision: an *attest.UnsignedError.
 func (t *Tool) Check(ctx context.Context, b *attest.Bundle, top quilt.TopHash, by Policy) (err error) {
+	if !b.About(top) {
+		return &attest.UnsignedError{By: by.String(), Err: attest.ErrElsewhere}
+	}
 	dir, err := os.MkdirTemp("", "sandwich-check-*")
 	if err != nil {
 		return err
@@ -156,16 +159,11 @@ func (t *Tool) Check(ctx context.Context, b *attest.Bundle, top quilt.TopHash, b
 	}
 	args := append([]string{"verify-blob-attestation", "--bundle", file, "--type", provenance.PredicateType,
 		"--digestAlg", attest.TopHash, "--digest", top.String()}, by.args()...)
-	if _, err := t.run(ctx, "check what "+b.Signer().String()+" has signed", nil, nil, args...); err != nil {
-		if _, no := errors.AsType[*exec.ExitError](err); !no {
-			return err
-		}
+	_, err = t.run(ctx, "check what "+b.Signer().String()+" has signed", nil, nil, args...)
+	if _, refused := errors.AsType[*exec.ExitError](err); refused {
 		return &attest.UnsignedError{By: by.String(), Err: err}
 	}
-	if !b.About(top) {
-		return &attest.UnsignedError{By: by.String(), Err: attest.ErrElsewhere}
-	}
-	return nil
+	return err
 }
 
 // killAfter is how long cosign may tidy up after the context has ended: less than this process
