@@ -161,7 +161,7 @@ func TestAsking(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Signer().Subject != bob || !strings.Contains(said.text.String(), "SAND-WICH") {
+	if b.Signer().Subject != bob || !strings.Contains(said.text.String(), "HAM-EGG") {
 		t.Errorf("signed by %s, who was told %q", b.Signer(), said.text.String())
 	}
 }

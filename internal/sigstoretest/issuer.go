@@ -80,7 +80,7 @@ func (i *Issuer) keys(w http.ResponseWriter, _ *http.Request) {
 
 func (i *Issuer) device(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{
-		"device_code": "device", "user_code": "SAND-WICH", "verification_uri": i.URL + "/enter", "verification_uri_complete": i.URL + "/enter?code=SAND-WICH",
+		"device_code": "device", "user_code": "HAM-EGG", "verification_uri": i.URL + "/enter", "verification_uri_complete": i.URL + "/enter?code=HAM-EGG",
 		"expires_in": 300, "interval": 1,
 	})
 	if !i.asked.Swap(true) {
