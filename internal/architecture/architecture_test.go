@@ -20,11 +20,12 @@ const module = "github.com/sandwich-build/sandwich/"
 // it imports. A package may only import what stands below it.
 var layers = []struct{ name, imports string }{
 	{"cmd/sandwich", "internal/cli"},
-	{"internal/cli", "internal/attest internal/boxindex internal/catalog internal/dirindex internal/doctor internal/environment internal/fetch internal/gitcode internal/history internal/image/build internal/model internal/nearby internal/neural internal/openimages internal/packagediff internal/photo internal/pin internal/pip internal/pipeline internal/provenance internal/reproduce internal/sandbox internal/sharedcache internal/ui manifest manifest/lock registry registry/blob registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/command stages/crop stages/download stages/evaluate stages/select stages/train"},
+	{"internal/cli", "internal/attest internal/boxindex internal/catalog internal/cosign internal/dirindex internal/doctor internal/environment internal/fetch internal/gitcode internal/history internal/image/build internal/model internal/nearby internal/neural internal/openimages internal/packagediff internal/photo internal/pin internal/pip internal/pipeline internal/provenance internal/reproduce internal/sandbox internal/sharedcache internal/ui manifest manifest/lock registry registry/blob registry/blob/s3 registry/folder registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/cas/worktree stages/command stages/crop stages/download stages/evaluate stages/select stages/train"},
 	{"internal/reproduce", "internal/dirindex internal/fetch internal/pipeline internal/provenance manifest/lock registry registry/quilt stages stages/cas stages/cas/worktree stages/metadata"},
 	{"bench/accuracy", "manifest stages stages/cas stages/evaluate stages/train"},
 	{"bench/train", "bench/peer internal/model internal/neural internal/random manifest stages stages/cas stages/train stages/train/exact"},
 	{"internal/pipeline", "internal/boxindex internal/catalog internal/cropfile internal/dataset internal/environment internal/fetch internal/gitcode internal/history internal/image internal/image/build internal/image/pull internal/image/rootfs internal/machine internal/memo internal/model internal/neural internal/openimages internal/pin internal/pinfile internal/pip internal/provenance internal/sandbox internal/wheel manifest manifest/lock registry registry/blob/s3 registry/objects registry/quilt registry/transfer stages stages/cas stages/cas/disk stages/cas/upkeep stages/command stages/crop stages/download stages/evaluate stages/image stages/metadata stages/pack stages/quality stages/report stages/select stages/split stages/train stages/wheels"},
+	{"internal/cosign", "internal/attest internal/provenance registry/quilt"},
 	{"internal/doctor", "internal/environment internal/image internal/image/build internal/machine internal/neural internal/pip internal/sandbox manifest manifest/lock registry/blob/s3 stages/cas/disk"},
 	{"stages/evaluate", "internal/cropfile internal/model internal/neural internal/photo internal/table stages"},
 	{"stages/train", "internal/cropfile internal/model internal/neural internal/photo internal/random internal/table manifest stages stages/cas stages/train/exact/portable"},
@@ -123,6 +124,7 @@ var layers = []struct{ name, imports string }{
 	{"internal/sandbox", ""},
 	{"internal/shared", ""},
 	{"internal/sheet", ""},
+	{"internal/sigstoretest", ""},
 	{"internal/sorted", ""},
 	{"internal/stamp", ""},
 	{"internal/table", ""},
