@@ -1,6 +1,7 @@
 package boxindex
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -41,6 +42,7 @@ func Build(ctx context.Context, src Source, o Options, put func(ctx context.Cont
 	b := &builder{
 		sources: sources{numbers: map[string]uint16{}},
 		shelves: shelves{byID: map[openimages.LabelID]*shelf{}, folder: o.Folder, most: max(cmp.Or(o.held, maxHeld)/blockSize, 1)},
+		free:    make(chan *sorted, 4*max(o.Workers, 1)),
 		ordered: true,
 	}
 	defer b.shelves.close()
@@ -56,6 +58,7 @@ func Build(ctx context.Context, src Source, o Options, put func(ctx context.Cont
 	if err != nil {
 		return Counts{}, err
 	}
+	b.free = nil // what follows needs the memory
 	if err := b.shelves.settle(); err != nil {
 		return Counts{}, fmt.Errorf("sort boxes: %w", err)
 	}
@@ -93,21 +96,19 @@ func (s *sources) number(name []byte) (uint16, error) {
 // builder is an index at work.
 type builder struct {
 	sources sources
-	free    sync.Pool // of *sorted
 	shelves shelves
+	// free has what can be used again. It is no sync.Pool: the garbage collector empties that, and
+	// what is then made anew is garbage that makes it run, and memory that the process keeps.
+	free chan *sorted
 
 	rows    int64
 	ordered bool // the images ascend in the file, as they do in the official ones
-	last    string
+	last    []byte
 }
 
 // sort is the work on a piece of the file.
 func (b *builder) sort(rows iter.Seq2[*openimages.BoxRow, error]) (*sorted, error) {
-	s, ok := b.free.Get().(*sorted)
-	if !ok {
-		s = &sorted{byID: map[openimages.LabelID]*pile{}}
-	}
-	s.reset()
+	s := b.empty()
 	var (
 		p      *pile
 		source []byte
@@ -133,23 +134,39 @@ func (b *builder) sort(rows iter.Seq2[*openimages.BoxRow, error]) (*sorted, erro
 	return s, nil
 }
 
+// empty returns a *sorted without rows.
+func (b *builder) empty() *sorted {
+	select {
+	case s := <-b.free:
+		s.reset()
+		return s
+	default:
+		return newSorted()
+	}
+}
+
 // collect puts the rows of the next piece of the file on the shelves.
 func (b *builder) collect(s *sorted) error {
-	defer b.free.Put(s)
+	defer func() {
+		select {
+		case b.free <- s:
+		default:
+		}
+	}()
 	if s.rows == 0 {
 		return nil
 	}
 	b.rows += s.rows
-	b.ordered = b.ordered && s.ordered && b.last <= string(s.first)
-	b.last = string(s.last)
-	for _, p := range s.piles[:s.used] {
+	b.ordered = b.ordered && s.ordered && bytes.Compare(b.last, s.first) <= 0
+	b.last = append(b.last[:0], s.last...)
+	for _, p := range s.piles {
 		to := b.shelves.of(p.id)
 		to.counts.Boxes += p.rows
 		to.counts.Images += p.images
-		if to.last == string(p.first) {
+		if bytes.Equal(to.last, p.first) {
 			to.counts.Images--
 		}
-		to.last = string(p.last)
+		to.last = append(to.last[:0], p.last...)
 		for a := range openimages.NumAttributes {
 			to.counts.Yes[a] += p.yes[a]
 			to.counts.Unknown[a] += p.unknown[a]

@@ -34,7 +34,7 @@ type shelves struct {
 // shelf holds the records of a label.
 type shelf struct {
 	counts Label
-	last   string   // the image of the last record
+	last   []byte   // the image of the last record
 	runs   []run    // what is in the file already
 	blocks [][]byte // what came after
 }

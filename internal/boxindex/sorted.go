@@ -8,16 +8,18 @@ import (
 
 // sorted are the rows of a piece of the file, sorted by label.
 type sorted struct {
-	byID        map[openimages.LabelID]*pile
-	piles       []*pile // those in use come first
-	used        int
-	inOrder     []byte // the records in the order of the file
-	slots       []slot // of each of them
-	byLabel     []byte // the records of all piles, one pile behind the other
-	first, last []byte // images
+	known       map[openimages.LabelID]*pile // of this piece and of ones before
+	piles       []*pile                      // of this piece
+	inOrder     []byte                       // the records in the order of the file
+	slots       []slot                       // of each of them
+	byLabel     []byte                       // the records of all piles, one pile behind the other
+	first, last []byte                       // images
 	ordered     bool
 	rows        int64
 }
+
+// maxKnown bounds the piles that are kept for the next piece. There are 600 labels.
+const maxKnown = 1 << 12
 
 // slot says where a record is to go.
 type slot struct {
@@ -37,24 +39,30 @@ type pile struct {
 	unknown     [openimages.NumAttributes]int64
 }
 
+func newSorted() *sorted { return &sorted{known: map[openimages.LabelID]*pile{}, ordered: true} }
+
 func (s *sorted) reset() {
-	clear(s.byID)
-	s.used, s.rows, s.ordered = 0, 0, true
+	for _, p := range s.piles {
+		*p = pile{id: p.id, first: p.first[:0], last: p.last[:0]}
+	}
+	if len(s.known) > maxKnown {
+		clear(s.known)
+	}
+	s.piles, s.rows, s.ordered = s.piles[:0], 0, true
 	s.first, s.last = s.first[:0], s.last[:0]
 	s.inOrder, s.slots, s.byLabel = s.inOrder[:0], s.slots[:0], s.byLabel[:0]
 }
 
+// pile returns the pile of a label, to which a row is to be added.
 func (s *sorted) pile(id []byte) *pile {
-	if p, ok := s.byID[openimages.LabelID(id)]; ok {
-		return p
+	p, ok := s.known[openimages.LabelID(id)]
+	if !ok {
+		p = &pile{id: openimages.LabelID(id)}
+		s.known[p.id] = p
 	}
-	if s.used == len(s.piles) {
-		s.piles = append(s.piles, &pile{})
+	if p.rows == 0 {
+		s.piles = append(s.piles, p)
 	}
-	p := s.piles[s.used]
-	s.used++
-	*p = pile{id: openimages.LabelID(id), first: p.first[:0], last: p.last[:0]}
-	s.byID[p.id] = p
 	return p
 }
 
@@ -100,7 +108,7 @@ func (s *sorted) add(p *pile, row *openimages.BoxRow, source uint16) {
 func (s *sorted) deal() {
 	s.byLabel = slices.Grow(s.byLabel, len(s.inOrder))
 	at := 0
-	for _, p := range s.piles[:s.used] {
+	for _, p := range s.piles {
 		p.records = s.byLabel[at : at : at+p.size]
 		at += p.size
 	}
