@@ -1,6 +1,7 @@
 package boxindex
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"strings"
@@ -16,14 +17,14 @@ const groupRows = 1 << 16
 type group struct {
 	rows      []row
 	label     string
-	images    []string
-	texts     arena // of images
+	images    parquet.Texts
 	sources   dictionary[uint16]
 	numbers   dictionary[uint32] // confidences, by their bits
 	decimals  dictionary[int32]
 	spellings dictionary[string]
 
 	// Of the column that is written.
+	texts  parquet.Texts
 	at     []uint32
 	floats []float32
 }
@@ -40,7 +41,7 @@ type row struct {
 func (g *group) reset(label string, boxes int64) {
 	g.label = label
 	g.rows = slices.Grow(g.rows[:0], int(min(boxes, groupRows)))
-	g.images = g.images[:0]
+	g.images.Reset()
 	g.sources.reset()
 	g.numbers.reset()
 	g.decimals.reset()
@@ -49,13 +50,13 @@ func (g *group) reset(label string, boxes int64) {
 
 // add adds a record.
 func (g *group) add(rec *record) {
-	if n := len(g.images); n == 0 || g.images[n-1] != string(rec.image) {
-		g.images = append(g.images, g.texts.text(rec.image))
+	if n := g.images.Len(); n == 0 || !bytes.Equal(g.images.At(n-1), rec.image) {
+		g.images.Append(rec.image)
 	}
 	values, decimals, spelling := rec.numbers()
 	g.rows = append(g.rows, row{
 		sides:      [4]float32(values[:4]),
-		image:      uint16(len(g.images) - 1),
+		image:      uint16(g.images.Len() - 1),
 		source:     g.sources.entry(rec.source),
 		confidence: g.numbers.entry(math.Float32bits(values[4])),
 		decimals:   g.decimals.entry(decimals),
@@ -76,14 +77,17 @@ func (g *group) column(c int, sources []string) parquet.Values {
 	var v parquet.Values
 	switch c {
 	case colImageID:
-		v.Texts, v.At = g.images, g.entries(func(r *row) uint32 { return uint32(r.image) })
+		v.Texts, v.At = &g.images, g.entries(func(r *row) uint32 { return uint32(r.image) })
 	case colSource:
+		g.texts.Reset()
 		for _, number := range g.sources.values {
-			v.Texts = append(v.Texts, sources[number])
+			g.texts.Append([]byte(sources[number]))
 		}
-		v.At = g.entries(func(r *row) uint32 { return uint32(r.source) })
+		v.Texts, v.At = &g.texts, g.entries(func(r *row) uint32 { return uint32(r.source) })
 	case colLabel:
-		v.Texts, v.At = []string{g.label}, g.entries(func(*row) uint32 { return 0 })
+		g.texts.Reset()
+		g.texts.Append([]byte(g.label))
+		v.Texts, v.At = &g.texts, g.entries(func(*row) uint32 { return 0 })
 	case colConfidence:
 		for _, bits := range g.numbers.values {
 			v.Floats = append(v.Floats, math.Float32frombits(bits))
@@ -92,7 +96,11 @@ func (g *group) column(c int, sources []string) parquet.Values {
 	case colDecimals:
 		v.Ints, v.At = g.decimals.values, g.entries(func(r *row) uint32 { return uint32(r.decimals) })
 	case colSpelling:
-		v.Texts, v.At = g.spellings.values, g.entries(func(r *row) uint32 { return uint32(r.spelling) })
+		g.texts.Reset()
+		for _, spelling := range g.spellings.values {
+			g.texts.Append([]byte(spelling))
+		}
+		v.Texts, v.At = &g.texts, g.entries(func(r *row) uint32 { return uint32(r.spelling) })
 	default:
 		if c < colFlags {
 			g.floats = slices.Grow(g.floats[:0], len(g.rows))
@@ -144,19 +152,6 @@ func (d *dictionary[K]) entry(value K) uint16 {
 	}
 	d.last = n
 	return n
-}
-
-// arena makes texts that share memory: each for itself would take a call of the allocator.
-type arena struct{ block strings.Builder }
-
-func (a *arena) text(of []byte) string {
-	if a.block.Cap()-a.block.Len() < len(of) { // it never grows, since that would move the texts
-		a.block.Reset()
-		a.block.Grow(max(blockSize, len(of)))
-	}
-	at := a.block.Len()
-	a.block.Write(of)
-	return a.block.String()[at:]
 }
 
 // numbers returns the values of a record's numbers, and how they were written.

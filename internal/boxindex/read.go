@@ -46,13 +46,17 @@ func groupBoxes(g *parquet.Group) iter.Seq2[openimages.Box, error] {
 				return
 			}
 		}
-		entry := func(c, row int) uint32 { return values[c].At[row] }
-		var texts speller
+		var (
+			entry                              = func(c, row int) uint32 { return values[c].At[row] }
+			images, sources, labels, spellings = values[colImageID].Texts.Strings(), values[colSource].Texts.Strings(),
+				values[colLabel].Texts.Strings(), values[colSpelling].Texts.Strings()
+			texts speller
+		)
 		for row := range g.Rows {
 			b := openimages.Box{
-				ImageID: openimages.ImageID(values[colImageID].Texts[entry(colImageID, row)]),
-				Source:  values[colSource].Texts[entry(colSource, row)],
-				LabelID: openimages.LabelID(values[colLabel].Texts[entry(colLabel, row)]),
+				ImageID: openimages.ImageID(images[entry(colImageID, row)]),
+				Source:  sources[entry(colSource, row)],
+				LabelID: openimages.LabelID(labels[entry(colLabel, row)]),
 			}
 			for a := range b.Flags {
 				b.Flags[a] = openimages.Flag(values[colFlags+a].Ints[entry(colFlags+a, row)])
@@ -66,7 +70,7 @@ func groupBoxes(g *parquet.Group) iter.Seq2[openimages.Box, error] {
 				now[i] = values[colXMin+i].Floats[row]
 			}
 			now[4] = values[colConfidence].Floats[entry(colConfidence, row)]
-			text, err := texts.spell(now, values[colDecimals].Ints[entry(colDecimals, row)], values[colSpelling].Texts[entry(colSpelling, row)])
+			text, err := texts.spell(now, values[colDecimals].Ints[entry(colDecimals, row)], spellings[entry(colSpelling, row)])
 			if err != nil {
 				yield(openimages.Box{}, err)
 				return
@@ -88,6 +92,7 @@ type speller struct {
 }
 
 func (s *speller) spell(values [numbers]float32, packed int32, spelling string) (texts [numbers]openimages.Fraction, err error) {
+	sound := false // the coordinates need no other look
 	if packed == spelled {
 		fields := strings.Split(spelling, " ")
 		if len(fields) != numbers {
@@ -97,6 +102,7 @@ func (s *speller) spell(values [numbers]float32, packed int32, spelling string) 
 			texts[i] = openimages.Fraction(f)
 		}
 	} else {
+		sound = true
 		decimals := unpack(packed)
 		if values[4] != s.confidence || decimals[4] != s.decimals {
 			s.text, s.confidence, s.decimals = spell(values[4], decimals[4]), values[4], decimals[4]
@@ -106,6 +112,7 @@ func (s *speller) spell(values [numbers]float32, packed int32, spelling string) 
 		var ends [4]int
 		for i, v := range values[:4] {
 			all = appendSpelt(all, v, decimals[i])
+			sound = sound && sixPlaces(v, decimals[i])
 			ends[i] = len(all)
 		}
 		s.scratch = all
@@ -115,11 +122,11 @@ func (s *speller) spell(values [numbers]float32, packed int32, spelling string) 
 			from = end
 		}
 	}
-	for i, t := range texts {
-		if i == 4 && t == "" {
-			continue // nobody said
-		}
-		if _, err := openimages.ParseFraction(string(t)); err != nil && i < 4 {
+	if sound {
+		return texts, nil
+	}
+	for _, t := range texts[:4] {
+		if _, err := openimages.ParseFraction(string(t)); err != nil {
 			return texts, fmt.Errorf("%w: %w", errDamaged, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/sandwich-build/sandwich/internal/openimages"
@@ -125,6 +126,11 @@ func (s *shelves) settle() error {
 		}
 	}
 	s.free = nil
+	if s.spill != nil {
+		// What the rows were sorted with is garbage now, and what writes them takes as much. The
+		// collector would let both be there at once.
+		runtime.GC()
+	}
 	return nil
 }
 

@@ -40,8 +40,11 @@ func decimalsOf(text string) (value float32, decimals int, ok bool) {
 // spell writes a number with so many decimals.
 func spell(value float32, decimals int) string { return string(appendSpelt(nil, value, decimals)) }
 
+// sixPlaces reports whether a fraction is as nearly all are: from 0 to 1, with six decimals.
+func sixPlaces(value float32, decimals int) bool { return decimals == 6 && value >= 0 && value < 1 }
+
 func appendSpelt(b []byte, value float32, decimals int) []byte {
-	if decimals == 6 && value >= 0 && value < 1 { // nearly all are
+	if sixPlaces(value, decimals) {
 		n := uint32(float64(value)*1e6 + 0.5)
 		one := n / 1e6 // 0.9999999 is so close to it
 		n -= one * 1e6

@@ -39,13 +39,13 @@ type Column struct {
 // there is a dictionary, and the value of row i is entry At[i] of it; otherwise the value is
 // entry i.
 type Values struct {
-	Texts  []string
+	Texts  *Texts
 	Ints   []int32 // of Int8 and Int32
 	Floats []float32
 	At     []uint32
 }
 
-func (v Values) entries() int { return len(v.Texts) + len(v.Ints) + len(v.Floats) }
+func (v Values) entries() int { return v.Texts.Len() + len(v.Ints) + len(v.Floats) }
 
 // Numbers of the format.
 const (
@@ -137,18 +137,8 @@ func (w *Writer) column(t Type, rows int, v Values) written {
 	plain := w.page[:0]
 	switch t {
 	case Text:
-		size := 4 * len(v.Texts)
-		for _, text := range v.Texts {
-			size += len(text)
-		}
-		plain = slices.Grow(plain, size)
-		for _, text := range v.Texts {
-			plain = binary.LittleEndian.AppendUint32(plain, uint32(len(text)))
-			plain = append(plain, text...)
-		}
-		if len(v.Texts) > 0 {
-			c.least, c.most = slices.Min(v.Texts), slices.Max(v.Texts)
-		}
+		plain = v.Texts.appendPlain(plain)
+		c.least, c.most = v.Texts.bounds()
 	case Int8, Int32:
 		for _, n := range v.Ints {
 			plain = binary.LittleEndian.AppendUint32(plain, uint32(n))

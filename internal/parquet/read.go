@@ -191,8 +191,7 @@ func (f *File) readNote(d *decoder) {
 
 var errPage = errors.New("a page is damaged, or of a form that sandwich does not write")
 
-// Read returns the values of a column of the group. Texts are views of the file's memory
-// where that is possible.
+// Read returns the values of a column of the group.
 func (g *Group) Read(column int) (Values, error) {
 	v, err := g.read(column)
 	if err != nil {
@@ -277,8 +276,7 @@ func plainValues(t Type, n int, page []byte) (Values, error) {
 	}
 	switch t {
 	case Text:
-		v.Texts = make([]string, 0, n)
-		all := string(page) // of which each text is a part
+		v.Texts = &Texts{all: make([]byte, 0, len(page)-4*n), ends: make([]int, 0, n)}
 		at := 0
 		for range n {
 			if len(page)-at < 4 {
@@ -288,7 +286,7 @@ func plainValues(t Type, n int, page []byte) (Values, error) {
 			if at += 4; uint64(size) > uint64(len(page)-at) {
 				return v, errPage
 			}
-			v.Texts = append(v.Texts, all[at:at+int(size)])
+			v.Texts.Append(page[at : at+int(size)])
 			at += int(size)
 		}
 	case Int8, Int32:
