@@ -201,6 +201,23 @@ func (r *Registry) Reach(ctx context.Context, name string) error {
 	return nil
 }
 
+// trier is the ability of a store to try whether it can be written to. It leaves nothing behind.
+type trier interface {
+	TryWrite(ctx context.Context) error
+}
+
+// TryWrite returns an error unless the registry can be pushed to: a *blob.TrialError that says
+// what is refused, if something is. What it puts to find out it removes.
+func (r *Registry) TryWrite(ctx context.Context) error {
+	if err := r.writable(); err != nil {
+		return err
+	}
+	if store, ok := r.store.(trier); ok {
+		return store.TryWrite(ctx)
+	}
+	return nil
+}
+
 // writable returns an error when the registry can only be read.
 func (r *Registry) writable() error {
 	if r.objects.Home.URL != "" {

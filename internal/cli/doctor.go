@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sandwich-build/sandwich/internal/cosign"
 	"github.com/sandwich-build/sandwich/internal/doctor"
 	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/pip"
@@ -36,7 +37,9 @@ decides the bits of a result, the sandboxes for your own stages (each is tried),
 and Podman, programs, pip, the image, the folder of the cache and its file system, the
 shared cache and the registry. It writes a line for each, ok, warning or fault, and below
 what is not ok how to mend it. It changes nothing, and no question takes longer than 15
-seconds. Credentials are named by where they come from, and never shown.
+seconds. Into the registry of a manifest it puts something small and removes it, to find
+out whether a build could push. Credentials are named by where they come from, and never
+shown.
 
 Without a manifest, and where there is no manifest.yaml, it looks at the machine alone.
 The exit code is 0 when nothing that the manifest needs is broken; otherwise 5 where that
@@ -83,7 +86,7 @@ func (a *app) checks(args []string, f buildFlags) ([]doctor.Check, error) {
 	}
 	checks := []doctor.Check{
 		doctor.Program(f.backend), doctor.Kernels(f.backend, neural.KernelsVariable, a.Getenv(neural.KernelsVariable)), doctor.Clock(time.Now), doctor.OpenFiles(),
-		doctor.Store(dir),
+		doctor.Cosign(cosign.Find), doctor.Store(dir),
 	}
 	runner := a.wantedRunner(f)
 	if project == nil {
@@ -167,7 +170,7 @@ func (a *app) checkRegistry(checks []doctor.Check, project *pipeline.Project, st
 		return checks, nil
 	}
 	o.Base, o.S3.Attempts = base, attempts
-	open := func(ctx context.Context) (doctor.Place, error) {
+	open := func(ctx context.Context) (doctor.Target, error) {
 		r, err := registry.Open(ctx, location, o)
 		return registryPlace{r, name}, err
 	}

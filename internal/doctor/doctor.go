@@ -3,8 +3,8 @@
 //
 // What is asked knows the answer itself: the sandboxes try themselves, the store inspects its
 // folder, a bucket says with what it is reached. This package asks, weighs the answer by what the
-// manifest needs, and has the words. Nothing that is asked changes anything, and each question
-// ends in time.
+// manifest needs, and has the words. Nothing that is asked changes anything, but for a registry that
+// is pushed to, in which something small is put and removed; and each question ends in time.
 package doctor
 
 import (

@@ -1,13 +1,16 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/sandwich-build/sandwich/internal/cosign"
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/machine"
 	"github.com/sandwich-build/sandwich/internal/neural"
@@ -59,6 +62,21 @@ func Kernels(backend, variable, forced string) Check {
 			text += fmt.Sprintf("; forced by %s=%s", variable, forced)
 		}
 		return []Finding{ok(name, "%s", text)}
+	}}
+}
+
+// Cosign asks for the program that signs without a key. Nothing else needs it.
+func Cosign(find func(context.Context) (*cosign.Tool, error)) Check {
+	const name = "cosign"
+	return Check{name, func(ctx context.Context) []Finding {
+		t, err := find(ctx)
+		if _, none := errors.AsType[*cosign.NotFoundError](err); none {
+			return []Finding{ok(name, "not installed; only to sign without a key, and to require that, needs it")}
+		}
+		if err != nil {
+			return []Finding{ill(name, Warning, oneLine(err.Error()), "# install a later one: https://docs.sigstore.dev/cosign")}
+		}
+		return []Finding{ok(name, "%s: version %s", t.Program, cmp.Or(t.Version, "unknown"))}
 	}}
 }
 

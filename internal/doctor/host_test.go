@@ -1,9 +1,12 @@
 package doctor
 
 import (
+	"context"
+	"os/exec"
 	"testing"
 	"time"
 
+	"github.com/sandwich-build/sandwich/internal/cosign"
 	"github.com/sandwich-build/sandwich/internal/neural"
 )
 
@@ -57,4 +60,23 @@ func TestClock(t *testing.T) {
 	want(t, ask(t, clock(at(made.Add(-time.Hour)), made)), "clock", Warning, "was 2026-05-01", fixClock)
 	want(t, ask(t, clock(at(time.Unix(0, 0)), time.Time{})), "clock", Warning, "it is 1970-01-01", fixClock)
 	want(t, ask(t, Clock(time.Now)), "clock", OK, "20", "")
+}
+
+func TestCosign(t *testing.T) {
+	for name, test := range map[string]struct {
+		tool   *cosign.Tool
+		err    error
+		status Status
+		found  string
+		mend   string
+	}{
+		"there":   {&cosign.Tool{Program: "/bin/cosign", Version: "3.1.3"}, nil, OK, "/bin/cosign: version 3.1.3", ""},
+		"unknown": {&cosign.Tool{Program: "/bin/cosign"}, nil, OK, "version unknown", ""},
+		"none":    {nil, &cosign.NotFoundError{Err: exec.ErrNotFound}, OK, "not installed", ""},
+		"old":     {nil, &cosign.OldError{Program: "/bin/cosign", Version: "2.6.2"}, Warning, "cosign 2.6.2", "install a later one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want(t, ask(t, Cosign(func(context.Context) (*cosign.Tool, error) { return test.tool, test.err })), "cosign", test.status, test.found, test.mend)
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/image"
 	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
 )
 
@@ -23,24 +24,75 @@ type Place interface {
 // RegistryName is the name of the finding about the registry.
 const RegistryName = "registry"
 
-// Registry asks whether the registry at a location can be read. Whether it may be written to, only
-// a push finds out. needed says that the manifest pushes to it.
-func Registry(location string, open func(context.Context) (Place, error), needed bool) Check {
+// Target is a registry that may be pushed to.
+type Target interface {
+	Place
+	// TryWrite returns an error unless it can be written to, a *blob.TrialError if somebody
+	// refuses, and leaves nothing behind.
+	TryWrite(ctx context.Context) error
+}
+
+// Registry asks whether the registry at a location can be read and, when the manifest pushes to it,
+// whether it can be written to.
+func Registry(location string, open func(context.Context) (Target, error), pushes bool) Check {
 	return Check{RegistryName, func(ctx context.Context) []Finding {
-		return []Finding{reach(ctx, RegistryName, location, open, faultIf(needed))}
+		place, err := open(ctx)
+		f := reach(ctx, RegistryName, location, place, err, faultIf(pushes))
+		if pushes && f.Status == OK {
+			f = write(ctx, f, place)
+		}
+		return []Finding{f}
 	}}
+}
+
+// write tries to write to a place of which it was found that it can be read.
+func write(ctx context.Context, f Finding, place Target) Finding {
+	err := place.TryWrite(ctx)
+	if err == nil {
+		f.Found += ", and written to"
+		return f
+	}
+	status := Fault
+	if trial, ok := errors.AsType[*blob.TrialError](err); ok && trial.Works {
+		status = Warning
+	}
+	access, bucket := place.Access(context.WithoutCancel(ctx))
+	return ill(f.Name, status, fmt.Sprintf("%s, and not written to as it should: %s", f.Found, oneLine(err.Error())), mendWriting(err, access, bucket, status))
+}
+
+// mendWriting says what to do about a place that can only be read, or of which something cannot be
+// removed.
+func mendWriting(err error, access s3.Access, bucket bool, status Status) string {
+	var answer *s3.Error
+	refused := errors.As(err, &answer) && answer.Status == http.StatusForbidden
+	switch {
+	case bucket && access.Credentials == "":
+		return "aws configure   # or: export AWS_PROFILE=…"
+	case refused && status == Warning:
+		return "# let these credentials remove objects (s3:DeleteObject): `sandwich rm` and `rollback` do, and what was tried is still there"
+	case refused:
+		return "# let these credentials write to the bucket (s3:PutObject, s3:GetObject, s3:AbortMultipartUpload), or take others: export AWS_PROFILE=…"
+	case bucket && status == Warning:
+		return "# let one push at a time, or take a server with conditional writes (If-Match, If-None-Match)"
+	case bucket:
+		return "# is the bucket one that only can be read? its owner and its server's log know why"
+	case errors.Is(err, errors.ErrUnsupported):
+		return "# let `registry` in the manifest name the bucket or the folder itself"
+	}
+	return "# may you write to the folder (ls -ld), is it mounted read-only, and is there space? or let `registry` name another one"
 }
 
 // SharedCache asks whether the cache of a team can be read. A build works without it.
 func SharedCache(location string, open func(context.Context) (Place, error)) Check {
 	const name = "shared cache"
 	return Check{name, func(ctx context.Context) []Finding {
-		return []Finding{reach(ctx, name, location, open, Warning)}
+		place, err := open(ctx)
+		return []Finding{reach(ctx, name, location, place, err, Warning)}
 	}}
 }
 
-func reach(ctx context.Context, name, location string, open func(context.Context) (Place, error), status Status) Finding {
-	place, err := open(ctx)
+// reach tries to read a place, unless there was an error when it was opened.
+func reach(ctx context.Context, name, location string, place Place, err error, status Status) Finding {
 	if err != nil {
 		return ill(name, status, oneLine(err.Error()), "# is it the right place? `help environment` says what names it")
 	}

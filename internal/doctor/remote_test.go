@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -17,7 +18,9 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/image"
 	"github.com/sandwich-build/sandwich/internal/image/imagetest"
+	"github.com/sandwich-build/sandwich/internal/s3test"
 	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/registry/blob"
 	"github.com/sandwich-build/sandwich/registry/blob/dir"
 	"github.com/sandwich-build/sandwich/registry/blob/s3"
 )
@@ -67,11 +70,16 @@ func server(t *testing.T, status int, code string) string {
 	return s.URL
 }
 
-func openBucket(endpoint string) func(context.Context) (Place, error) {
-	return func(ctx context.Context) (Place, error) {
+func openBucket(endpoint string) func(context.Context) (Target, error) {
+	return func(ctx context.Context) (Target, error) {
 		s, err := s3.New(ctx, "bucket", s3.Options{Endpoint: endpoint, Attempts: 1})
 		return bucket{s}, err
 	}
+}
+
+// placeOf opens what may only be read.
+func placeOf(open func(context.Context) (Target, error)) func(context.Context) (Place, error) {
+	return func(ctx context.Context) (Place, error) { return open(ctx) }
 }
 
 func TestPlaces(t *testing.T) {
@@ -94,14 +102,14 @@ func TestPlaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			account(t, test.user)
-			findings := ask(t, Registry("s3://bucket", openBucket(test.endpoint), true))
+			findings := ask(t, Registry("s3://bucket", openBucket(test.endpoint), test.status == Fault)) // else it would be written to
 			want(t, findings, RegistryName, test.status, test.found, test.mend)
 			status := test.status
 			if status == Fault {
 				status = Warning
 			}
 			want(t, ask(t, Registry("s3://bucket", openBucket(test.endpoint), false)), RegistryName, status, test.found, test.mend)
-			want(t, ask(t, SharedCache("s3://bucket/x", openBucket(test.endpoint))), "shared cache", status, test.found, test.mend)
+			want(t, ask(t, SharedCache("s3://bucket/x", placeOf(openBucket(test.endpoint)))), "shared cache", status, test.found, test.mend)
 			for _, f := range findings {
 				if text := f.Found + strings.Join(f.Mend, ""); strings.Contains(text, secretKey) || strings.Contains(text, secretToken) || strings.Contains(text, "AKIAUSER") {
 					t.Errorf("it tells a secret: %s", text)
@@ -109,6 +117,62 @@ func TestPlaces(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWriting tries to write to real buckets, as whoever may do more or less in them.
+func TestWriting(t *testing.T) {
+	server := s3test.Start(t)
+	open := func(name string) func(context.Context) (Target, error) {
+		return func(ctx context.Context) (Target, error) {
+			s, err := s3.New(ctx, name, s3.Options{Attempts: 1})
+			return bucket{s}, err
+		}
+	}
+	reading, writing := []string{"s3:GetObject", "s3:ListBucket"}, []string{"s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+	for name, test := range map[string]struct {
+		versioned bool
+		may       []string // nil for everything
+		status    Status
+		found     string
+		mend      string
+	}{
+		"its owner":                {false, nil, OK, "can be read, and written to", ""},
+		"its owner, with versions": {true, nil, OK, "can be read, and written to", ""},
+		"a reader":                 {false, reading, Fault, "try to write: put", "s3:PutObject"},
+		"who cannot remove":        {false, writing, Warning, "try to write: remove", "s3:DeleteObject"},
+		"who can remove":           {false, append(writing, "s3:DeleteObject"), OK, "and written to", ""},
+		"who cannot read":          {false, []string{"s3:ListBucket", "s3:PutObject"}, Fault, "403", "let these credentials"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bucket := server.NewBucket(t, test.versioned)
+			if test.may != nil {
+				server.Restrict(t, bucket, test.may...)
+			}
+			want(t, ask(t, Registry("s3://"+bucket, open(bucket), true)), RegistryName, test.status, test.found, test.mend)
+			left := len(server.Versions(t, bucket))
+			if (left > 0) != (test.status == Warning) {
+				t.Errorf("%d objects are left", left)
+			}
+			read := ask(t, Registry("s3://"+bucket, open(bucket), false))
+			if strings.Contains(read[0].Found, "write") || len(server.Versions(t, bucket)) != left {
+				t.Errorf("one that nothing is pushed to was written to: %s", read[0].Found)
+			}
+		})
+	}
+}
+
+// TestWritingWithout tries to write to a bucket of which anybody may read.
+func TestWritingWithout(t *testing.T) {
+	server := s3test.Start(t)
+	name := server.NewBucket(t, false)
+	server.Publish(t, name)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	open := func(ctx context.Context) (Target, error) {
+		s, err := s3.New(ctx, name, s3.Options{Attempts: 1})
+		return bucket{s}, err
+	}
+	want(t, ask(t, Registry("s3://"+name, open, true)), RegistryName, Fault, "without credentials can be read, and not written to", "aws configure")
 }
 
 // folderPlace is a folder as a place, which fails as it is told.
@@ -121,11 +185,27 @@ func (f folderPlace) Reach(context.Context) error                        { retur
 func (f folderPlace) Access(context.Context) (access s3.Access, ok bool) { return s3.Access{}, false }
 
 func TestFolder(t *testing.T) {
-	open := func(err error) func(context.Context) (Place, error) {
-		return func(context.Context) (Place, error) { return folderPlace{dir.New(t.TempDir()), err}, nil }
+	open := func(root string, err error) func(context.Context) (Target, error) {
+		return func(context.Context) (Target, error) { return folderPlace{dir.New(root), err}, nil }
 	}
-	want(t, ask(t, Registry("./registry", open(nil), true)), RegistryName, OK, "./registry can be read", "")
-	want(t, ask(t, Registry("./registry", open(fs.ErrPermission), true)), RegistryName, Fault, "permission denied", "is the folder mounted")
+	root := t.TempDir()
+	want(t, ask(t, Registry("./registry", open(root, nil), true)), RegistryName, OK, "./registry can be read, and written to", "")
+	want(t, ask(t, Registry("./registry", open(root, nil), false)), RegistryName, OK, "./registry can be read", "")
+	want(t, ask(t, Registry("./registry", open(root, fs.ErrPermission), true)), RegistryName, Fault, "permission denied", "is the folder mounted")
+	want(t, ask(t, Registry("./new", open(filepath.Join(root, "not", "there"), nil), true)), RegistryName, OK, "and written to", "")
+	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+	if err := dir.New(root).Put(t.Context(), "blob", blob.Bytes(nil)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, ask(t, Registry("./used", open(root, nil), true)), RegistryName, OK, "and written to", "")
+	if left, err := os.ReadDir(filepath.Join(root, ".sandwich", "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+	if runtime.GOOS == "linux" { // also the superuser makes no folder there
+		want(t, ask(t, Registry("/sys/none", open("/sys/none", nil), true)), RegistryName, Fault, "/sys/none can be read, and not written to", "may you write to the folder")
+	}
 }
 
 func TestSkew(t *testing.T) {

@@ -39,9 +39,11 @@ const (
 // Server is a running server.
 type Server struct {
 	Endpoint string // its URL
+	binary   string // its program; empty of a server that was running
 	client   *awss3.Client
 	prefix   string // of the names of buckets
 	buckets  atomic.Int64
+	users    atomic.Int64
 }
 
 // Start starts a server that ends with the test. It points the AWS configuration of the
@@ -53,9 +55,8 @@ type Server struct {
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	s := &Server{Endpoint: os.Getenv("SANDWICH_TEST_S3"), prefix: "bucket"}
-	binary := ""
 	if s.Endpoint == "" {
-		binary = find(tb)
+		s.binary = find(tb)
 	} else {
 		s.prefix = strings.ToLower(rand.Text()[:10]) // it keeps the buckets of other tests
 	}
@@ -74,7 +75,7 @@ func Start(tb testing.TB) *Server {
 	for try := 1; s.Endpoint == ""; try++ {
 		var err error
 		// Between choosing a port and using it another process may take it.
-		if s.Endpoint, err = launch(tb, binary); err != nil && try == 3 {
+		if s.Endpoint, err = launch(tb, s.binary); err != nil && try == 3 {
 			tb.Fatalf("start versitygw: %v", err)
 		}
 	}
@@ -112,8 +113,8 @@ func find(tb testing.TB) string {
 func launch(tb testing.TB, binary string) (string, error) {
 	tb.Helper()
 	dir := tb.TempDir()
-	root, versions := filepath.Join(dir, "root"), filepath.Join(dir, "versions")
-	if err := errors.Join(os.Mkdir(root, 0o755), os.Mkdir(versions, 0o755)); err != nil {
+	root, versions, users := filepath.Join(dir, "root"), filepath.Join(dir, "versions"), filepath.Join(dir, "users")
+	if err := errors.Join(os.Mkdir(root, 0o755), os.Mkdir(versions, 0o755), os.Mkdir(users, 0o755)); err != nil {
 		return "", err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
@@ -125,7 +126,7 @@ func launch(tb testing.TB, binary string) (string, error) {
 		return "", err
 	}
 	var said strings.Builder
-	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), binary, "--quiet", "--port", address, "posix", "--versioning-dir", versions, root)
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), binary, "--quiet", "--port", address, "--iam-dir", users, "posix", "--versioning-dir", versions, root)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
@@ -224,6 +225,27 @@ func (s *Server) Publish(tb testing.TB, bucket string) {
 	if _, err := s.client.PutBucketPolicy(tb.Context(), &awss3.PutBucketPolicyInput{Bucket: &bucket, Policy: &policy}); err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// Restrict makes the account of the process, from now on, one of a user who may do nothing in a
+// bucket but what actions name, such as s3:GetObject.
+func (s *Server) Restrict(tb testing.TB, bucket string, actions ...string) {
+	tb.Helper()
+	if s.binary == "" {
+		tb.Skip("only versitygw makes users")
+	}
+	user := fmt.Sprintf("user-%d", s.users.Add(1))
+	cmd := exec.CommandContext(tb.Context(), s.binary, "admin", "--access", accessKey, "--secret", secretKey, "--region", region, "--endpoint-url", s.Endpoint,
+		"create-user", "--access", user, "--secret", secretKey, "--role", "user")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("create user: %v: %s", err, out)
+	}
+	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":[%q]},"Action":["%s"],"Resource":["arn:aws:s3:::%[3]s","arn:aws:s3:::%[3]s/*"]}]}`,
+		user, strings.Join(actions, `","`), bucket)
+	if _, err := s.client.PutBucketPolicy(tb.Context(), &awss3.PutBucketPolicyInput{Bucket: &bucket, Policy: &policy}); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Setenv("AWS_ACCESS_KEY_ID", user)
 }
 
 // Uploads returns how many uploads in parts are unfinished in a bucket.

@@ -237,6 +237,23 @@ func TestLosses(t *testing.T) {
 			if all := strings.Join(said, "\n"); len(said) != 2 || !strings.Contains(all, "conditional writes") || !strings.Contains(all, "SHA-256") {
 				t.Errorf("said %q", said)
 			}
+			err := store.TryWrite(t.Context())
+			if trial, ok := errors.AsType[*blob.TrialError](err); !ok || !trial.Works || !strings.Contains(err.Error(), "at the same moment") {
+				t.Errorf("TryWrite = %v", err)
+			}
 		})
+	}
+}
+
+// TestTryWrite leaves nothing but what nobody may remove.
+func TestTryWrite(t *testing.T) {
+	server := s3test.Start(t)
+	for bucket, left := range map[string]int{server.NewBucket(t, false): 0, server.NewBucket(t, true): 0, server.NewLockedBucket(t): 2} {
+		if err := open(t, bucket, s3.Options{}).TryWrite(t.Context()); err != nil {
+			t.Errorf("%s: %v", bucket, err)
+		}
+		if keys := server.Versions(t, bucket); len(keys) != left {
+			t.Errorf("%s: %q are left", bucket, keys)
+		}
 	}
 }
