@@ -23,7 +23,7 @@ var img2dataset string
 
 // aria2 prints how many photos it fetched. It compares no sums, reserves no space and writes no
 // files about its progress, which takes it half of the time.
-const aria2 = `aria2c --quiet --no-conf --input-file="$1" --dir="$2" --max-concurrent-downloads="$3" --split=1 --file-allocation=none ` +
+const aria2 = `aria2c --quiet --no-conf --input-file="$1" --dir="$2" --max-concurrent-downloads="$3" ${4:+--ca-certificate="$4"} --split=1 --file-allocation=none ` +
 	`--auto-save-interval=0 && find "$2" -type f | wc -l`
 
 // downloads fetches so many photos from a mirror on this machine with each tool.
@@ -33,6 +33,8 @@ func (b *bench) downloads(ctx context.Context, photos int) (err error) {
 		{"sandwich, HTTP/2", ours("download", "$TABLE2", "$OUT").args},
 		{"aria2 -j 16", []string{"sh", "-c", aria2, "sh", "$LIST", "$OUT", "16"}},
 		{"aria2 -j 64", []string{"sh", "-c", aria2, "sh", "$LIST", "$OUT", "64"}},
+		{"aria2 -j 16, TLS", []string{"sh", "-c", aria2, "sh", "$LIST2", "$OUT", "16", "$CERTIFICATE"}},
+		{"aria2 -j 64, TLS", []string{"sh", "-c", aria2, "sh", "$LIST2", "$OUT", "64", "$CERTIFICATE"}},
 		{"img2dataset", []string{b.img2dataset, "-c", img2dataset, "$URLS", "$OUT", "64"}},
 		{"nothing but reading", ours("load", "$TABLE", "64").args},
 		{"the same, HTTP/2", ours("load", "$TABLE2", "64").args},
@@ -44,7 +46,7 @@ func (b *bench) downloads(ctx context.Context, photos int) (err error) {
 	files := map[string]string{
 		"$OUT": filepath.Join(dir, "out"), "$CERTIFICATE": filepath.Join(dir, "mirror.pem"),
 		"$TABLE": filepath.Join(dir, tableFile), "$TABLE2": filepath.Join(dir, "2", tableFile),
-		"$LIST": filepath.Join(dir, listFile), "$URLS": filepath.Join(dir, urlsFile),
+		"$LIST": filepath.Join(dir, listFile), "$LIST2": filepath.Join(dir, "2", listFile), "$URLS": filepath.Join(dir, urlsFile),
 	}
 	if err := os.MkdirAll(filepath.Dir(files["$TABLE2"]), 0o755); err != nil {
 		return err
