@@ -8,6 +8,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 	"gopkg.in/yaml.v3"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // Command is a stage of the user's own: a program that reads declared inputs and leaves
@@ -96,10 +98,10 @@ func (c Command) Files(m *Manifest) []string {
 }
 
 var (
-	stageName    = newForm(`^[a-z][a-z0-9_-]{0,31}$`)
-	variableName = newForm(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	stageName    = lazyregexp.New(`^[a-z][a-z0-9_-]{0,31}$`)
+	variableName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	// A local path does not climb out of its folder; checkCommands judges its segments.
-	localPath = newForm(`^[^\x00-\x1F\x7F/\\][^\x00-\x1F\x7F\\]*$`)
+	localPath = lazyregexp.New(`^[^\x00-\x1F\x7F/\\][^\x00-\x1F\x7F\\]*$`)
 )
 
 // Bounds of a command, far above what a person writes.

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // MaxSize bounds a manifest in bytes. What a person writes is a few kilobytes; what
@@ -136,7 +138,7 @@ func firstInvalid(src []byte) (line, column int) {
 }
 
 // syntaxError is the only form in which the parser tells where it stopped.
-var syntaxError = newForm(`^yaml: (?:line ([0-9]+): )?(.*)`)
+var syntaxError = lazyregexp.New(`^yaml: (?:line ([0-9]+): )?(.*)`)
 
 func (d *decoder) syntaxFault(src []byte, err error) {
 	line, message := 1, err.Error()
@@ -226,7 +228,7 @@ func (d *decoder) pairs(n *yaml.Node, path string, visit func(key, value *yaml.N
 }
 
 // simpleKey is a key that needs no quotes in a path.
-var simpleKey = newForm(`^[A-Za-z0-9_-]+$`)
+var simpleKey = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 func join(path, key string) string {
 	switch {

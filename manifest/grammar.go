@@ -3,6 +3,8 @@ package manifest
 import (
 	"slices"
 	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // The words of the language.
@@ -39,21 +41,21 @@ const (
 // Forms of text. They are the schema's patterns too, so they keep to what Go's and
 // JavaScript's regular expressions read alike.
 var (
-	packageName = newForm(`^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$`)
-	anyLines    = newForm(`^[^\x00-\x08\x0B-\x1F\x7F]*$`)
-	oneLine     = newForm(`^[^\x00-\x1F\x7F]+$`)
+	packageName = lazyregexp.New(`^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$`)
+	anyLines    = lazyregexp.New(`^[^\x00-\x08\x0B-\x1F\x7F]*$`)
+	oneLine     = lazyregexp.New(`^[^\x00-\x1F\x7F]+$`)
 	// A class names a folder of the package, so it may not hide or climb.
-	className = newForm(`^[^\x00-\x1F\x7F/\\. ][^\x00-\x1F\x7F/\\]*$`)
+	className = lazyregexp.New(`^[^\x00-\x1F\x7F/\\. ][^\x00-\x1F\x7F/\\]*$`)
 	// A location is a path, or a URL that can be read without credentials.
-	location = newForm(`^((https?|s3)://[^\x00-\x20\x7F]+|[^\x00-\x1F\x7F:]+)$`)
+	location = lazyregexp.New(`^((https?|s3)://[^\x00-\x20\x7F]+|[^\x00-\x1F\x7F:]+)$`)
 	// A folder of photos is on this machine or in a bucket.
-	folderPlace = newForm(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|[^\x00-\x1F\x7F:]+)$`)
+	folderPlace = lazyregexp.New(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|[^\x00-\x1F\x7F:]+)$`)
 	// A registry is a bucket, a file URL or a path.
-	registryPlace = newForm(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|file:///[^\x00-\x1F\x7F]+|[^\x00-\x1F\x7F:]+)$`)
+	registryPlace = lazyregexp.New(`^(s3://[a-z0-9][a-z0-9.-]+(/[^\x00-\x20\x7F]*)?|file:///[^\x00-\x1F\x7F]+|[^\x00-\x1F\x7F:]+)$`)
 	// An image is one of a registry, pinned or to be, or a path, which begins like one.
-	imagePlace = newForm(`^(\.{0,2}/[^\x00-\x1F\x7F:]+|[A-Za-z0-9][A-Za-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|@sha256:[0-9a-f]{64}))$`)
-	folder     = newForm(`^[^\x00-\x1F\x7F:]+$`)
-	urlPrefix  = newForm(`^(https?|s3)://[^\x00-\x20\x7F]+$`)
+	imagePlace = lazyregexp.New(`^(\.{0,2}/[^\x00-\x1F\x7F:]+|[A-Za-z0-9][A-Za-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|@sha256:[0-9a-f]{64}))$`)
+	folder     = lazyregexp.New(`^[^\x00-\x1F\x7F:]+$`)
+	urlPrefix  = lazyregexp.New(`^(https?|s3)://[^\x00-\x20\x7F]+$`)
 )
 
 // DefaultRegistry is where a package is pushed that the manifest names no place for.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 	"gopkg.in/yaml.v3"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // Limit bounds what a stage takes of the machine. It decides how a build runs, and
@@ -141,7 +143,7 @@ func (v limits) schema() *jsonschema.Schema {
 type byteSize struct{ to *int64 }
 
 // sizeForm is at least 1MiB and at most 9999TiB.
-var sizeForm = newForm(`^([1-9][0-9]{0,3})(MiB|GiB|TiB)$`)
+var sizeForm = lazyregexp.New(`^([1-9][0-9]{0,3})(MiB|GiB|TiB)$`)
 
 const wantSize = "an amount of memory, such as 512MiB or 4GiB"
 

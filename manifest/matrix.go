@@ -8,6 +8,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 	"gopkg.in/yaml.v3"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // MaxVariants bounds how many builds one manifest may ask for: one that multiplies to more
@@ -71,7 +73,7 @@ const matrixKey = "matrix"
 
 // variable are the paths of the settings that a matrix may vary. All its variants have
 // one name, one registry and one lock, and so one selection of photos.
-var variable = newForm(`^(crop|quality|split|model|seed|dataset\.boxes\.(min_side|min_area|max_area|max_aspect|margin)|stages\.[a-z0-9_-]+\.(run|env))(\[[0-9]{1,4}\])*(\.[A-Za-z0-9_-]+(\[[0-9]{1,4}\])*)*$`)
+var variable = lazyregexp.New(`^(crop|quality|split|model|seed|dataset\.boxes\.(min_side|min_area|max_area|max_aspect|margin)|stages\.[a-z0-9_-]+\.(run|env))(\[[0-9]{1,4}\])*(\.[A-Za-z0-9_-]+(\[[0-9]{1,4}\])*)*$`)
 
 // invariable says why a matrix cannot vary what is at or below a key.
 var invariable = map[string]string{

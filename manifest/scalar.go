@@ -11,6 +11,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 	"gopkg.in/yaml.v3"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 func scalar(tag, text string) *yaml.Node {
@@ -20,10 +22,10 @@ func scalar(tag, text string) *yaml.Node {
 // text is a string of one form.
 type text struct {
 	to       *string
-	want     string // what it is: "a label's name or id"
-	form     *form  // what it must match; also the schema's pattern
-	max      int    // characters
-	optional bool   // left out when empty
+	want     string             // what it is: "a label's name or id"
+	form     *lazyregexp.Regexp // what it must match; also the schema's pattern
+	max      int                // characters
+	optional bool               // left out when empty
 }
 
 func (v text) decode(d *decoder, n *yaml.Node, path string) {
@@ -47,7 +49,7 @@ func (v text) decode(d *decoder, n *yaml.Node, path string) {
 }
 
 // plainText is text that every reader of YAML, in every place, takes as it is.
-var plainText = newForm(`^[A-Za-z0-9_./]([A-Za-z0-9_./ @%+=~-]|://)*$`)
+var plainText = lazyregexp.New(`^[A-Za-z0-9_./]([A-Za-z0-9_./ @%+=~-]|://)*$`)
 
 // oldWords are the words that YAML 1.1 takes for a boolean.
 var oldWords = []string{"y", "n", "yes", "no", "on", "off"}

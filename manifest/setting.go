@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // Setting is a value that replaces the one of a manifest, as a command line gives it:
@@ -18,7 +20,7 @@ type Setting string
 var ErrSetting = errors.New("want key=value")
 
 // settingForm is a dotted path with indices, and a value.
-var settingForm = newForm(`^([A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*(?:\.[A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*)*)=((?s:.*))$`)
+var settingForm = lazyregexp.New(`^([A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*(?:\.[A-Za-z0-9_-]+(?:\[[0-9]{1,4}\])*)*)=((?s:.*))$`)
 
 // split returns the path and the value.
 func (s Setting) split() (path, value string, err error) {

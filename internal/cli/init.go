@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 	"github.com/sandwich-build/sandwich/internal/ui"
 	"github.com/sandwich-build/sandwich/manifest"
 )
@@ -83,7 +83,7 @@ func writeTemplate(dir, name string) (string, error) {
 }
 
 // notInName are the characters that the name of a package cannot have.
-var notInName = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+var notInName = lazyregexp.New(`[^A-Za-z0-9_-]+`)
 
 // defaultName makes the name of a package from the name of its folder.
 func defaultName(dir string) string {

@@ -6,9 +6,10 @@ package licence
 import (
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // Licence is a licence. The zero Licence is none that is known.
@@ -40,8 +41,8 @@ func Names() []string {
 }
 
 var (
-	separators = regexp.MustCompile(`[\s_-]+`)
-	versioned  = regexp.MustCompile(`^(.*?)-?([1-9]\.[0-9])?$`)
+	separators = lazyregexp.New(`[\s_-]+`)
+	versioned  = lazyregexp.New(`^(.*?)-?([1-9]\.[0-9])?$`)
 )
 
 // Parse reads the name or the URL of a licence. A URL that is not one of Creative Commons

@@ -9,7 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"regexp"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // Why a place has no photo. These texts go into locks, so they hold nothing that
@@ -23,7 +24,7 @@ const (
 
 // unavailable is the name of the picture that Flickr redirects requests for deleted
 // photos to. It is served with status 200 and decodes like any other.
-var unavailable = regexp.MustCompile(`^photo_unavailable(_[a-z]+)?\.(png|gif|jpg)$`)
+var unavailable = lazyregexp.New(`^photo_unavailable(_[a-z]+)?\.(png|gif|jpg)$`)
 
 // isUnavailable reports whether a request ended at Flickr's placeholder.
 func isUnavailable(finalURL string) bool {

@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // SBOMFile lists what a package was built with.
@@ -119,7 +120,7 @@ func GoModule(path, version, sum string) Component {
 }
 
 // separators are what names of Python's distributions may be spelt with, all of which mean the same.
-var separators = regexp.MustCompile(`[-_.]+`)
+var separators = lazyregexp.New(`[-_.]+`)
 
 // Wheel is the component that a wheel of Python's is; sha256 is in hexadecimal digits.
 func Wheel(name, version, sha256 string) Component {

@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // firstLine finds the interpreter of the environment, wherever that lies.
@@ -36,9 +37,9 @@ type script struct {
 }
 
 var (
-	pointName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
+	pointName = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 	// A reference is module:attribute, both of which may have dots, and what extras it needs.
-	reference = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_.]*)\s*:\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(\[.*\])?$`)
+	reference = lazyregexp.New(`^([A-Za-z_][A-Za-z0-9_.]*)\s*:\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(\[.*\])?$`)
 )
 
 // entryPoints makes the scripts that a wheel asks for: programs that call a function.

@@ -14,9 +14,10 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // The folders of what the stage of the wheels of an environment leaves.
@@ -51,7 +52,7 @@ type Name struct {
 }
 
 // fileName is distribution, version, an optional build, and three tags.
-var fileName = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-([A-Za-z0-9._!+]+)(-[0-9][A-Za-z0-9._]*)?(-[A-Za-z0-9._]+){3}\.whl$`)
+var fileName = lazyregexp.New(`^([A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-([A-Za-z0-9._!+]+)(-[0-9][A-Za-z0-9._]*)?(-[A-Za-z0-9._]+){3}\.whl$`)
 
 // ParseName reads the name of a wheel's file.
 func ParseName(file string) (Name, error) {
@@ -242,7 +243,7 @@ func placed(e *zip.File, data string) (File, error) {
 }
 
 // interpreter are the programs of the environment itself.
-var interpreter = regexp.MustCompile(`^(?i:python|pypy)[0-9.]*t?(-config)?(\.exe)?$`)
+var interpreter = lazyregexp.New(`^(?i:python|pypy)[0-9.]*t?(-config)?(\.exe)?$`)
 
 // settle puts the files in order, and refuses what would be in the way of another.
 func (w *Wheel) settle() error {

@@ -27,13 +27,14 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/sandwich-build/sandwich/internal/lazyregexp"
 )
 
 // FileName is the lock's name beside a manifest called manifest.yaml.
@@ -131,7 +132,7 @@ const (
 )
 
 // commitForm is SHA-1, or git's SHA-256.
-var commitForm = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+var commitForm = lazyregexp.New(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 // The check methods say what is wrong with a pin. They hold for what is read as for
 // what is written, so that what Encode writes, Decode reads.
@@ -158,7 +159,7 @@ func (i Input) check() error {
 }
 
 // abiForm is one word.
-var abiForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
+var abiForm = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
 
 func (p Python) check() error {
 	if !abiForm.MatchString(p.ABI) {
