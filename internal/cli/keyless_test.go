@@ -2,10 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,10 +20,36 @@ import (
 	"github.com/sandwich-build/sandwich/internal/sigstoretest"
 )
 
-// TestKeylessScripts runs testdata/keyless with a real sigstore, in which they are alice. NO_COSIGN
-// is a path of programs without cosign.
+// visit opens a browser, which visits the page that the argument names, and does not wait for it.
+func visit() {
+	const browser = "SANDWICH_TEST_BROWSER"
+	if os.Getenv(browser) == "" {
+		cmd := exec.CommandContext(context.Background(), os.Args[0], os.Args[1:]...)
+		cmd.Env = append(os.Environ(), browser+"=1")
+		if err := cmd.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, os.Args[1], http.NoBody)
+	if err == nil {
+		var resp *http.Response
+		if resp, err = http.DefaultClient.Do(req); err == nil {
+			err = resp.Body.Close()
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// TestKeylessScripts runs testdata/keyless with a real sigstore, in which they are alice; in front
+// of the browser is bob. NO_COSIGN is a path of programs without cosign.
 func TestKeylessScripts(t *testing.T) {
 	sigstore := sigstoretest.Start(t)
+	sigstore.Enter("bob@example.org")
 	otherRoot := sigstore.TrustedRoot(t, filepath.Join("..", "cosign", "testdata", "other-root.pem"))
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {

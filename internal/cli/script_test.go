@@ -12,12 +12,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the scripts run the test binary as the command sandwich.
+// TestMain lets the scripts run the test binary as the command sandwich, and as the browser that
+// programs open.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"sandwich": func() {
 			os.Exit(Main(context.Background(), Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}))
 		},
+		"xdg-open": visit,
 	})
 }
 

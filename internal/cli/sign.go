@@ -136,7 +136,7 @@ func (a *app) signer(ctx context.Context, keyFlag string, f signFlags) (signer, 
 
 // say tells a line of a program that signs.
 func (a *app) say(line string) {
-	a.view.Observe(stages.Message{Stage: "sign", Line: cas.Line{Text: line}})
+	a.view.Observe(stages.Message{Stage: "sign", Line: cas.Line{Text: strings.TrimSpace(line)}})
 }
 
 // prompts shows what a program prints, also a line at whose end it waits for an answer.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type Issuer struct {
 	waiting chan struct{} // closed once somebody is asked to enter a code
 	asked   atomic.Bool
 	entered atomic.Pointer[string] // the email address of who has
+	nonce   atomic.Pointer[string] // of the browser that has asked
 }
 
 func newIssuer(tb testing.TB) *Issuer {
@@ -33,6 +35,7 @@ func newIssuer(tb testing.TB) *Issuer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.describe)
 	mux.HandleFunc("GET /keys", i.keys)
+	mux.HandleFunc("GET /auth", i.authorize)
 	mux.HandleFunc("POST /device", i.device)
 	mux.HandleFunc("POST /token", i.token)
 	server := httptest.NewServer(mux)
@@ -44,16 +47,21 @@ func newIssuer(tb testing.TB) *Issuer {
 // Token is a token of who has an email address.
 func (i *Issuer) Token(email string) string {
 	now := time.Now()
-	return i.signed(map[string]any{
+	claims := map[string]any{
 		"iss": i.URL, "sub": email, "aud": "sigstore", "iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
 		"email": email, "email_verified": true,
-	})
+	}
+	if nonce := i.nonce.Load(); nonce != nil {
+		claims["nonce"] = *nonce
+	}
+	return i.signed(claims)
 }
 
 // Waiting is closed once somebody is asked to enter a code in a browser.
 func (i *Issuer) Waiting() <-chan struct{} { return i.waiting }
 
-// Enter has the code entered by who has an email address.
+// Enter lets who has an email address be in front of the browser: to enter the code, and to be
+// whom pages of the issuer are about.
 func (i *Issuer) Enter(email string) { i.entered.Store(&email) }
 
 func (i *Issuer) describe(w http.ResponseWriter, _ *http.Request) {
@@ -76,6 +84,19 @@ func (i *Issuer) keys(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{
 		"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "1", "x": encode(point[1 : 1+half]), "y": encode(point[1+half:]),
 	}}})
+}
+
+// authorize sends a browser back to where it is from, with a code.
+func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
+	back, err := url.Parse(r.FormValue("redirect_uri"))
+	if err != nil || i.entered.Load() == nil {
+		http.Error(w, "nobody is here", http.StatusForbidden)
+		return
+	}
+	nonce := r.FormValue("nonce")
+	i.nonce.Store(&nonce)
+	back.RawQuery = url.Values{"code": {"code"}, "state": {r.FormValue("state")}}.Encode()
+	http.Redirect(w, r, back.String(), http.StatusFound)
 }
 
 func (i *Issuer) device(w http.ResponseWriter, _ *http.Request) {
