@@ -329,7 +329,10 @@ func ofProgram(failed *command.FailedError, p *ui.Problem) {
 func ofCosign(err error, p *ui.Problem) bool {
 	if failed, ok := errors.AsType[*cosign.FailedError](err); ok {
 		p.Items = failed.Lines
-		p.Hint = "is there a network, and a token in SIGSTORE_ID_TOKEN or from the CI service, or a terminal and a browser? COSIGN_SIGNING_CONFIG names another sigstore"
+		p.Hint = "is there a network? COSIGN_SIGNING_CONFIG names another sigstore than the public one"
+		if failed.Alone {
+			p.Hint = "there is no terminal here to ask who you are: is there a token in SIGSTORE_ID_TOKEN, or does the CI service offer one? " + p.Hint
+		}
 		return true
 	}
 	_, missing := errors.AsType[*cosign.NotFoundError](err)

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +55,7 @@ type FailedError struct {
 	Doing string
 	Err   error
 	Lines []string
+	Alone bool // there was no terminal on which to ask who signs
 }
 
 func (e *FailedError) Error() string {
@@ -126,6 +128,9 @@ func (t *Tool) Sign(ctx context.Context, s provenance.Statement, say io.Writer) 
 		environ, say = append(os.Environ(), flowVariable+"="+flowToken), nil
 	}
 	if _, err := t.run(ctx, doing, environ, say, "attest-blob", "--statement", statement, "--bundle", bundle, "--yes"); err != nil {
+		if failed, ok := errors.AsType[*FailedError](err); ok {
+			failed.Alone = environ != nil
+		}
 		return nil, err
 	}
 	data, err := os.ReadFile(bundle)
@@ -197,12 +202,14 @@ func (t *Tool) run(ctx context.Context, doing string, environ []string, say io.W
 	return out.Bytes(), nil
 }
 
-// lines are the lines of a text that are not empty, the last ones of a long one.
+// lines are the lines of a text that are not empty, the last ones of a long one. Of an error, which
+// cosign tells twice, they have one.
 func lines(text string) []string {
 	text = text[max(len(text)-maxSaid, 0):]
 	var all []string
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
+		line = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(line), "error during command execution: "), "Error: ")
+		if line != "" && !slices.Contains(all, line) {
 			all = append(all, line)
 		}
 	}

@@ -131,7 +131,7 @@ func TestNobodyToAsk(t *testing.T) {
 	_, tool := start(t)
 	t.Setenv("SIGSTORE_ID_TOKEN", "")
 	_, err := tool.Sign(t.Context(), statement(top), nil)
-	if failed, ok := errors.AsType[*cosign.FailedError](err); !ok || len(failed.Lines) == 0 {
+	if failed, ok := errors.AsType[*cosign.FailedError](err); !ok || len(failed.Lines) == 0 || !failed.Alone {
 		t.Errorf("got %v, want a FailedError that tells what cosign says", err)
 	}
 }
