@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -179,13 +180,15 @@ const killAfter = 500 * time.Millisecond
 const maxSaid = 64 << 10
 
 // run runs cosign with the variables of environ, or else of this process, and returns what it
-// prints. What it says goes to say too, unless that is nil. The error is a *FailedError.
+// prints. Unless say is nil it may ask: it has standard input, and what it prints goes to say too.
+// The error is a *FailedError.
 func (t *Tool) run(ctx context.Context, doing string, environ []string, say io.Writer, args ...string) ([]byte, error) {
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, t.Program, args...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, os.Stdin, &out, &said
+	cmd.Env, cmd.Stdout, cmd.Stderr = environ, &out, &said
 	if say != nil {
-		cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, say), io.MultiWriter(&said, say)
+		one := &oneAtATime{w: say} // of the two streams
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, io.MultiWriter(&out, one), io.MultiWriter(&said, one)
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = killAfter
@@ -200,6 +203,19 @@ func (t *Tool) run(ctx context.Context, doing string, environ []string, say io.W
 		return nil, &FailedError{Doing: doing, Err: err, Lines: lines(said.String())}
 	}
 	return out.Bytes(), nil
+}
+
+// oneAtATime is a writer for more than one goroutine.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer // guarded by mu
+}
+
+// Write implements io.Writer.
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }
 
 // lines are the lines of a text that are not empty, the last ones of a long one. Of an error, which

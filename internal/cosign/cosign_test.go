@@ -5,10 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -114,18 +114,6 @@ func edited(t *testing.T, b *attest.Bundle, edit func(envelope map[string]any)) 
 	return other
 }
 
-// heard is what a program says.
-type heard struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (h *heard) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.Write(p)
-}
-
 // TestNobodyToAsk signs where there is no token: without a terminal that fails at once.
 func TestNobodyToAsk(t *testing.T) {
 	_, tool := start(t)
@@ -149,20 +137,20 @@ func TestAsking(t *testing.T) {
 		interrupted = time.Now()
 		cancel()
 	}()
-	if _, err := tool.Sign(ctx, statement(top), nil); !errors.Is(err, context.Canceled) {
+	if _, err := tool.Sign(ctx, statement(top), io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that it was interrupted", err)
 	}
 	if late := time.Since(interrupted); late > 5*time.Second {
 		t.Errorf("it ended %v after it was interrupted", late)
 	}
-	said := new(heard)
+	said := new(strings.Builder)
 	s.Enter(bob)
 	b, err := tool.Sign(t.Context(), statement(top), said)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Signer().Subject != bob || !strings.Contains(said.text.String(), "HAM-EGG") {
-		t.Errorf("signed by %s, who was told %q", b.Signer(), said.text.String())
+	if b.Signer().Subject != bob || !strings.Contains(said.String(), "HAM-EGG") {
+		t.Errorf("signed by %s, who was told %q", b.Signer(), said.String())
 	}
 }
 
