@@ -72,7 +72,8 @@ const environmentTopic = `Environment variables:
                      files that it is of are neither fetched nor read. Whoever made it
                      decides what your builds select.
   SANDWICH_RUNNER    what runs your own stages and keeps them to what they declare:
-                     bubblewrap, runc, or none for no sandbox; --runner goes before it.
+                     bubblewrap, runc, crun, podman, docker, or none for no sandbox;
+                     --runner goes before it.
                      Without it, the best that works here is taken.
   SANDWICH_CONFIG    the config file; by default sandwich/config.yaml in the user's
                      folder for those (~/.config on Linux). It is YAML and may have:

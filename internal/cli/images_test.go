@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sandwich-build/sandwich/internal/image/imagetest"
+	"github.com/sandwich-build/sandwich/internal/sandbox/enginetest"
 )
 
 // images are images for scripts: the layouts $IMAGES/one and $IMAGES/two, which have the program
@@ -111,13 +112,16 @@ func (i *images) serve(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // condition knows torch, whether there is a system with PyTorch; podman, whether that builds images;
-// and pip, whether there is a Python that can resolve requirements. CI has all of them.
+// docker, whether the command engines starts its daemon; and pip, whether there is a Python that can resolve requirements. CI has all of them.
 func condition(name string) (has bool, err error) {
 	var lacks string
 	switch name {
 	case "podman":
 		_, err := exec.LookPath(name)
 		has, lacks = err == nil, "there is no podman"
+	case "docker":
+		_, err := exec.LookPath("dockerd")
+		has, lacks = err == nil && os.Geteuid() == 0, "there is no dockerd, or this is not root"
 	case "torch":
 		has, lacks = os.Getenv("SANDWICH_TORCH") != "", "SANDWICH_TORCH names no tarball of a system with PyTorch"
 	case "pip":
@@ -137,4 +141,18 @@ func torchImage(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: torchimage folder")
 	}
 	ts.Check(imagetest.LayoutOf(ts.MkAbs(args[0]), runtime.GOARCH, os.Getenv("SANDWICH_TORCH")))
+}
+
+// engines gives the script a Docker and a Podman of its own.
+func engines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: engines")
+	}
+	vars, stop, err := enginetest.Start(context.Background())
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(stop()) })
+	for _, v := range vars {
+		name, value, _ := strings.Cut(v, "=")
+		ts.Setenv(name, value)
+	}
 }

@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve, "torchimage": torchImage, "index": serveWheels,
+			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve, "torchimage": torchImage, "index": serveWheels, "engines": engines,
 		},
 		Condition: condition,
 		Setup: func(env *testscript.Env) error {
@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PHOTO", photos[0])
 			env.Setenv("IMAGES", images.dir)
 			env.Setenv("IMAGE_REGISTRY", images.host)
+			env.Setenv("DEBIAN", os.Getenv("SANDWICH_TORCH")) // a tarball
 			startIndex(env)
 			env.Setenv("SANDWICH_CACHE", env.WorkDir+"/cache")
 			env.Setenv("CI", "")

@@ -22,26 +22,26 @@ func Sandboxes(m *manifest.Manifest, wanted string) Check {
 	const name = "sandbox"
 	return Check{name, func(ctx context.Context) []Finding {
 		found := sandbox.Survey(ctx)
-		limited, own, image := needs(m)
-		findings := []Finding{chosen(ctx, name, wanted, limited, own, image, found)}
+		need, own := needs(m)
+		findings := []Finding{chosen(ctx, name, wanted, need, own, found)}
 		works := anyWorks(found)
 		for _, f := range found {
 			findings = append(findings, ofEngine(f, works))
 		}
-		return append(findings, limits(ctx, found, limited), namespaces(os.Geteuid() == 0, sandbox.Refusals()))
+		return append(findings, limits(ctx, found, need.Limits), namespaces(os.Geteuid() == 0, sandbox.Refusals()))
 	}}
 }
 
-// needs tells whether a manifest has stages of the user's own, an image for them, and limits of
-// what they take.
-func needs(m *manifest.Manifest) (limited, own, image bool) {
+// needs tells what a manifest needs of a sandbox, and whether it has stages of the user's own.
+func needs(m *manifest.Manifest) (need sandbox.Need, own bool) {
 	if m == nil {
-		return false, false, false
+		return need, false
 	}
+	need.Image = m.Environment.InImage()
 	for _, c := range m.Stages {
-		limited = limited || c.Resources != (manifest.Resources{})
+		need.Limits = need.Limits || c.Resources != (manifest.Resources{})
 	}
-	return limited, len(m.Stages) > 0, m.Environment.InImage()
+	return need, len(m.Stages) > 0
 }
 
 func anyWorks(found []sandbox.Found) bool {
@@ -54,18 +54,18 @@ func anyWorks(found []sandbox.Found) bool {
 }
 
 // chosen is what would run stages of the user's own.
-func chosen(ctx context.Context, name, wanted string, limited, own, image bool, found []sandbox.Found) Finding {
-	runner, why, err := sandbox.For(ctx, wanted, limited)
+func chosen(ctx context.Context, name, wanted string, need sandbox.Need, own bool, found []sandbox.Found) Finding {
+	runner, why, err := sandbox.For(ctx, wanted, need)
 	switch {
 	case err != nil:
 		return ill(name, faultIf(own), oneLine(err.Error()), "# leave --runner and SANDWICH_RUNNER out, for the best that works here")
 	case why == "":
 		return ok(name, "%s runs stages of your own", runner.Name())
 	case wanted != "":
-		return ill(name, faultIf(image), why+": stages of your own may read and write whatever you may", "unset SANDWICH_RUNNER")
+		return ill(name, faultIf(need.Image), why+": stages of your own may read and write whatever you may", "unset SANDWICH_RUNNER")
 	}
 	text := "none works: stages of your own could read and write whatever you may"
-	if image {
+	if need.Image {
 		text = "none works, and without one nothing can run an image"
 	}
 	var mend []string
@@ -75,7 +75,7 @@ func chosen(ctx context.Context, name, wanted string, limited, own, image bool, 
 			break
 		}
 	}
-	return ill(name, faultIf(image), text, append(mend, "# or see below what keeps those from working that are installed")...)
+	return ill(name, faultIf(need.Image), text, append(mend, "# or see below what keeps those from working that are installed")...)
 }
 
 // ofEngine is what one way came to.
@@ -87,6 +87,10 @@ func ofEngine(f sandbox.Found, other bool) Finding {
 		return ok(f.Name, "not installed, and not needed: another one works")
 	case f.Absent():
 		return ill(f.Name, Warning, "not installed", install(f.Name))
+	case f.Engine() && other:
+		return ok(f.Name, "does not work, and is not needed: %s", oneLine(f.Err.Error()))
+	case f.Engine():
+		return ill(f.Name, Warning, "installed, and does not work: "+oneLine(f.Err.Error()), "# start its daemon, such as: sudo systemctl start "+f.Name)
 	}
 	return ill(f.Name, Warning, "installed, and does not work: "+oneLine(f.Err.Error()), "# as root, or where the kernel gives users namespaces (see below), it works; in a container, that needs --privileged")
 }
@@ -109,7 +113,7 @@ func enforced(e sandbox.Enforced) string {
 // limits is whether cores and memory of a stage can be bounded.
 func limits(ctx context.Context, found []sandbox.Found, limited bool) Finding {
 	const name = "limits"
-	status, text, mend := OK, "", "# run it as root, with runc or crun: control groups are root's"
+	status, text, mend := OK, "", "# run it as root, with runc or crun, or install podman: control groups are root's"
 	if limited {
 		status = Warning
 	}

@@ -72,6 +72,9 @@ func TestEngines(t *testing.T) {
 	works := sandbox.Found{Name: "runc", Runner: runner{}}
 	want(t, []Finding{ofEngine(absent, true)}, "crun", OK, "not needed", "")
 	want(t, []Finding{ofEngine(absent, false)}, "crun", Warning, "not installed", "install crun")
+	silent := sandbox.Found{Name: "docker", Err: errors.New("no\ndaemon")}
+	want(t, []Finding{ofEngine(silent, true)}, "docker", OK, "not needed: no daemon", "")
+	want(t, []Finding{ofEngine(silent, false)}, "docker", Warning, "does not work: no daemon", "systemctl start docker")
 	want(t, []Finding{ofEngine(works, true)}, "runc", OK, "keeps a program to its reads, memory", "")
 	want(t, []Finding{limits(t.Context(), []sandbox.Found{absent, works}, true)}, "limits", OK, "runc bounds", "")
 	broken := sandbox.Found{Name: "runc", Runner: runner{err: errors.New("no\ncgroups")}}

@@ -168,7 +168,7 @@ func (s *session) hostProgram(ctx context.Context, name string) (program, error)
 // runners are the ways to run programs, each looked for once.
 type runners struct {
 	mu    sync.Mutex // guards found
-	found map[bool]chosen
+	found map[sandbox.Need]chosen
 }
 
 // chosen is a Runner, and why it enforces nothing, if so.
@@ -178,20 +178,20 @@ type chosen struct {
 }
 
 // runner chooses what runs the user's own stages.
-func (s *session) runner(ctx context.Context, limited bool) (sandbox.Runner, string, error) {
+func (s *session) runner(ctx context.Context, need sandbox.Need) (sandbox.Runner, string, error) {
 	s.runners.mu.Lock()
 	defer s.runners.mu.Unlock()
-	if c, ok := s.runners.found[limited]; ok {
+	if c, ok := s.runners.found[need]; ok {
 		return c.Runner, c.why, nil
 	}
-	r, why, err := sandbox.For(ctx, s.options.Runner, limited)
+	r, why, err := sandbox.For(ctx, s.options.Runner, need)
 	if err != nil {
 		return nil, "", err
 	}
 	if s.runners.found == nil {
-		s.runners.found = make(map[bool]chosen)
+		s.runners.found = make(map[sandbox.Need]chosen)
 	}
-	s.runners.found[limited] = chosen{r, why}
+	s.runners.found[need] = chosen{r, why}
 	return r, why, nil
 }
 

@@ -214,27 +214,23 @@ func (s *session) imageProgram(context.Context, string) (program, error) {
 		if err != nil || s.lock.Python == nil {
 			return setting, err
 		}
-		in, err := s.imagePython(ctx, sandbox.Process{Root: setting.Root, Env: setting.Env, Dir: "/"})
+		in, err := s.imagePython(ctx, sandbox.Process{Image: setting.Image, Env: setting.Env, Dir: "/"})
 		if err != nil {
-			return setting, errors.Join(err, setting.Release())
+			return setting, err
 		}
 		setting.Python = in.Executable
 		return setting, nil
 	}}, nil
 }
 
-// imageSetting unpacks an image, which stays until the setting is released.
+// imageSetting is that of a program in an image.
 func (s *session) imageSetting(ctx context.Context, store cas.Store, tree cas.Tree) (command.Setting, error) {
 	found, err := image.Open(ctx, tree, image.Host())
 	if err != nil {
 		return command.Setting{}, err
 	}
-	dir, release, err := unpacked(s.options.Store).Open(ctx, store, found)
-	if err != nil {
-		return command.Setting{}, err
-	}
 	env := append([]string{"PATH=" + standardPath}, found.Config.Config.Env...)
-	return command.Setting{Root: dir, Env: env, Release: release}, nil
+	return command.Setting{Image: unpacked(s.options.Store).System(store, found), Env: env}, nil
 }
 
 // unpacked is the part of a cache that has unpacked images.

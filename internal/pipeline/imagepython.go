@@ -15,7 +15,7 @@ import (
 // imagePython finds the interpreter of the image that a process is to run in.
 func (s *session) imagePython(ctx context.Context, in sandbox.Process) (pip.Python, error) {
 	found, err := pip.In(ctx, func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-		runner, _, err := s.runner(ctx, false)
+		runner, _, err := s.runner(ctx, sandbox.Need{Image: true})
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ var ofIndex = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 }
 
-// withImagePython fetches and unpacks the image, and lets use have its interpreter, with the files
+// withImagePython fetches the image, and lets use have its interpreter, with the files
 // of requirements and a network.
 func (s *session) withImagePython(ctx context.Context, use func(python) error) (err error) {
 	stage, err := s.imageStage()
@@ -57,7 +57,6 @@ func (s *session) withImagePython(ctx context.Context, use func(python) error) (
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, setting.Release()) }()
 	dir, err := os.MkdirTemp(s.scratch, "pip-*")
 	if err != nil {
 		return err
@@ -68,7 +67,7 @@ func (s *session) withImagePython(ctx context.Context, use func(python) error) (
 		return err
 	}
 	in := sandbox.Process{
-		Root: setting.Root, Dir: inSandbox, Network: true, Env: append(setting.Env, "HOME="+inTmp, "TMPDIR="+inTmp),
+		Image: setting.Image, Dir: inSandbox, Network: true, Env: append(setting.Env, "HOME="+inTmp, "TMPDIR="+inTmp),
 		Mounts: []sandbox.Mount{{From: files, To: inSandbox}, {From: tmp, To: inTmp, Writable: true}},
 	}
 	for _, name := range ofIndex {

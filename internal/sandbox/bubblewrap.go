@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"os"
 )
 
@@ -23,14 +24,19 @@ func (bubblewrap) Name() string { return "bubblewrap" }
 
 func (bubblewrap) Enforced() Enforced { return Enforced{Reads: true, Writes: true, Network: true} }
 
-func (b bubblewrap) Run(ctx context.Context, p Process) error {
+func (b bubblewrap) Run(ctx context.Context, p Process) (err error) {
+	root, release, err := p.unpack(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	args := []string{b.program, "--unshare-all", "--hostname", "sandwich", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"}
 	if p.Network {
 		args = append(args, "--share-net")
 	}
 	mounts := p.Mounts
-	if p.Root != "" {
-		args = append(args, "--ro-bind", p.Root, "/")
+	if p.Image != nil {
+		args = append(args, "--ro-bind", root, "/")
 	} else {
 		mounts = append(system(p.Network), mounts...)
 	}
@@ -42,12 +48,12 @@ func (b bubblewrap) Run(ctx context.Context, p Process) error {
 		}
 		args = append(args, option, m.From, m.To)
 	}
-	if p.Root != "" && p.Network {
+	if p.Image != nil && p.Network {
 		for _, name := range networkFiles {
 			args = append(args, "--ro-bind-try", name, name)
 		}
 	}
-	if p.Root == "" {
+	if p.Image == nil {
 		args = append(args, "--remount-ro", "/") // the root itself, an empty folder in memory
 	}
 	for _, v := range p.Env {

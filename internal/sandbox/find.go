@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 )
 
 func splitVariable(v string) (key, value string) {
@@ -15,15 +17,20 @@ func splitVariable(v string) (key, value string) {
 
 // candidate is a way to run programs.
 type candidate struct {
-	name string
-	open func(ctx context.Context) (Runner, error)
+	name   string
+	engine bool // it takes images as a whole, and is of use for them alone
+	open   func(ctx context.Context) (Runner, error)
 }
 
-// candidates are in the order of preference.
+// candidates are in the order of preference. Those that start a program in milliseconds and take the
+// unpacked image as it is come before engines, which take a second, and of which Docker copies the image
+// into a store of its own: see manifest/README.md, which has the figures.
 var candidates = []candidate{
-	{"runc", newOCI("runc")},
-	{"crun", newOCI("crun")},
-	{"bubblewrap", newBubblewrap},
+	{"bubblewrap", false, newBubblewrap},
+	{"runc", false, newOCI("runc")},
+	{"crun", false, newOCI("crun")},
+	{"podman", true, newEngine(podman)},
+	{"docker", true, newEngine(docker)},
 }
 
 // none is the name that asks for no sandbox.
@@ -42,30 +49,39 @@ func (f Found) Absent() bool {
 	return absent
 }
 
-// Survey tries every way to run programs.
+// Engine says that it is Docker or Podman, which are of use where they answer.
+func (f Found) Engine() bool {
+	return slices.ContainsFunc(candidates, func(c candidate) bool { return c.name == f.Name && c.engine })
+}
+
+// Survey tries every way to run programs, all at once.
 func Survey(ctx context.Context) []Found {
 	all := make([]Found, len(candidates))
+	var wait sync.WaitGroup
 	for i, c := range candidates {
-		runner, err := c.open(ctx)
-		all[i] = Found{Name: c.name, Runner: runner, Err: err}
+		wait.Go(func() {
+			runner, err := c.open(ctx)
+			all[i] = Found{Name: c.name, Runner: runner, Err: err}
+		})
 	}
+	wait.Wait()
 	return all
 }
 
-// For returns the Runner that is wanted, or else bubblewrap, which starts fastest, unless there
-// are limits, which it does not enforce; or else whatever works here. "none" wants no sandbox,
-// and the second result says why there is none.
-func For(ctx context.Context, want string, limited bool) (Runner, string, error) {
+// Need is what a Runner is wanted for.
+type Need struct {
+	Limits bool // of cores or memory, which not every Runner enforces
+	Image  bool // to run in
+}
+
+// For returns the Runner that is wanted, or else the first that works here, and enforces limits if it
+// needs to and one does. "none" wants no sandbox, and the second result says why there is none.
+func For(ctx context.Context, want string, need Need) (Runner, string, error) {
 	if want == none {
 		const off = "it is turned off"
 		return native{off}, off, nil
 	}
-	if want == "" && !limited {
-		if r, err := choose(ctx, "bubblewrap"); err == nil {
-			return r, "", nil
-		}
-	}
-	r, err := choose(ctx, want)
+	r, err := choose(ctx, want, need)
 	if err != nil && want == "" {
 		return native{err.Error()}, err.Error(), nil
 	}
@@ -77,23 +93,32 @@ type NoRunnerError struct{ Problem string }
 
 func (e *NoRunnerError) Error() string { return "nothing here can run an image: " + e.Problem }
 
-// choose returns the first candidate that works.
-func choose(ctx context.Context, want string) (Runner, error) {
+// choose returns the first candidate that works, if possible one that enforces what is needed.
+func choose(ctx context.Context, want string, need Need) (Runner, error) {
 	var problems []string
+	var second Runner
+	known := false
 	for _, c := range candidates {
-		if want != "" && c.name != want {
+		if want != "" && c.name != want || want == "" && c.engine && !need.Image {
 			continue
 		}
+		known = true
 		r, err := c.open(ctx)
-		if err == nil {
+		switch {
+		case err == nil && (want != "" || !need.Limits || r.Enforced().CPU && r.Enforced().Memory):
 			return r, nil
-		}
-		if ctx.Err() != nil {
+		case err == nil && second == nil:
+			second = r
+		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		case err != nil:
+			problems = append(problems, fmt.Sprintf("%s: %v", c.name, err))
 		}
-		problems = append(problems, fmt.Sprintf("%s: %v", c.name, err))
 	}
-	if len(problems) == 0 {
+	switch {
+	case second != nil:
+		return second, nil
+	case !known:
 		return nil, &UnknownError{Name: want}
 	}
 	return nil, errors.New(strings.Join(problems, "; "))
@@ -120,8 +145,16 @@ const smallMemory = 64 << 20
 // may enforce them. What a machine refuses of them is known only then.
 func TryLimits(ctx context.Context, r Runner) error { return tryWithin(ctx, r, 1, smallMemory) }
 
-func tryWithin(ctx context.Context, r Runner, cores int, memory int64) error {
+func tryWithin(ctx context.Context, r Runner, cores int, memory int64) (err error) {
+	p := Process{Args: []string{"/bin/sh", "-c", ":"}, Dir: "/"}
+	if _, ok := r.(*engine); ok { // which may be in a virtual machine
+		var clean func() error
+		if p, clean, err = idle(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, clean()) }()
+	}
 	var said bytes.Buffer
-	err := r.Run(ctx, Process{Args: []string{"/bin/sh", "-c", ":"}, Dir: "/", CPU: cores, Memory: memory, Stdout: &said, Stderr: &said})
-	return problem(err, said.String())
+	p.CPU, p.Memory, p.Stdout, p.Stderr = cores, memory, &said, &said
+	return problem(r.Run(ctx, p), said.String())
 }

@@ -41,17 +41,19 @@ func (o oci) Enforced() Enforced {
 }
 
 func (o oci) Run(ctx context.Context, p Process) (err error) {
+	root, release, err := p.unpack(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	bundle, err := os.MkdirTemp("", "sandwich-"+o.name+"-*")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bundle)) }()
 	spec := o.spec(p)
-	if p.Root == "" {
+	if spec.Root.Path = root; p.Image == nil {
 		spec.Root.Path = filepath.Join(bundle, "rootfs")
-		if err := os.Mkdir(spec.Root.Path, 0o755); err != nil {
-			return err
-		}
 		if err := mountPoints(spec.Root.Path, spec.Mounts); err != nil {
 			return err
 		}
@@ -77,7 +79,7 @@ func (o oci) Run(ctx context.Context, p Process) (err error) {
 	return err
 }
 
-// mountPoints makes what an empty root lacks for its mounts.
+// mountPoints makes a root with nothing but what its mounts need.
 func mountPoints(root string, mounts []specs.Mount) error {
 	for _, m := range mounts {
 		name := filepath.Join(root, m.Destination)
@@ -128,9 +130,7 @@ func (o oci) spec(p Process) *specs.Spec {
 		},
 	}
 	mounts := p.Mounts
-	if p.Root != "" {
-		s.Root.Path = p.Root
-	} else {
+	if p.Image == nil {
 		mounts = append(system(p.Network), mounts...)
 	}
 	for _, m := range mounts {
@@ -142,7 +142,7 @@ func (o oci) spec(p Process) *specs.Spec {
 	}
 	if !p.Network {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
-	} else if p.Root != "" {
+	} else if p.Image != nil {
 		for _, name := range networkFiles {
 			if _, err := os.Stat(name); err == nil {
 				s.Mounts = append(s.Mounts, specs.Mount{Destination: name, Type: "bind", Source: name, Options: []string{"rbind", "rprivate", "ro"}})

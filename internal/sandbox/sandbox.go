@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Mount makes a folder or a file of this machine part of what a program sees.
@@ -26,9 +28,21 @@ type Mount struct {
 	Writable bool
 }
 
+// Image is a system to run in, other than that of this machine: layers of files, each laid over those
+// below it.
+type Image interface {
+	// Unpack returns the folder of all its files, with the MountPoints, which stays until release is
+	// called.
+	Unpack(ctx context.Context) (dir string, release func() error, err error)
+	// Layers are the digests of the layers, as archives that are not compressed, the lowest first.
+	Layers() []digest.Digest
+	// Open opens the archive of a layer, which may be compressed with gzip, and tells its size so.
+	Open(ctx context.Context, layer int) (io.ReadCloser, int64, error)
+}
+
 // Process is a program to run.
 type Process struct {
-	Root    string // folder of the system that it runs in, read-only; empty for the system folders of this machine
+	Image   Image // the system that it runs in, read-only; nil for the system folders of this machine
 	Args    []string
 	Env     []string // all that it gets, as KEY=value
 	Dir     string   // the folder that it starts in, as it sees it
@@ -36,9 +50,16 @@ type Process struct {
 	Network bool
 	CPU     int   // cores; 0 for all
 	Memory  int64 // bytes; 0 for no bound
-	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
+}
+
+// unpack unpacks the image of a process, if it has one.
+func (p Process) unpack(ctx context.Context) (dir string, release func() error, err error) {
+	if p.Image == nil {
+		return "", func() error { return nil }, nil
+	}
+	return p.Image.Unpack(ctx)
 }
 
 // Enforced says what a Runner keeps a program to.
@@ -106,7 +127,7 @@ const killAfter = 500 * time.Millisecond
 func execute(ctx context.Context, args, env []string, dir string, p Process, end func()) error {
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the whole group is ended below, not the first process alone
 	cmd.Env, cmd.Dir = env, dir
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.Stdin, p.Stdout, p.Stderr
+	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
 	// Who holds the output open after the program has ended is not waited for.
 	cmd.WaitDelay = killAfter
 	apart(cmd)
@@ -167,7 +188,8 @@ var systemFolders = []string{
 	"/etc/java-11-openjdk", "/etc/R",
 }
 
-// MountPoints are the folders and files that a Root must have, since it cannot be written to.
+// MountPoints are the folders and files that an Image must have once it is unpacked, since it cannot be
+// written to.
 func MountPoints() (folders, files []string) {
 	return []string{"/proc", "/dev"}, networkFiles
 }
@@ -175,7 +197,7 @@ func MountPoints() (folders, files []string) {
 // networkFiles are what finding a host needs.
 var networkFiles = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf"}
 
-// system are the folders of this machine that a process without a Root sees.
+// system are the folders of this machine that a process without an Image sees.
 func system(network bool) []Mount {
 	var mounts []Mount
 	for _, name := range slices.Concat(systemFolders, map[bool][]string{true: networkFiles}[network]) {
@@ -261,7 +283,7 @@ func (native) Name() string { return "no sandbox" }
 func (native) Enforced() Enforced { return Enforced{} }
 
 func (n native) Run(ctx context.Context, p Process) error {
-	if p.Root != "" {
+	if p.Image != nil {
 		return &NoRunnerError{n.why}
 	}
 	dir, err := p.here(p.Dir)

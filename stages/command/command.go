@@ -60,7 +60,7 @@ type Params struct {
 type Means struct {
 	// Runner chooses what runs the program; why says why that enforces nothing, if so. It is
 	// asked when the stage runs.
-	Runner func(ctx context.Context, limited bool) (r sandbox.Runner, why string, err error)
+	Runner func(ctx context.Context, need sandbox.Need) (r sandbox.Runner, why string, err error)
 	// Setting says what the program runs in. It is asked when the stage runs.
 	Setting func(ctx context.Context, t *stages.Task) (Setting, error)
 
@@ -71,7 +71,7 @@ type Means struct {
 
 // Setting is what a program runs in.
 type Setting struct {
-	Root   string          // folder of the image's files; empty for this machine
+	Image  sandbox.Image   // nil for this machine
 	Mounts []sandbox.Mount // besides the inputs and the output
 	Env    []string        // before that of the manifest, as KEY=value; PATH is among them
 	// Program is the path of the program to run, where that was looked up: absolute, or in the
@@ -79,8 +79,7 @@ type Setting struct {
 	Program string
 	// Python is the absolute path, as the program sees it, of the interpreter of the wheels; empty
 	// where there are none.
-	Python  string
-	Release func() error // is called when the program has ended; may be nil
+	Python string
 }
 
 // Kind is the stage kind.
@@ -145,16 +144,14 @@ func (e *OutputError) Error() string { return strings.Join(e.Problems, "; ") }
 
 // Run implements stages.Kind: it lays out the inputs, runs the program and takes its output in.
 func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
-	runner, why, err := k.means.Runner(ctx, k.means.Resources != manifest.Resources{})
-	if err != nil {
-		return err
-	}
 	setting, err := k.means.Setting(ctx, t)
 	if err != nil {
 		return err
 	}
-	if setting.Release != nil {
-		defer func() { err = errors.Join(err, setting.Release()) }()
+	need := sandbox.Need{Limits: k.means.Resources != manifest.Resources{}, Image: setting.Image != nil}
+	runner, why, err := k.means.Runner(ctx, need)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(k.means.Scratch, 0o777); err != nil {
 		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
@@ -169,7 +166,7 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	}
 	p := k.process(t, setting, dir)
 	lacks := runner.Enforced().Lacks(p)
-	if len(lacks) > 0 && setting.Root == "" { // an image is not run then
+	if len(lacks) > 0 && setting.Image == nil { // an image is not run then
 		t.Warnf("not refused here: %s%s; bubblewrap or runc would", strings.Join(lacks, ", "), because(why))
 	}
 	var before map[string]string
@@ -276,7 +273,7 @@ func (k *Kind) process(t *stages.Task, s Setting, dir string) sandbox.Process {
 	env["SANDWICH_SEED"] = strconv.FormatUint(k.params.Seed, 10)
 	env["SANDWICH_WORKERS"] = strconv.Itoa(t.Workers())
 	p := sandbox.Process{
-		Root: s.Root, Args: args, Dir: root, Network: k.params.Network,
+		Image: s.Image, Args: args, Dir: root, Network: k.params.Network,
 		CPU: k.means.Resources.CPU, Memory: k.means.Resources.Memory,
 		Mounts: append(slices.Clone(s.Mounts),
 			sandbox.Mount{From: filepath.Join(dir, "work"), To: root},

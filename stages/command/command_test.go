@@ -27,8 +27,8 @@ func shell(t *testing.T, script string, change func(*command.Params, *command.Me
 	}
 	p := command.Params{Run: []string{"./run.sh"}, Seed: 7}
 	m := command.Means{
-		Runner: func(ctx context.Context, limited bool) (sandbox.Runner, string, error) {
-			return sandbox.For(ctx, "", limited)
+		Runner: func(ctx context.Context, need sandbox.Need) (sandbox.Runner, string, error) {
+			return sandbox.For(ctx, "", need)
 		},
 		Setting: func(context.Context, *stages.Task) (command.Setting, error) {
 			return command.Setting{Env: []string{"PATH=/usr/bin:/bin"}}, nil
@@ -52,8 +52,8 @@ func TestSuite(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	store, kind, inputs := shell(t, `env | sort | grep -v ^_= > out/env; pwd >> out/env; echo $0 >> out/env`, func(p *command.Params, m *command.Means) {
 		p.Env = map[string]string{"OMP_NUM_THREADS": "4", "MINE": "two words"}
-		m.Runner = func(ctx context.Context, limited bool) (sandbox.Runner, string, error) {
-			r, why, err := sandbox.For(ctx, "", limited)
+		m.Runner = func(ctx context.Context, need sandbox.Need) (sandbox.Runner, string, error) {
+			r, why, err := sandbox.For(ctx, "", need)
 			if !r.Enforced().Reads {
 				t.Skip(why)
 			}
@@ -169,7 +169,7 @@ func TestOutput(t *testing.T) {
 // changes of its inputs is found, and what is not enforced is told.
 func TestWithoutSandbox(t *testing.T) {
 	bare := func(_ *command.Params, m *command.Means) {
-		m.Runner = func(context.Context, bool) (sandbox.Runner, string, error) {
+		m.Runner = func(context.Context, sandbox.Need) (sandbox.Runner, string, error) {
 			return sandbox.Native(), "for a test", nil
 		}
 		m.Resources = manifest.Resources{CPU: 1}

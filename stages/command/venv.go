@@ -54,6 +54,6 @@ func layOutVenv(ctx context.Context, t *stages.Task, s Setting, dir string) erro
 			return err
 		}
 	}
-	text := fmt.Sprintf("home = %s\ninclude-system-site-packages = %t\n", filepath.Dir(s.Python), s.Root != "")
+	text := fmt.Sprintf("home = %s\ninclude-system-site-packages = %t\n", filepath.Dir(s.Python), s.Image != nil)
 	return os.WriteFile(filepath.Join(dir, "pyvenv.cfg"), []byte(text), 0o666)
 }

@@ -1,9 +1,6 @@
 package rootfs
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sandwich-build/sandwich/internal/flush"
@@ -132,17 +128,22 @@ func (e *DiffError) Error() string {
 	return fmt.Sprintf("its archive is %s, and the configuration of the image says %s", e.Got, e.Want)
 }
 
+func openBlob(ctx context.Context, store cas.Store, d cas.Digest) (io.ReadCloser, error) {
+	in, err := store.Open(ctx, d)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &cas.BlobError{Digest: d, Err: cas.ErrLost}
+	}
+	return in, err
+}
+
 // layer unpacks a layer.
 func layer(ctx context.Context, u *Unpacker, store cas.Store, l image.Layer, most int64) (err error) {
-	in, err := store.Open(ctx, l.Blob)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &cas.BlobError{Digest: l.Blob, Err: cas.ErrLost}
-	}
+	in, err := openBlob(ctx, store, l.Blob)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	archive, end, err := decompress(in)
+	archive, end, err := image.Decompress(in)
 	if err != nil {
 		return err
 	}
@@ -176,34 +177,6 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, &UnsafeError{"", "the layer has more bytes than it may"}
 	}
 	return n, err
-}
-
-// maxWindow bounds the memory that a decoder of Zstandard takes; the format's own advice is 8 MiB.
-const maxWindow = 128 << 20
-
-// decompress tells how a layer is compressed by its first bytes: media types say it too, and not
-// always the truth.
-func decompress(in io.Reader) (archive io.Reader, end func(), err error) {
-	buffered := bufio.NewReaderSize(in, 64<<10)
-	magic, err := buffered.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, func() { _ = z.Close() }, nil // which tells nothing that reading has not told
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, z.Close, nil
-	}
-	return buffered, func() {}, nil
 }
 
 // Clean removes the images that nobody uses, and returns how many they are and how many bytes their

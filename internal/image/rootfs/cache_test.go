@@ -112,6 +112,33 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// TestSystem gives layers away as engines take them: plain, or compressed with gzip.
+func TestSystem(t *testing.T) {
+	archive := imagetest.Layer(t, entry{Name: "a", Text: strings.Repeat("x", 10_000)})
+	for name, packing := range map[string]func([]byte) []byte{"plain": plain, "gzip": packed(t), "zstd": zstandard(t)} {
+		store, i := stored(t, archive, packing)
+		s := rootfs.Cache{}.System(store, i)
+		want := archive
+		if name == "gzip" {
+			want = packing(archive)
+		}
+		layer, size, err := s.Open(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(layer)
+		if err := errors.Join(err, layer.Close()); err != nil || size != int64(len(want)) || !bytes.Equal(got, want) {
+			t.Errorf("%s: got %d of %d bytes, want %d, %v", name, len(got), size, len(want), err)
+		}
+		if layers := s.Layers(); len(layers) != 1 || layers[0] != digest.FromBytes(archive) {
+			t.Errorf("%s: the layers are %v", name, layers)
+		}
+		if _, _, err := (rootfs.Cache{}).System(cas.NewMemory(), i).Open(t.Context(), 0); !errors.Is(err, cas.ErrLost) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 // TestOpenFails leaves nothing under the image's name.
 func TestOpenFails(t *testing.T) {
 	archive := imagetest.Layer(t, entry{Name: "a", Text: strings.Repeat("x", 2000)})
