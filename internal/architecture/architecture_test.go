@@ -124,6 +124,7 @@ var layers = []struct{ name, imports string }{
 	{"internal/random", ""},
 	{"internal/s3test", ""},
 	{"internal/sandbox", ""},
+	{"internal/sandbox/enginetest", ""},
 	{"internal/shared", ""},
 	{"internal/sheet", ""},
 	{"internal/sigstoretest", ""},
