@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Rotation says by how many degrees a photo's pixels must be turned
@@ -83,6 +84,7 @@ type ImageRow struct {
 	t       *table
 	columns [numImageColumns]int
 	intern  map[string]string
+	scratch []byte // of Image
 }
 
 // Images reads the image file src, which messages call file, row by row. The
@@ -144,19 +146,28 @@ func (r *ImageRow) Image() (Image, error) {
 		return Image{}, r.t.faultIn(r.columns[colRotation], err)
 	}
 	i := Image{
-		ImageID:            ImageID(r.text(colImage)),
-		Subset:             r.shared(colSubset),
-		OriginalURL:        r.text(colOriginalURL),
-		OriginalLandingURL: r.text(colLandingURL),
-		License:            r.shared(colLicense),
-		AuthorProfileURL:   r.text(colAuthorURL),
-		Author:             r.text(colAuthor),
-		Title:              r.text(colTitle),
-		OriginalSize:       size,
-		OriginalMD5:        r.text(colMD5),
-		Thumbnail300KURL:   r.text(colThumbnail),
-		Rotation:           rotation,
-		SHA256:             r.text(colSHA256),
+		Subset:       r.shared(colSubset),
+		License:      r.shared(colLicense),
+		OriginalSize: size,
+		Rotation:     rotation,
+	}
+	// One string holds the texts that differ from row to row.
+	own := [...]struct {
+		column int
+		text   *string
+	}{
+		{colImage, (*string)(&i.ImageID)}, {colOriginalURL, &i.OriginalURL}, {colLandingURL, &i.OriginalLandingURL}, {colAuthorURL, &i.AuthorProfileURL},
+		{colAuthor, &i.Author}, {colTitle, &i.Title}, {colMD5, &i.OriginalMD5}, {colThumbnail, &i.Thumbnail300KURL}, {colSHA256, &i.SHA256},
+	}
+	var ends [len(own)]int
+	r.scratch = r.scratch[:0]
+	for n, o := range own {
+		r.scratch = appendText(r.scratch, r.field(o.column))
+		ends[n] = len(r.scratch)
+	}
+	all, from := string(r.scratch), 0
+	for n, o := range own {
+		*o.text, from = all[from:ends[n]], ends[n]
 	}
 	if _, ok := i.MD5(); !ok && i.OriginalMD5 != "" {
 		return Image{}, r.t.faultIn(r.columns[colMD5], errNotMD5)
@@ -172,17 +183,20 @@ func isSHA256(text string) bool {
 	return err == nil && len(text) == 2*sha256.Size && text == strings.ToLower(text)
 }
 
-// text copies a field as valid UTF-8; a byte that is not becomes U+FFFD.
-func (r *ImageRow) text(column int) string {
-	return strings.ToValidUTF8(string(r.field(column)), "\uFFFD")
+// appendText appends a field as valid UTF-8; a run of bytes that are not becomes U+FFFD.
+func appendText(to, field []byte) []byte {
+	if utf8.Valid(field) {
+		return append(to, field...)
+	}
+	return append(to, bytes.ToValidUTF8(field, []byte("\uFFFD"))...)
 }
 
-// shared is text for a column with few different values.
+// shared returns a field of a column with few different values.
 func (r *ImageRow) shared(column int) string {
 	b := r.field(column)
 	s, ok := r.intern[string(b)]
 	if !ok {
-		s = r.text(column)
+		s = string(appendText(nil, b))
 		r.intern[string(b)] = s
 	}
 	return s

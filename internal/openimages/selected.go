@@ -21,10 +21,14 @@ type BoxID string
 // boxes gives those more.
 const BoxIDDigits = 8
 
-// Digest returns the digits that box ids are made of: the SHA-256 of the label and
-// the coordinates as their source wrote them.
+// Sum returns the SHA-256 of the label and the coordinates as their source wrote them.
+func (b *Box) Sum() [sha256.Size]byte {
+	return sha256.Sum256([]byte(string(b.LabelID) + " " + string(b.XMin) + " " + string(b.XMax) + " " + string(b.YMin) + " " + string(b.YMax)))
+}
+
+// Digest returns the digits that box ids are made of: those of Sum.
 func (b *Box) Digest() string {
-	sum := sha256.Sum256([]byte(string(b.LabelID) + " " + string(b.XMin) + " " + string(b.XMax) + " " + string(b.YMin) + " " + string(b.YMax)))
+	sum := b.Sum()
 	return hex.EncodeToString(sum[:])
 }
 

@@ -113,7 +113,7 @@ func (s *scan) funnel() openimages.Funnel {
 func (s *scan) classesWithoutBoxes() []string {
 	missing := s.labels.Classes()
 	for i := range s.boxes {
-		if at := slices.Index(missing, s.boxes[i].Label); at >= 0 {
+		if at := slices.Index(missing, s.labels.Class(s.labelID(&s.boxes[i]))); at >= 0 {
 			missing = slices.Delete(missing, at, at+1)
 		}
 		if len(missing) == 0 {
@@ -127,19 +127,21 @@ func (s *scan) classesWithoutBoxes() []string {
 func (s *scan) report(f openimages.Funnel) {
 	var photos, moved int64
 	boxesOf, photosOf := map[string]int64{}, map[string]int64{}
-	last := map[string]openimages.ImageID{} // by class
-	var lastPhoto openimages.ImageID
-	for _, b := range s.boxes {
-		boxesOf[b.Label]++
-		if last[b.Label] != b.ImageID {
-			last[b.Label] = b.ImageID
-			photosOf[b.Label]++
+	last := map[string]*photo{} // by class
+	var lastPhoto *photo
+	for i := range s.boxes {
+		p, owner := s.boxes[i].photo, s.labels.owners[s.labelID(&s.boxes[i])]
+		class := s.labels.asked[owner.asked].as
+		boxesOf[class]++
+		if last[class] != p {
+			last[class] = p
+			photosOf[class]++
 		}
-		if lastPhoto != b.ImageID {
-			lastPhoto = b.ImageID
+		if lastPhoto != p {
+			lastPhoto = p
 			photos++
 		}
-		if len(s.labels.owners[b.LabelID].other) > 0 {
+		if len(owner.other) > 0 {
 			moved++
 		}
 	}

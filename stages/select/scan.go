@@ -1,7 +1,6 @@
 package selection
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,10 +38,12 @@ type scan struct {
 
 	rules  []string // their names, in order
 	photos map[openimages.ImageID]*photo
-	boxes  []openimages.SelectedBox // in the order of the output
+	boxes  []kept // in the order of the output
+	texts  texts  // of boxes
 
 	boxesRead, imagesRead int64            // rows, of all labels
 	photosWithLabel       int64            // listed photos with a box of the labels
+	candidates            int              // boxes that passed the rules on boxes
 	dropped               []int64          // boxes, by the rule that dropped them
 	examples              []examples       // of dropped boxes, by rule
 	unknown               []int64          // boxes that do not say whether they have s.exclude[i]
@@ -56,6 +57,7 @@ type scan struct {
 
 // photo is what is known of a photo with a box of the labels asked for.
 type photo struct {
+	id      openimages.ImageID
 	reached int               // the furthest rule that any of its boxes came to
 	asked   []int             // labels that ask for a box of it that passed the rules on boxes
 	chosen  []int             // those of them that it was chosen for
@@ -79,6 +81,7 @@ func newScan(ctx context.Context, k Kind, t *stages.Task) (*scan, error) {
 		limit:    k.Limit,
 		photos:   map[openimages.ImageID]*photo{},
 		moved:    map[[2]int]int64{},
+		texts:    texts{numbers: map[string]uint32{}},
 	}
 	for _, name := range k.Exclude {
 		a, err := openimages.ParseAttribute(name)
@@ -183,7 +186,7 @@ func (s *scan) findPhotos(ctx context.Context) error {
 		owner := s.labels.owners[box.LabelID]
 		p := s.photos[box.ImageID]
 		if p == nil {
-			p = &photo{}
+			p = &photo{id: box.ImageID}
 			s.photos[box.ImageID] = p
 		}
 		rule := s.checkBox(box)
@@ -192,6 +195,7 @@ func (s *scan) findPhotos(ctx context.Context) error {
 			s.dropped[rule]++
 			return
 		}
+		s.candidates++
 		if !slices.Contains(p.asked, owner.asked) {
 			p.asked = append(p.asked, owner.asked)
 		}
@@ -340,6 +344,9 @@ func (s *scan) licensed(id openimages.ImageID, text string) bool {
 
 // collectBoxes is the second pass over the boxes.
 func (s *scan) collectBoxes(ctx context.Context) error {
+	if s.limit == 0 { // nearly all of them stay
+		s.boxes = make([]kept, 0, s.candidates)
+	}
 	err := s.eachBox(ctx, func(box *openimages.Box) {
 		if rule := s.checkBox(box); rule < s.ruleUnlisted() {
 			s.show(box, rule)
@@ -358,7 +365,7 @@ func (s *scan) collectBoxes(ctx context.Context) error {
 			s.show(box, s.ruleLimit())
 		default:
 			p.reached = len(s.rules)
-			s.boxes = append(s.boxes, s.selected(box, p, owner))
+			s.keep(box, p)
 		}
 	})
 	if err != nil {
@@ -366,72 +373,12 @@ func (s *scan) collectBoxes(ctx context.Context) error {
 	}
 	s.sortBoxes()
 	for i := range s.boxes {
-		owner := s.labels.owners[s.boxes[i].LabelID]
+		owner := s.labels.owners[s.labelID(&s.boxes[i])]
 		for _, other := range owner.other {
 			s.moved[[2]int{other, owner.asked}]++
 		}
 	}
 	return nil
-}
-
-func (s *scan) selected(box *openimages.Box, p *photo, owner owner) openimages.SelectedBox {
-	b := openimages.SelectedBox{
-		Box:    *box,
-		Subset: s.subsets[p.subset],
-		Label:  s.labels.asked[owner.asked].as,
-	}
-	b.ID = openimages.BoxID(b.Digest())
-	b.LabelName = s.classes.Name(b.LabelID)
-	return b
-}
-
-// sortBoxes brings the boxes into the order of the output, drops duplicates, and cuts
-// the ids, which until then are whole digests.
-func (s *scan) sortBoxes() {
-	slices.SortFunc(s.boxes, func(a, b openimages.SelectedBox) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(s.subsets, a.Subset), slices.Index(s.subsets, b.Subset)),
-			cmp.Compare(a.ImageID, b.ImageID),
-			cmp.Compare(a.ID, b.ID),
-			// Of rows that differ only in the following one must stay, always the same.
-			cmp.Compare(a.Source, b.Source),
-			cmp.Compare(a.Confidence, b.Confidence),
-			slices.Compare(a.Flags[:], b.Flags[:]),
-		)
-	})
-	all := len(s.boxes)
-	for i := range s.boxes[min(1, all):] {
-		if again := &s.boxes[i+1]; sameBox(s.boxes[i], *again) {
-			shown := *again
-			shown.ID = shown.ID[:openimages.BoxIDDigits]
-			s.examples[s.ruleDuplicate()].selected.Offer(shown.Example())
-		}
-	}
-	s.boxes = slices.CompactFunc(s.boxes, sameBox)
-	s.dropped[s.ruleDuplicate()] = int64(all - len(s.boxes))
-	digits := make([]int, len(s.boxes))
-	for i := range s.boxes {
-		digits[i] = max(digits[i], openimages.BoxIDDigits)
-		if i > 0 && s.boxes[i-1].ImageID == s.boxes[i].ImageID {
-			apart := commonPrefix(s.boxes[i-1].ID, s.boxes[i].ID) + 1
-			digits[i-1], digits[i] = max(digits[i-1], apart), max(digits[i], apart)
-		}
-	}
-	for i := range s.boxes {
-		s.boxes[i].ID = s.boxes[i].ID[:digits[i]]
-	}
-}
-
-// sameBox reports whether two boxes are one: the same label at the same place of the
-// same photo. While sortBoxes works, the id is the digest of label and place.
-func sameBox(a, b openimages.SelectedBox) bool { return a.ImageID == b.ImageID && a.ID == b.ID }
-
-func commonPrefix(a, b openimages.BoxID) int {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
-		n++
-	}
-	return n
 }
 
 // eachBox passes over the boxes of the labels.

@@ -132,7 +132,7 @@ func (s *scan) write(ctx context.Context, funnel openimages.Funnel) error {
 		write func(io.Writer) error
 	}{
 		{openimages.SelectedBoxesFile, func(w io.Writer) error {
-			return openimages.WriteSelectedBoxes(w, slices.Values(s.boxes))
+			return openimages.WriteSelectedBoxes(w, s.selectedBoxes())
 		}},
 		{openimages.SelectedImagesFile, func(w io.Writer) error { return openimages.WriteSelectedImages(w, s.images()) }},
 		{openimages.LabelsFile, func(w io.Writer) error { return openimages.WriteLabels(w, s.labels.Classes()) }},
@@ -149,11 +149,11 @@ func (s *scan) write(ctx context.Context, funnel openimages.Funnel) error {
 // images returns the photos that have a selected box, in the order of the output.
 func (s *scan) images() iter.Seq[openimages.Image] {
 	return func(yield func(openimages.Image) bool) {
-		var last openimages.ImageID
+		var last *photo
 		for i := range s.boxes {
-			if id := s.boxes[i].ImageID; i == 0 || id != last {
-				last = id
-				if !yield(*s.photos[id].image) {
+			if p := s.boxes[i].photo; p != last {
+				last = p
+				if !yield(*p.image) {
 					return
 				}
 			}
