@@ -74,21 +74,28 @@ func (d *decoder) checkEnvironment(m *Manifest) {
 		d.faultAt(at, at, "the stage that fetches the image of the environment has that name", "")
 	}
 	if e.Pip != "" {
-		d.checkPip(m)
+		d.checkLibraries(m, "pip", e.Pip, WheelsStage, "wheels")
+	}
+	if e.Conda != "" {
+		d.checkLibraries(m, "conda", e.Conda, CondaStage, "packages")
+	}
+	if e.Pip != "" && e.Conda != "" {
+		d.faultAt("environment.conda", "environment.conda", "there are requirements of pip's already", "remove one of the two")
 	}
 }
 
-func (d *decoder) checkPip(m *Manifest) {
-	const at = "environment.pip"
+// checkLibraries checks the file that a tool makes libraries of, which a stage unpacks.
+func (d *decoder) checkLibraries(m *Manifest, tool, file, stage, what string) {
+	at := "environment." + tool
 	switch {
-	case !isLocal(m.Environment.Pip):
+	case !isLocal(file):
 		d.faultAt(at, at, "want a path within the folder of the manifest", "")
 	case len(m.Stages) == 0 && d.sound("stages"):
 		d.faultAt(at, at, "nothing would import it: there are no stages of your own, and the others are this program itself", "")
 	}
-	if c := m.Command(WheelsStage); c != nil {
+	if c := m.Command(stage); c != nil {
 		at := join("stages", c.Name)
-		d.faultAt(at, at, "the stage that unpacks the wheels of the environment has that name", "")
+		d.faultAt(at, at, "the stage that unpacks the "+what+" of the environment has that name", "")
 	}
 }
 

@@ -46,6 +46,12 @@ const WheelsStage = "wheels"
 // starts in.
 const VenvFolder = ".venv"
 
+// CondaStage is the name of the stage that unpacks the packages of conda's, of builds that have some.
+const CondaStage = "conda"
+
+// CondaFolder is the folder with the packages of conda's, in the folder that a program starts in.
+const CondaFolder = ".conda"
+
 // Replaceable returns the stages that one of the user's own may take the place of, in the
 // order in which they run. The others decide what the lock pins, or what a package is.
 func Replaceable() []string { return []string{"crop", "split", "train", "evaluate"} }
@@ -238,6 +244,8 @@ func (d *decoder) checkInputs(m *Manifest, c *Command, at string) {
 			d.faultAt(place, place, "the folder of the output has that name", "")
 		case first == VenvFolder && m.Environment.Pip != "":
 			d.faultAt(place, place, "the folder of what environment.pip installs has that name", "")
+		case first == CondaFolder && m.Environment.Conda != "":
+			d.faultAt(place, place, "the folder of what environment.conda installs has that name", "")
 		case nested && slices.Contains(c.Inputs, first) && m.IsStage(first):
 			d.faultAt(place, place, first+" is where the output of that stage is", "")
 		}

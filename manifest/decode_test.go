@@ -162,6 +162,20 @@ func TestDecodeDockerfile(t *testing.T) {
 	}
 }
 
+func TestDecodeConda(t *testing.T) {
+	m := mustDecode(t, minimal+"environment: {conda: env/environment.yml}\nstages: {a: {run: [x]}}\n")
+	if want := (Environment{Native: true, Conda: "env/environment.yml"}); m.Environment != want {
+		t.Errorf("the environment is %+v, want %+v", m.Environment, want)
+	}
+	text, err := Render(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := mustDecode(t, string(text)); again.Environment != m.Environment {
+		t.Errorf("rendered, it is %+v", again.Environment)
+	}
+}
+
 // TestEveryFieldHasAKey holds the Go types and the language together: a field that
 // the grammar forgets would keep its default in everything.yaml.
 func TestEveryFieldHasAKey(t *testing.T) {
@@ -173,7 +187,8 @@ func TestEveryFieldHasAKey(t *testing.T) {
 		// Those of other forms of data sets: TestForms has them.
 		"Manifest.Dataset.Source.Folders", "Manifest.Dataset.Source.COCO", "Manifest.Dataset.Source.VOC", "Manifest.Dataset.Source.YOLO",
 		"Manifest.Dataset.Source.URLs", "Manifest.Dataset.All",
-		"Manifest.Environment.Dockerfile"} // there is an image: TestDecodeDockerfile
+		"Manifest.Environment.Dockerfile", // there is an image: TestDecodeDockerfile
+		"Manifest.Environment.Conda"}      // there are requirements of pip's: TestDecodeConda
 	got := mustDecode(t, string(readTestdata(t, "everything.yaml")))
 	var walk func(path string, got, standard reflect.Value)
 	walk = func(path string, got, standard reflect.Value) {
@@ -246,6 +261,11 @@ func TestFaults(t *testing.T) {
 		{"requirements outside", with("environment: {pip: ../requirements.txt}\nstages: {a: {run: [x]}}"), "6:20: environment.pip: want a path within the folder of the manifest"},
 		{"requirements of no stage", with("environment: {pip: requirements.txt}"), "6:20: environment.pip: nothing would import it: there are no stages of your own, and the others are this program itself"},
 		{"stage named as that of the wheels", with("environment: {pip: requirements.txt}\nstages: {wheels: {run: [x]}}"), "7:10: stages.wheels: the stage that unpacks the wheels of the environment has that name"},
+		{"environment of pip and conda", with("environment: {pip: r.txt, conda: e.yml}\nstages: {a: {run: [x]}}"), "6:34: environment.conda: there are requirements of pip's already (remove one of the two)"},
+		{"environment.yml outside", with("environment: {conda: ../e.yml}\nstages: {a: {run: [x]}}"), "6:22: environment.conda: want a path within the folder of the manifest"},
+		{"environment.yml of no stage", with("environment: {conda: e.yml}"), "6:22: environment.conda: nothing would import it: there are no stages of your own, and the others are this program itself"},
+		{"stage named as that of conda", with("environment: {conda: e.yml}\nstages: {conda: {run: [x]}}"), "7:10: stages.conda: the stage that unpacks the packages of the environment has that name"},
+		{"input named as what conda installs", with("environment: {conda: e.yml}\nstages: {a: {run: [x], inputs: [.conda/lib]}}"), "7:33: stages.a.inputs[0]: the folder of what environment.conda installs has that name"},
 		{"input named as what pip installs", with("environment: {pip: requirements.txt}\nstages: {a: {run: [x], inputs: [.venv/lib]}}"), "7:33: stages.a.inputs[0]: the folder of what environment.pip installs has that name"},
 		{"merge key", with("crop: &c {pad: 1}\nmodel: {<<: *c}"), "7:9: model: merge keys are not part of the language (write the keys themselves)"},
 

@@ -81,7 +81,7 @@ func defaults() *Manifest {
 			Epochs:       50,
 		},
 		Environment: Environment{Native: true},
-		Package:     Package{Originals: true, Image: true, Wheels: true},
+		Package:     Package{Originals: true, Image: true, Wheels: true, Conda: true},
 		Registry:    DefaultRegistry,
 	}
 }
@@ -663,6 +663,8 @@ func environmentGrammar(e *Environment) mapping {
 			doc: "Stages of your own run in the image of this Dockerfile, which is built once and pinned by the lock. Its folder, below the manifest's, is its context."},
 		{key: "pip", value: text{to: &e.Pip, want: "a file of requirements beside the manifest", form: localPath, max: maxText, optional: true},
 			doc: "Stages of your own import what this file of pip's requirements asks for. The lock pins the wheels that it comes to."},
+		{key: "conda", value: text{to: &e.Conda, want: "an environment.yml beside the manifest", form: localPath, max: maxText, optional: true},
+			doc: "Stages of your own run with the packages of conda's that this file asks for. The lock pins those that it comes to."},
 	}}
 }
 
@@ -678,5 +680,7 @@ func packageGrammar(p *Package) mapping {
 			doc: "The image of the environment, so that a rebuild needs no registry. Without it, the package has its digest."},
 		{key: "wheels", value: boolean{&p.Wheels},
 			doc: "The wheels of the environment, so that a rebuild needs no index. Without them, the package has their digests."},
+		{key: "conda", value: boolean{&p.Conda},
+			doc: "The packages of conda's of the environment, so that a rebuild needs no channel. Without them, the package has their digests."},
 	}}
 }

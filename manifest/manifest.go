@@ -282,6 +282,7 @@ type Environment struct {
 	// folder is the context; empty when there is none.
 	Dockerfile string
 	Pip        string // a file of requirements, whose wheels the user's own stages import; empty for none
+	Conda      string // an environment.yml, whose packages the user's own stages run with; empty for none
 }
 
 // InImage says that the user's own stages run in an image.
@@ -301,4 +302,5 @@ type Package struct {
 	Originals bool // the photos as downloaded, so that a rebuild does not depend on links
 	Image     bool // the environment's, so that a rebuild needs no registry
 	Wheels    bool // those of the environment, so that a rebuild needs no index
+	Conda     bool // the environment's packages of conda's, so that a rebuild needs no channel
 }

@@ -82,7 +82,7 @@ var invariable = map[string]string{
 	"message":     "the message of a variant says what the matrix sets",
 	"dataset":     "the variants share one lock, and so one selection of photos",
 	"code":        "the variants share one lock, and so one commit",
-	"environment": "the variants share one lock, and so one image and one set of wheels",
+	"environment": "the variants share one lock, and so one image and one set of libraries",
 	"package":     "the variants are revisions of one package, with the same sorts of files",
 	"registry":    "the variants are revisions of one package, in one registry",
 	"cache":       "where results are kept does not change what is built",

@@ -233,14 +233,17 @@ func collect(ctx context.Context, s *disk.Store, policy upkeep.Policy, dry bool)
 	return c, err
 }
 
-// clean collects, and removes unpacked images.
+// clean collects, and removes unpacked images and libraries.
 func clean(ctx context.Context, s *disk.Store, policy upkeep.Policy, dry bool) (cacheGCAnswer, error) {
 	c, err := collect(ctx, s, policy, dry)
 	if err != nil {
 		return cacheGCAnswer{}, err
 	}
 	answer := newCacheGCAnswer(c, dry)
-	answer.Images, answer.ImageBytes, err = pipeline.CleanImages(s, dry)
+	if answer.Images, answer.ImageBytes, err = pipeline.CleanImages(s, dry); err != nil {
+		return answer, err
+	}
+	answer.Libraries, answer.LibraryBytes, err = pipeline.CleanLibraries(s, dry)
 	return answer, err
 }
 
@@ -255,6 +258,9 @@ type cacheGCAnswer struct {
 	Kept        []keptAnswer `json:"kept"`
 	Images      int          `json:"images"`      // unpacked ones that went
 	ImageBytes  int64        `json:"image_bytes"` // of their files
+
+	Libraries    int   `json:"libraries"` // unpacked ones that went: wheels and packages of conda's
+	LibraryBytes int64 `json:"library_bytes"`
 }
 
 // keptAnswer is what stays for a reason, and for none before it.
@@ -286,6 +292,9 @@ func (c cacheGCAnswer) Text(w io.Writer) {
 	fmt.Fprintf(w, "%s %s and %s, %s\n", done, ui.Plural(c.Results, "result"), ui.Plural(c.Blobs, "blob"), ui.Bytes(c.Bytes))
 	if c.Images > 0 {
 		fmt.Fprintf(w, "%s %s, %s: a stage that runs in one unpacks it again\n", done, ui.Plural(c.Images, "unpacked image"), ui.Bytes(c.ImageBytes))
+	}
+	if c.Libraries > 0 {
+		fmt.Fprintf(w, "%s %s, %s: a stage that runs with one unpacks it again\n", done, ui.Plural(c.Libraries, "unpacked environment"), ui.Bytes(c.LibraryBytes))
 	}
 	fmt.Fprintf(w, "kept %s, %s\n", ui.Plural(c.KeptResults, "result"), ui.Bytes(c.KeptBytes))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -34,12 +34,12 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Say what a build lacks here, and how to mend it",
 		Long: `Doctor looks at what builds need of this machine, and at what a manifest names: what
 decides the bits of a result, the sandboxes for your own stages (each is tried), Docker
-and Podman, programs, pip, the image, the folder of the cache and its file system, the
-shared cache and the registry. It writes a line for each, ok, warning or fault, and below
-what is not ok how to mend it. It changes nothing, and no question takes longer than 15
-seconds. Into the registry of a manifest it puts something small and removes it, to find
-out whether a build could push. Credentials are named by where they come from, and never
-shown.
+and Podman, programs, pip, conda, the image, the folder of the cache and its file
+system, the shared cache and the registry. It writes a line for each, ok, warning or
+fault, and below what is not ok how to mend it. It changes nothing, and no question takes
+longer than 15 seconds. Into the registry of a manifest it puts something small and
+removes it, to find out whether a build could push. Credentials are named by where they
+come from, and never shown.
 
 Without a manifest, and where there is no manifest.yaml, it looks at the machine alone.
 The exit code is 0 when nothing that the manifest needs is broken; otherwise 5 where that
@@ -123,6 +123,9 @@ func (a *app) checksOf(project *pipeline.Project, checks []doctor.Check, runner 
 	if m.Environment.Image != "" {
 		checks = append(checks, doctor.Image(m.Environment.Image, project.OpenImage, pinned.Image))
 	}
+	if m.Environment.Conda != "" {
+		checks = append(checks, doctor.Conda(a.Getenv("PATH"), a.Getenv("HOME"), pinned.Platform != ""))
+	}
 	if m.Environment.InImage() {
 		return checks, nil
 	}
@@ -145,7 +148,7 @@ func pins(path string) (lock.Lock, error) {
 	if err != nil {
 		return lock.Lock{}, err
 	}
-	return lock.Lock{Image: l.Image, Python: l.Python}, l.Close()
+	return lock.Lock{Image: l.Image, Python: l.Python, Platform: l.Platform}, l.Close()
 }
 
 // attempts is how often a question is asked of a server: a doctor who waits for long is none.

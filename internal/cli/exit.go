@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/attest"
+	"github.com/sandwich-build/sandwich/internal/conda"
 	"github.com/sandwich-build/sandwich/internal/cosign"
 	"github.com/sandwich-build/sandwich/internal/doctor"
 	"github.com/sandwich-build/sandwich/internal/fetch"
@@ -358,12 +359,28 @@ func ofPip(err error, p *ui.Problem) bool {
 		p.Hint = "install or upgrade it: `python3 -m ensurepip --upgrade`, or the package python3-pip of the system"
 		return true
 	}
+	if failed, ok := errors.AsType[*conda.SolveError](err); ok {
+		p.Items = append(p.Items, failed.Details()...)
+		p.Hint = "the channels of the file are asked, for packages that this machine runs; `CONDA_OVERRIDE_GLIBC=2.31` has it solved for another one"
+		return true
+	}
+	if _, ok := errors.AsType[*conda.NoToolError](err); ok {
+		p.Hint = "install one of them: " + condaTool
+		return true
+	}
+	if _, ok := errors.AsType[*command.PlaceError](err); ok {
+		p.Hint = "`sandwich doctor` says how to get a sandbox"
+		return true
+	}
 	if _, ok := errors.AsType[*pip.NoPythonError](err); ok {
 		p.Hint = "install python3, with pip, or let environment.image name an image that has both"
 		return true
 	}
 	return false
 }
+
+// condaTool installs the smallest of conda's tools.
+const condaTool = "`python3 -m pip install py-rattler`, or micromamba"
 
 // ofStage gives hints for what stages fail of; their exit code is that of any failure.
 func ofStage(err error, p *ui.Problem) (int, bool) {

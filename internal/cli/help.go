@@ -152,12 +152,14 @@ a question mark is left out when it does not apply.
   lock     lock changed photos dead reasons?[reason photos]
            upgraded?[lock changed sources[url old[digest bytes] new[digest bytes]]
            unknown? boxes[id label subset added removed changed]
-           image?[name old[digest bytes] new[digest bytes]] wheels?[name old? new?]]
+           image?[name old[digest bytes] new[digest bytes]] wheels?[name old? new?]
+           conda?[name old? new?]]
   ls       registry packages[name revisions pushed? tags[]]
   log      name revisions[hash time? latest message files bytes error?]
   outdated lock changed sources[url old[digest bytes] new[digest bytes]] unknown?
            boxes[id label subset added removed changed]
            image?[name old[digest bytes] new[digest bytes]] wheels?[name old? new?]
+           conda?[name old? new?]
   plan     stages[stage action? cached from? why?] boxes images moved unpinned bytes drift[]
            moves[from to boxes] rules[rule boxes images dropped_boxes dropped_images]
   predict  labels[] predictions[image label? probability? probabilities[]? error?]
@@ -181,6 +183,7 @@ a question mark is left out when it does not apply.
                 remote?[location mode results packs bytes error?]
   cache gc      dry results blobs bytes kept_results kept_bytes unpacked
                 kept[reason name? results blobs bytes] images image_bytes
+                libraries library_bytes
   cache verify  blobs bytes results found forgotten damaged[]
   cache add     folder tree files bytes read
   cache checkout folder tree files bytes cloned

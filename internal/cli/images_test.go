@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/sandwich-build/sandwich/internal/conda/condatest"
 	"github.com/sandwich-build/sandwich/internal/image/imagetest"
 	"github.com/sandwich-build/sandwich/internal/sandbox/enginetest"
 )
@@ -112,7 +113,8 @@ func (i *images) serve(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // condition knows torch, whether there is a system with PyTorch; podman, whether that builds images;
-// docker, whether the command engines starts its daemon; and pip, whether there is a Python that can resolve requirements. CI has all of them.
+// docker, whether the command engines starts its daemon; pip, whether there is a Python that can resolve requirements;
+// and rattler, whether there is one that resolves environments. CI has all of them.
 func condition(name string) (has bool, err error) {
 	var lacks string
 	switch name {
@@ -126,6 +128,8 @@ func condition(name string) (has bool, err error) {
 		has, lacks = os.Getenv("SANDWICH_TORCH") != "", "SANDWICH_TORCH names no tarball of a system with PyTorch"
 	case "pip":
 		has, lacks = exec.CommandContext(context.Background(), "python3", "-m", "pip", "--version").Run() == nil, "there is no python3 with pip"
+	case "rattler":
+		has, lacks = condatest.FindRattler() != "", "there is no Python with py-rattler; SANDWICH_RATTLER names one"
 	default:
 		return false, fmt.Errorf("unknown condition %q", name)
 	}

@@ -32,10 +32,10 @@ more. Pins that hold are kept as they are, and tombstones too unless --retry ask
 again. What is downloaded for it stays in the cache for the build. The variants of a
 matrix share the lock.
 
---upgrade pins the metadata files as they are published now, and the image and the wheels
-of the environment as they are now. It tells which boxes of your labels and which wheels
-are other ones by that, and whether the image is; outdated tells it without touching the
-lock.
+--upgrade pins the metadata files as they are published now, and the image, the wheels
+and conda's packages of the environment as they are now. It tells which boxes of your
+labels, which wheels and which packages are other ones by that, and whether the image
+is; outdated tells it without touching the lock.
 
 Keep the lock beside the manifest in version control.`,
 		Example: `  sandwich lock
@@ -57,7 +57,7 @@ Keep the lock beside the manifest in version control.`,
 		}),
 	}
 	cmd.Flags().BoolVar(&retry, "retry", false, "ask again for photos that were dead")
-	cmd.Flags().BoolVar(&upgrade, "upgrade", false, "pin metadata files, image and wheels as they are now")
+	cmd.Flags().BoolVar(&upgrade, "upgrade", false, "pin metadata files, image and libraries as they are now")
 	cmd.Flags().BoolVar(&allowDirty, "allow-dirty", false, "pin your sources although they have uncommitted changes")
 	failures.add(cmd)
 	flags.add(cmd)

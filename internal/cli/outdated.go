@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,8 @@ stages of your own run in, it says whether its tag names another one now; a Dock
 not built for that.
 
 Of requirements of pip's it asks the index which wheels they come to now, and tells which
-are other ones; none is fetched.
+are other ones; none is fetched. So it does with the packages of an environment.yml of
+conda's and their channels.
 
 The lock stays as it is; lock --upgrade takes the changes.`,
 		Example: `  sandwich outdated
@@ -61,7 +63,8 @@ type outdatedAnswer struct {
 	Unknown string          `json:"unknown,omitempty"` // why boxes were not compared
 	Boxes   []changedBoxes  `json:"boxes"`
 	Image   *changedImage   `json:"image,omitempty"`
-	Wheels  []changedWheel  `json:"wheels,omitempty"`
+	Wheels  []changedLib    `json:"wheels,omitempty"`
+	Conda   []changedLib    `json:"conda,omitempty"`
 }
 
 // changedImage is an image whose name means another one than the lock pins.
@@ -71,8 +74,8 @@ type changedImage struct {
 	New  pinnedFile `json:"new"`
 }
 
-// changedWheel is a distribution that is another one than the lock pins.
-type changedWheel struct {
+// changedLib is a wheel or a package of conda's that is another one than the lock pins.
+type changedLib struct {
 	Name string `json:"name"`
 	Old  string `json:"old,omitempty"` // versions
 	New  string `json:"new,omitempty"`
@@ -102,7 +105,7 @@ type changedBoxes struct {
 }
 
 func newOutdatedAnswer(path string, u *pipeline.Upstream) outdatedAnswer {
-	o := outdatedAnswer{Lock: path, Changed: len(u.Sources)+len(u.Wheels) > 0 || u.Image != nil, Unknown: u.Unknown, Sources: []changedSource{}, Boxes: []changedBoxes{}}
+	o := outdatedAnswer{Lock: path, Changed: len(u.Sources)+len(u.Wheels)+len(u.Conda) > 0 || u.Image != nil, Unknown: u.Unknown, Sources: []changedSource{}, Boxes: []changedBoxes{}}
 	for _, s := range u.Sources {
 		o.Sources = append(o.Sources, changedSource{s.URL, newPinnedFile(s.Old), newPinnedFile(s.New)})
 	}
@@ -113,7 +116,10 @@ func newOutdatedAnswer(path string, u *pipeline.Upstream) outdatedAnswer {
 		o.Image = &changedImage{i.New.Name, pinnedFile{i.Old.Digest.String(), i.Old.Size}, pinnedFile{i.New.Digest.String(), i.New.Size}}
 	}
 	for _, x := range u.Wheels {
-		o.Wheels = append(o.Wheels, changedWheel(x))
+		o.Wheels = append(o.Wheels, changedLib(x))
+	}
+	for _, x := range u.Conda {
+		o.Conda = append(o.Conda, changedLib(x))
 	}
 	return o
 }
@@ -126,7 +132,7 @@ func (o outdatedAnswer) Text(w io.Writer) {
 	if i := o.Image; i != nil {
 		fmt.Fprintf(w, "%s is another image: %s, was %s\n", ui.Printable(i.Name), i.New.Digest, i.Old.Digest)
 	}
-	for _, x := range o.Wheels {
+	for _, x := range slices.Concat(o.Wheels, o.Conda) {
 		fmt.Fprintf(w, "%s is %s, was %s\n", ui.Printable(x.Name), ui.Printable(cmp.Or(x.New, "not needed")), ui.Printable(cmp.Or(x.Old, "not needed")))
 	}
 	for _, s := range o.Sources {

@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve, "torchimage": torchImage, "index": serveWheels, "engines": engines,
+			"exits": exits, "push": push, "tinymodel": tinyModel, "picture": picture, "damage": damage, "damagepack": damagePack, "flip": flip, "hold": hold, "mislay": mislay, "images": images.serve, "torchimage": torchImage, "index": serveWheels, "engines": engines, "channel": servePackages,
 		},
 		Condition: condition,
 		Setup: func(env *testscript.Env) error {
@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("IMAGE_REGISTRY", images.host)
 			env.Setenv("DEBIAN", os.Getenv("SANDWICH_TORCH")) // a tarball
 			startIndex(env)
+			startChannel(env)
 			env.Setenv("SANDWICH_CACHE", env.WorkDir+"/cache")
 			env.Setenv("CI", "")
 			return nil

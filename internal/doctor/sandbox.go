@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sandwich-build/sandwich/internal/conda"
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/image/build"
 	"github.com/sandwich-build/sandwich/internal/pip"
@@ -166,8 +167,8 @@ func Programs(m *manifest.Manifest, path, home string) Check {
 			}
 			seen[program] = true
 			found, _, err := sandbox.Program(program, path, home)
-			if err != nil && m.Environment.Pip != "" {
-				findings = append(findings, ill(program, Warning, fmt.Sprintf("the stage %s runs it: %v, but it may be a script of a wheel", c.Name, err), install(program)))
+			if from := fromLibraries(m.Environment); err != nil && from != "" {
+				findings = append(findings, ill(program, Warning, fmt.Sprintf("the stage %s runs it: %v, but it may be a %s", c.Name, err, from), install(program)))
 				continue
 			}
 			if err != nil {
@@ -194,6 +195,29 @@ func Python(find func(context.Context) (pip.Interpreter, error), pinned bool) Ch
 			return []Finding{ill(name, faultIf(!pinned), text+": "+err.Error(), in.Executable+" -m pip install --upgrade pip", install("python3-pip"))}
 		}
 		return []Finding{ok(name, "%s, with pip %s", text, in.Pip)}
+	}}
+}
+
+// fromLibraries is what a program may be that a machine does not have; empty where it may not.
+func fromLibraries(e manifest.Environment) string {
+	switch {
+	case e.Pip != "":
+		return "script of a wheel"
+	case e.Conda != "":
+		return "program of a package"
+	}
+	return ""
+}
+
+// Conda asks for the tools that resolve an environment.yml. pinned says that the lock has what it came to.
+func Conda(path, home string, pinned bool) Check {
+	const name = "conda"
+	return Check{name, func(ctx context.Context) []Finding {
+		tool, err := conda.Find(ctx, path, home)
+		if err != nil {
+			return []Finding{ill(name, faultIf(!pinned), oneLine(err.Error()), "python3 -m pip install py-rattler")}
+		}
+		return []Finding{ok(name, "%s %s answers, %s", tool.Name, tool.Version, tool.Path)}
 	}}
 }
 

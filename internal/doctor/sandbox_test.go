@@ -126,3 +126,16 @@ func TestBuilders(t *testing.T) {
 	want(t, ask(t, Builders(true)), "image builder", Fault, "nothing here builds", "install podman")
 	want(t, ask(t, Builders(false)), "podman build", OK, "not installed", "")
 }
+
+// TestConda asks for a tool of conda's.
+func TestConda(t *testing.T) {
+	path := t.TempDir()
+	want(t, ask(t, Conda(path, "", false)), "conda", Fault, "there is none of micromamba, mamba, conda, py-rattler", "python3 -m pip install py-rattler")
+	want(t, ask(t, Conda(path, "", true)), "conda", Warning, "there is none of", "python3 -m pip install py-rattler")
+	if err := os.WriteFile(filepath.Join(path, "mamba"), []byte("#!/bin/sh\necho 2.0.5\n"), 0o777); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	want(t, ask(t, Conda(path, "", false)), "conda", OK, "mamba 2.0.5 answers, "+path, "")
+	script := withStages(manifest.Environment{Native: true, Conda: "e.yml"}, manifest.Resources{}, "bread")
+	want(t, ask(t, Programs(script, path, "")), "bread", Warning, "it may be a program of a package", "install bread")
+}

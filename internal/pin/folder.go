@@ -145,7 +145,7 @@ func (r *Resolver) bucketFolder(ctx context.Context, f manifest.SourceFile) ([]d
 		e := dataset.Entry{Path: o.Key, Size: o.Size}
 		group.Go(func() error {
 			if f.Suffix != "" {
-				d, err := r.put(groupCtx, FileURL(f.Folder(), o.Key), fetch.Want{Size: o.Size})
+				d, err := r.Fetch(groupCtx, FileURL(f.Folder(), o.Key), fetch.Want{Size: o.Size})
 				if err != nil {
 					return err
 				}

@@ -50,17 +50,12 @@ func (b Blobs) FetchBlob(ctx context.Context, url string, want cas.Digest) error
 		return err
 	}
 	sum := want.SHA256()
-	_, err = b.put(ctx, url, fetch.Want{Size: want.Size(), SHA256: sum[:]})
+	_, err = b.Fetch(ctx, url, fetch.Want{Size: want.Size(), SHA256: sum[:]})
 	return err
 }
 
-// Fetch reads a file of unknown size into the store, and returns its digest. sha256 is the raw sum
-// that it must have, or nil when none is known.
-func (b Blobs) Fetch(ctx context.Context, url string, sha256 []byte) (cas.Digest, error) {
-	return b.put(ctx, url, fetch.Want{SHA256: sha256})
-}
-
-func (b Blobs) put(ctx context.Context, url string, want fetch.Want) (cas.Digest, error) {
+// Fetch reads a file into the store, and returns its digest.
+func (b Blobs) Fetch(ctx context.Context, url string, want fetch.Want) (cas.Digest, error) {
 	body, err := b.Client.Open(ctx, url, want)
 	if err != nil {
 		return cas.Digest{}, err
@@ -162,7 +157,7 @@ func (r *Resolver) fresh(ctx context.Context, url string, want fetch.Want) (cas.
 	if f, ok := r.Journal.find(k); ok && f.dead == "" {
 		return f.digest, r.FetchBlob(ctx, url, f.digest)
 	}
-	d, err := r.put(ctx, url, want)
+	d, err := r.Fetch(ctx, url, want)
 	if err != nil {
 		return cas.Digest{}, err
 	}
@@ -171,7 +166,7 @@ func (r *Resolver) fresh(ctx context.Context, url string, want fetch.Want) (cas.
 
 // local returns the digest of a file on this machine, which the store has then.
 func (r *Resolver) local(ctx context.Context, url string, want fetch.Want) (cas.Digest, error) {
-	read := func() (cas.Digest, error) { return r.put(ctx, url, want) }
+	read := func() (cas.Digest, error) { return r.Fetch(ctx, url, want) }
 	name, err := r.Client.LocalPath(url)
 	if r.Sums == nil || err != nil {
 		return read() // which tells what is wrong with the URL

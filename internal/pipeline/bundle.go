@@ -120,6 +120,13 @@ func (b bundle) addStatement(ctx context.Context, out *cas.Builder, all []proven
 		}
 		modules = append(modules, c)
 	}
+	for _, p := range b.lock.Conda {
+		c, err := condaComponent(p)
+		if err != nil {
+			return err
+		}
+		modules = append(modules, c)
+	}
 	program := provenance.Component{Name: "sandwich", Version: e.Program, SHA256: strings.TrimPrefix(e.Binary, "sha256:")}
 	toolchain := provenance.Component{Name: "go", Version: e.Tag(), PURL: "pkg:golang/stdlib@" + e.Tag()}
 	if text, err = provenance.EncodeSBOM(program, append([]provenance.Component{toolchain}, modules...)); err != nil {
@@ -140,6 +147,9 @@ func (b bundle) materials(e Environment) []provenance.Resource {
 	}
 	for _, w := range b.lock.Wheels {
 		all = append(all, provenance.Resource{URI: w.URL, Digest: provenance.SHA256(w.Digest.Encoded())})
+	}
+	for _, p := range b.lock.Conda {
+		all = append(all, provenance.Resource{URI: p.URL, Digest: provenance.SHA256(p.Digest.Encoded())})
 	}
 	if code := b.lock.Code; code != nil {
 		all = append(all, provenance.Resource{

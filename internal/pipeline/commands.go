@@ -70,6 +70,9 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 	if s.lock.Python != nil {
 		stage.Inputs = append(stage.Inputs, stages.Input{Name: command.WheelsInput, From: Wheels})
 	}
+	if s.lock.Platform != "" {
+		stage.Inputs = append(stage.Inputs, stages.Input{Name: command.CondaInput, From: Conda})
+	}
 	in := s.programs[c.Name]
 	name, err := in.host.Digest()
 	if err != nil {
@@ -78,7 +81,7 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 	stage.Environment = name.String()
 	cache := s.cacheFolder()
 	stage.Kind = command.New(
-		command.Params{Run: c.Run, Outputs: c.Outputs, Env: c.Env, Network: c.Network, Seed: s.Manifest.Seed}, from, len(files) > 0,
+		command.Params{Run: c.Run, Outputs: c.Outputs, Env: s.variables(c), Network: c.Network, Seed: s.Manifest.Seed}, from, len(files) > 0,
 		command.Means{
 			Runner:    s.runner,
 			Setting:   in.setting,
@@ -110,13 +113,19 @@ type program struct {
 // findPrograms finds what the user's own stages run in.
 func (s *session) findPrograms(ctx context.Context) error {
 	s.programs = make(map[string]program)
+	e := s.Manifest.Environment
+	find := s.onHost
+	switch {
+	case e.InImage():
+		find = s.inImage
+	case e.Pip != "":
+		find = s.withVenv
+	case e.Conda != "":
+		find = s.withConda
+	}
 	for _, c := range s.Manifest.Stages {
-		find := s.hostProgram
-		if s.Manifest.Environment.InImage() {
-			find = s.imageProgram
-		}
-		p, err := find(ctx, c.Run[0])
-		if err != nil {
+		p := program{host: environment.CurrentHost(), setting: found(command.Setting{})}
+		if err := find(ctx, &p, c.Run[0]); err != nil {
 			return &stages.StageError{Stage: c.Name, Err: err}
 		}
 		s.programs[c.Name] = p
@@ -124,45 +133,40 @@ func (s *session) findPrograms(ctx context.Context) error {
 	return nil
 }
 
-// hostProgram finds a program of this machine. One that is a declared file is known by its
+// found is what a program of this machine runs in, which is known before the stage runs.
+func found(s command.Setting) func(context.Context, *stages.Task) (command.Setting, error) {
+	if s.Env == nil {
+		s.Env = []string{"PATH=" + standardPath}
+	}
+	return func(context.Context, *stages.Task) (command.Setting, error) { return s, nil }
+}
+
+// onHost finds a program of this machine. One that is a declared file is known by its
 // content, another one by the digest of its file; what that loads of the system is known by the
-// system's name only. One that the machine does not have may be a script of a wheel.
-func (s *session) hostProgram(ctx context.Context, name string) (program, error) {
-	setting := command.Setting{Env: []string{"PATH=" + standardPath}}
-	p := program{
-		host:    environment.CurrentHost(),
-		setting: func(context.Context, *stages.Task) (command.Setting, error) { return setting, nil },
-	}
-	if s.Manifest.Environment.Pip != "" {
-		if err := s.withVenv(ctx, &p, &setting, name); err != nil || setting.Program != "" {
-			return p, err
-		}
-	}
+// system's name only.
+func (s *session) onHost(ctx context.Context, p *program, name string) error {
 	if strings.Contains(name, "/") && !path.IsAbs(name) {
-		return p, nil
+		return nil
 	}
-	found, mounts, err := sandbox.Program(name, s.getenv("PATH"), s.getenv("HOME"))
-	if _, none := errors.AsType[*sandbox.NotFoundError](err); none && setting.Python != "" {
-		setting.Program = command.VenvProgram(name)
-		return p, nil
-	}
+	program, mounts, err := sandbox.Program(name, s.getenv("PATH"), s.getenv("HOME"))
 	if err != nil {
-		return p, err
+		return err
 	}
-	file, err := filepath.EvalSymlinks(found)
+	file, err := filepath.EvalSymlinks(program)
 	if err != nil {
-		return p, err
+		return err
 	}
 	sum, err := s.memory.File(ctx, file)
 	if err != nil {
-		return p, err
+		return err
 	}
 	p.host.Program = sum.String()
-	setting.Program, setting.Mounts = found, append(setting.Mounts, mounts...)
-	if dir := filepath.Dir(found); !slices.Contains(filepath.SplitList(standardPath), dir) {
+	setting := command.Setting{Program: program, Mounts: mounts}
+	if dir := filepath.Dir(program); !slices.Contains(filepath.SplitList(standardPath), dir) {
 		setting.Env = []string{"PATH=" + dir + ":" + standardPath}
 	}
-	return p, nil
+	p.setting = found(setting)
+	return nil
 }
 
 // runners are the ways to run programs, each looked for once.
@@ -228,6 +232,9 @@ var leftOut = []string{".git", "__pycache__", ".ipynb_checkpoints"}
 func (s *session) readInputs(ctx context.Context) error {
 	found := make(map[string]lock.Input)
 	if err := s.requirements(ctx, found); err != nil {
+		return err
+	}
+	if err := s.condaFile(ctx, found); err != nil {
 		return err
 	}
 	var faults manifest.Faults

@@ -117,7 +117,8 @@ func (s *session) describe(ctx context.Context, build *stages.Build, forecasts [
 		need = append(need, source.URL)
 	}
 	changes := slices.Concat(lock.DriftCode(s.lock.disk.Code, s.lock.Code), lock.DriftImage(s.lock.disk.Image, s.lock.Image), lock.DriftInputs(s.lock.disk.Inputs, s.lock.Inputs),
-		lock.DriftPython(s.lock.disk.Python, s.lock.Python), lock.DriftWheels(s.lock.disk.Wheels, s.lock.Wheels), lock.DriftSources(s.lock.disk.Sources, need), gap.Drift)
+		lock.DriftPython(s.lock.disk.Python, s.lock.Python), lock.DriftWheels(s.lock.disk.Wheels, s.lock.Wheels),
+		lock.DriftConda(s.lock.disk.Platform, s.lock.disk.Conda, s.lock.Platform, s.lock.Conda), lock.DriftSources(s.lock.disk.Sources, need), gap.Drift)
 	for _, change := range changes {
 		f.Drift = append(f.Drift, change.String())
 	}

@@ -23,8 +23,10 @@ import (
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/command"
+	condastage "github.com/sandwich-build/sandwich/stages/conda"
 	imagestage "github.com/sandwich-build/sandwich/stages/image"
 	"github.com/sandwich-build/sandwich/stages/pack"
+	wheelstage "github.com/sandwich-build/sandwich/stages/wheels"
 )
 
 // pinImage pins the image that the manifest names in the lock. One of a registry is looked up
@@ -207,20 +209,42 @@ func (s *session) imageInputs() []stages.Input {
 	return []stages.Input{{Name: pack.Image, From: Image}}
 }
 
-// imageProgram is a program of the image, which is looked for there when it is run.
-func (s *session) imageProgram(context.Context, string) (program, error) {
-	return program{host: environment.Processor(), setting: func(ctx context.Context, t *stages.Task) (command.Setting, error) {
+// inImage has a program run in the image, where it is looked for when it is run.
+func (s *session) inImage(_ context.Context, p *program, _ string) error {
+	*p = program{host: environment.Processor(), setting: func(ctx context.Context, t *stages.Task) (command.Setting, error) {
 		setting, err := s.imageSetting(ctx, t.Store(), t.Input(command.ImageInput))
-		if err != nil || s.lock.Python == nil {
-			return setting, err
-		}
-		in, err := s.imagePython(ctx, sandbox.Process{Image: setting.Image, Env: setting.Env, Dir: "/"})
 		if err != nil {
 			return setting, err
 		}
-		setting.Python = in.Executable
+		if err := s.withLibraries(ctx, t, &setting); err != nil {
+			return setting, err
+		}
 		return setting, nil
-	}}, nil
+	}}
+	return nil
+}
+
+// withLibraries has what runs in an image import what the environment has besides.
+func (s *session) withLibraries(ctx context.Context, t *stages.Task, setting *command.Setting) error {
+	switch {
+	case s.lock.Python != nil:
+		in, err := s.imagePython(ctx, sandbox.Process{Image: setting.Image, Env: setting.Env, Dir: "/"})
+		if err != nil {
+			return err
+		}
+		venv, err := wheelstage.NewVenv(ctx, t.Input(command.WheelsInput), in.Executable, true)
+		if err != nil {
+			return err
+		}
+		setting.Libraries = s.venv(venv, t.Store())
+	case s.lock.Platform != "":
+		e, err := condastage.Open(ctx, t.Input(command.CondaInput))
+		if err != nil {
+			return err
+		}
+		setting.Libraries = s.condaLibraries(e, t.Store())
+	}
+	return nil
 }
 
 // imageSetting is that of a program in an image.

@@ -80,6 +80,8 @@ var keys = map[string]string{
 	"Environment.Dockerfile":          "image",
 	"Environment.Pip":                 "wheels", // as that of the image
 	"Package.Wheels":                  "pack",
+	"Environment.Conda":               "conda",
+	"Package.Conda":                   "pack",
 	"Dataset.Labels[].Except":         "select",
 	"Dataset.Labels[].Except[]":       "select",
 	"Crop.TruncatedFiles":             "crop",
@@ -303,7 +305,7 @@ func sample() *manifest.Manifest {
 		},
 		Seed:        3,
 		Code:        &manifest.Code{Git: "."},
-		Environment: manifest.Environment{Image: "python:3", Pip: "requirements.txt"},
+		Environment: manifest.Environment{Image: "python:3", Pip: "requirements.txt", Conda: "environment.yml"},
 		Package:     manifest.Package{Originals: true, Image: true},
 		Registry:    "registry",
 		Cache:       &manifest.Cache{Remote: "s3://a", Mode: "read-write"},
@@ -423,6 +425,10 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 	if name := m.Environment.Pip; name != "" { // the wheels that it comes to
 		s.lock.Python = &lock.Python{ABI: "cpython-312", Site: "lib/python3.12/site-packages"}
 		s.lock.Wheels = []lock.Wheel{{URL: "https://example.org/a-1-py3-none-any.whl", Digest: digest.FromString(name), Size: int64(len(name))}}
+	}
+	if name := m.Environment.Conda; name != "" { // as above
+		s.lock.Platform = "linux-64"
+		s.lock.Conda = []lock.Conda{{URL: "https://example.org/noarch/a-1-0.conda", Digest: digest.FromString(name), Size: int64(len(name))}}
 	}
 	if form := dataset.New(m.Dataset.Source); form != nil {
 		text := form.Describe()

@@ -26,7 +26,7 @@ type LockReport struct {
 	Changed bool // whether the file was written
 	Photos  int  // photos that are pinned
 	Dead    int  // photos that no place has
-	// Upgraded says how the metadata files and the wheels differ from those of before; nil unless the lock was
+	// Upgraded says how the metadata files and the libraries differ from those of before; nil unless the lock was
 	// to be upgraded and there was one.
 	Upgraded *Upstream
 	Reasons  map[string]int // how often each reason of a place is that of a dead photo, such as "original: 404 Not Found"
@@ -60,12 +60,13 @@ func Lock(ctx context.Context, p *Project, o Options) (*LockReport, error) {
 				return err
 			}
 		}
-		wheels := s.lock.Wheels
+		wheels, packages := s.lock.Wheels, s.lock.Conda
 		if _, err := s.build(ctx); err != nil {
 			return err
 		}
 		if report.Upgraded != nil {
 			report.Upgraded.Wheels = wheelChanges(wheels, s.lock.Wheels)
+			report.Upgraded.Conda = condaChanges(packages, s.lock.Conda)
 		}
 		report.Changed = s.lock.changed
 		for photo, err := range s.lock.Photos.All() {
@@ -144,7 +145,7 @@ func (l *lockfile) Close() error {
 func (l *lockfile) onDisk() bool {
 	return l.disk != nil && !l.ahead && slices.Equal(l.disk.Sources, l.Sources) &&
 		slices.Equal(l.disk.Inputs, l.Inputs) && slices.Equal(l.disk.Wheels, l.Wheels) &&
-		samePin(l.disk.Python, l.Python) && samePin(l.disk.Code, l.Code) && samePin(l.disk.Image, l.Image)
+		samePin(l.disk.Python, l.Python) && l.disk.Platform == l.Platform && slices.Equal(l.disk.Conda, l.Conda) && samePin(l.disk.Code, l.Code) && samePin(l.disk.Image, l.Image)
 }
 
 // samePin compares pins of which there may be none.

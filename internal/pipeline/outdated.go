@@ -29,8 +29,9 @@ type Upstream struct {
 	Boxes   []BoxChange    // of the manifest's labels and those that they ask for, by subset and name
 	// Unknown says why boxes could not be compared; empty when they were.
 	Unknown string
-	Image   *ImageChange  // nil when the image of the environment is as it was pinned, or there is none
-	Wheels  []WheelChange // sorted by name
+	Image   *ImageChange    // nil when the image of the environment is as it was pinned, or there is none
+	Wheels  []LibraryChange // sorted by name
+	Conda   []LibraryChange // sorted by name
 }
 
 // ImageChange is an image whose name means another one now.
@@ -51,7 +52,7 @@ type BoxChange struct {
 
 // Outdated compares the metadata files of a project, as they are published now, with those
 // that the lock pins: down to the boxes of the manifest's labels; the image that its tag names;
-// and the wheels that the requirements come to. The lock stays as it is. The error is ErrNoLock when there is none.
+// and the wheels and packages that requirements and an environment.yml come to. The lock stays as it is. The error is ErrNoLock when there is none.
 func Outdated(ctx context.Context, p *Project, o Options) (*Upstream, error) {
 	var u *Upstream
 	err := withSession(p, o, func(s *session) error {
@@ -62,7 +63,10 @@ func Outdated(ctx context.Context, p *Project, o Options) (*Upstream, error) {
 		if u, _, err = s.compareUpstream(ctx); err != nil {
 			return err
 		}
-		u.Wheels, err = s.compareWheels(ctx)
+		if u.Wheels, err = s.compareWheels(ctx); err != nil {
+			return err
+		}
+		u.Conda, err = s.compareConda(ctx)
 		return err
 	})
 	return u, err

@@ -26,6 +26,7 @@ import (
 const (
 	Image    = manifest.ImageStage  // of builds whose environment has an image
 	Wheels   = manifest.WheelsStage // of builds whose environment has wheels
+	Conda    = manifest.CondaStage  // of builds whose environment has packages of conda's
 	Metadata = "metadata"
 	Select   = "select"
 	Download = "download"
@@ -128,6 +129,13 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		}
 		list = append([]stages.Stage{unpack}, list...)
 	}
+	if s.lock.Platform != "" {
+		unpack, err := s.condaStage()
+		if err != nil {
+			return nil, err
+		}
+		list = append([]stages.Stage{unpack}, list...)
+	}
 	list, err = s.withCommands(list)
 	if err != nil {
 		return nil, err
@@ -150,7 +158,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			{Name: pack.Evaluation, From: Evaluate},
 			{Name: pack.Report, From: Report},
 			{Name: pack.Project, Pin: built},
-		}, slices.Concat(s.ownInputs(), s.imageInputs(), s.wheelInputs())...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
+		}, slices.Concat(s.ownInputs(), s.imageInputs(), s.wheelInputs(), s.condaInputs())...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
 	})
 	for i := range list {
 		list[i].Kind = s.readingFrom(list[i])

@@ -127,6 +127,11 @@ func addPins(ctx context.Context, store *disk.Store, root *upkeep.Root, l *lock.
 			root.Blobs = append(root.Blobs, d)
 		}
 	}
+	for _, p := range l.Conda {
+		if d, err := cas.NewDigest(p.Digest.Encoded(), p.Size); err == nil {
+			root.Blobs = append(root.Blobs, d)
+		}
+	}
 	for p, err := range l.Photos.All() {
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/sandwich-build/sandwich/internal/conda"
 	"github.com/sandwich-build/sandwich/internal/dataset"
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/fetch"
@@ -43,7 +44,7 @@ type Options struct {
 	Retry      bool                // try the dead photos of the lock again
 	Missed     func(pin.Failure)   // is told of the places that photos were asked for in vain; nil tells nobody
 	Index      string              // a folder that has an exported index; empty has none
-	Upgrade    bool                // pin the metadata files, the image and the wheels anew; of Lock only
+	Upgrade    bool                // pin the metadata files, the image and the libraries anew; of Lock only
 	Until      string              // the last stage to run; empty runs all and publishes
 	From       string              // run this stage and all that need it, whatever is known; empty runs what has to
 	Force      []string            // run these stages, whatever is known
@@ -101,7 +102,8 @@ type session struct {
 	built       *stages.Build // as far as the last run of the plan got; nil before one
 	runners     runners
 	programs    map[string]program // of the user's own stages, by name
-	required    []string           // the files of requirements, the manifest's first
+	required    []string           // the files of requirements, the manifest's first; or the environment.yml
+	conda       *conda.Environment // what that asks for; nil without one
 	python      python             // of this machine, once it was looked for
 }
 
@@ -181,6 +183,9 @@ func (s *session) prepare(ctx context.Context, photos func() stages.Pinner) (*st
 		return nil, err
 	}
 	if err := s.pinWheels(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.pinConda(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.findPrograms(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,15 +15,18 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/memo"
 	"github.com/sandwich-build/sandwich/internal/pip"
 	"github.com/sandwich-build/sandwich/internal/provenance"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
+	keep "github.com/sandwich-build/sandwich/internal/unpacked"
 	"github.com/sandwich-build/sandwich/internal/wheel"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/command"
 	"github.com/sandwich-build/sandwich/stages/pack"
 	wheelstage "github.com/sandwich-build/sandwich/stages/wheels"
@@ -34,10 +38,10 @@ import (
 func (s *session) requirements(ctx context.Context, found map[string]lock.Input) error {
 	const at = "environment.pip"
 	first := s.Manifest.Environment.Pip
+	s.required = nil
 	if first == "" {
 		return nil
 	}
-	s.required = nil
 	left := []string{path.Clean(first)}
 	for len(left) > 0 {
 		name := left[0]
@@ -45,8 +49,7 @@ func (s *session) requirements(ctx context.Context, found map[string]lock.Input)
 		if slices.Contains(s.required, name) {
 			continue
 		}
-		line, column := manifest.Locate(s.file, at)
-		fault := manifest.Fault{File: s.Path, Line: line, Column: column, Path: at}
+		fault := s.fault(at)
 		if !filepath.IsLocal(filepath.FromSlash(name)) {
 			fault.Message = fmt.Sprintf("%s is included, and is outside of the folder of the manifest", name)
 			return &manifest.Faults{fault}
@@ -68,6 +71,12 @@ func (s *session) requirements(ctx context.Context, found map[string]lock.Input)
 		}
 	}
 	return nil
+}
+
+// fault is one of the manifest, at a place in it.
+func (s *session) fault(at string) manifest.Fault {
+	line, column := manifest.Locate(s.file, at)
+	return manifest.Fault{File: s.Path, Line: line, Column: column, Path: at}
 }
 
 // maxRequirements bounds a file of requirements, in bytes: one with hashes may have a thousand lines.
@@ -184,37 +193,47 @@ func (s *session) resolve(ctx context.Context, p python) ([]pip.Wheel, error) {
 // fetchWheels brings the wheels into the store, which tells how large they are, and all of their
 // digests.
 func (s *session) fetchWheels(ctx context.Context, found []pip.Wheel) ([]lock.Wheel, error) {
-	wheels := make([]lock.Wheel, len(found))
+	return fetchAll(ctx, s, found, "wheels", func(ctx context.Context, w pip.Wheel) (lock.Wheel, error) {
+		d, err := s.fetchKnown(ctx, "wheel", w.URL, fetch.Want{SHA256: w.SHA256})
+		return lock.Wheel{URL: w.URL, Digest: digest.Digest(d.String()), Size: d.Size()}, err
+	})
+}
+
+// parallelLibraries is how many archives of libraries are fetched at once, as the peers of pip and conda do it.
+const parallelLibraries = 8
+
+// fetchAll brings archives of libraries into the store, and returns their pins: nil for none, as in a lock that
+// was read.
+func fetchAll[From, To any](ctx context.Context, s *session, found []From, unit string, fetch func(context.Context, From) (To, error)) ([]To, error) {
+	pins := make([]To, len(found))
 	var done atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(min(s.client.Parallel(), 8)) // as pip's peers do it
-	for i, w := range found {
-		group.Go(func() error {
-			d, err := s.fetchWheel(ctx, w)
-			if err != nil {
+	group.SetLimit(min(s.client.Parallel(), parallelLibraries))
+	for i, one := range found {
+		group.Go(func() (err error) {
+			if pins[i], err = fetch(ctx, one); err != nil {
 				return err
 			}
-			wheels[i] = lock.Wheel{URL: w.URL, Digest: digest.Digest(d.String()), Size: d.Size()}
-			s.options.Observer.Observe(stages.Progress{Stage: lockStage, Done: done.Add(1), Total: int64(len(found)), Unit: "wheels"})
+			s.options.Observer.Observe(stages.Progress{Stage: lockStage, Done: done.Add(1), Total: int64(len(found)), Unit: unit})
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil || len(found) == 0 {
 		return nil, err
 	}
-	return wheels, nil
+	return pins, nil
 }
 
-// fetchWheel brings a wheel into the store, unless it has been there and still is.
-func (s *session) fetchWheel(ctx context.Context, w pip.Wheel) (cas.Digest, error) {
-	known := memo.Fact{"wheel", fmt.Sprintf("%x", w.SHA256)}
-	if w.SHA256 != nil {
+// fetchKnown brings an archive into the store, unless it has been there, by its SHA-256, and still is.
+func (s *session) fetchKnown(ctx context.Context, what, url string, want fetch.Want) (cas.Digest, error) {
+	known := memo.Fact{what, fmt.Sprintf("%x", want.SHA256)}
+	if want.SHA256 != nil {
 		if d, ok := s.memory.Recall(ctx, known); ok {
-			return d, s.resolver.FetchBlob(ctx, w.URL, d)
+			return d, s.resolver.FetchBlob(ctx, url, d)
 		}
 	}
-	d, err := s.resolver.Fetch(ctx, w.URL, w.SHA256)
-	if err == nil && w.SHA256 != nil {
+	d, err := s.resolver.Fetch(ctx, url, want)
+	if err == nil && want.SHA256 != nil {
 		s.memory.Keep(ctx, known, d)
 	}
 	return d, err
@@ -247,8 +266,8 @@ func (s *session) wheelInputs() []stages.Input {
 }
 
 // withVenv makes a program of this machine one of the virtual environment: Python itself, or another
-// one that finds Python there.
-func (s *session) withVenv(ctx context.Context, p *program, setting *command.Setting, name string) error {
+// one that finds Python there. One that the machine does not have may be a script of a wheel.
+func (s *session) withVenv(ctx context.Context, p *program, name string) error {
 	in, err := s.hostPython(ctx)
 	if err != nil {
 		return err
@@ -257,30 +276,77 @@ func (s *session) withVenv(ctx context.Context, p *program, setting *command.Set
 	if err != nil {
 		return err
 	}
-	setting.Python = in.Executable
-	setting.Mounts = append(setting.Mounts, mounts...)
 	p.host.Python = in.Version
-	if !slices.Contains(command.VenvPythons(in.Executable), name) {
-		return nil
+	if slices.Contains(wheelstage.Pythons(in.Executable), name) {
+		sum, err := s.memory.File(ctx, in.Executable)
+		if err != nil {
+			return err
+		}
+		p.host.Program = sum.String()
+		p.setting = found(command.Setting{Program: path.Join(manifest.VenvFolder, "bin", name)})
+	} else if err := s.onHost(ctx, p, name); err != nil {
+		if _, none := errors.AsType[*sandbox.NotFoundError](err); !none {
+			return err
+		}
+		p.setting = found(command.Setting{Program: path.Join(manifest.VenvFolder, "bin", name)})
 	}
-	sum, err := s.memory.File(ctx, in.Executable)
-	if err != nil {
-		return err
+	host := p.setting
+	p.setting = func(ctx context.Context, t *stages.Task) (command.Setting, error) {
+		setting, err := host(ctx, t)
+		if err != nil {
+			return setting, err
+		}
+		venv, err := wheelstage.NewVenv(ctx, t.Input(command.WheelsInput), in.Executable, false)
+		if err != nil {
+			return setting, err
+		}
+		if path.Dir(setting.Program) == path.Join(manifest.VenvFolder, "bin") {
+			if has, err := venv.Has(ctx, name); err != nil || !has {
+				return setting, errors.Join(err, &sandbox.NotFoundError{Program: name, Path: path.Dir(setting.Program)})
+			}
+		}
+		setting.Mounts = append(slices.Clone(setting.Mounts), mounts...)
+		setting.Libraries = s.venv(venv, t.Store())
+		return setting, nil
 	}
-	p.host.Program = sum.String()
-	setting.Program = command.VenvProgram(name)
 	return nil
 }
 
-// WheelChange is how a distribution differs from the one that is pinned.
-type WheelChange struct {
+// venv is a virtual environment for programs.
+func (s *session) venv(v *wheelstage.Venv, store cas.Store) *command.Libraries {
+	write := func(ctx context.Context, dir string) error { return v.Write(ctx, store, dir) }
+	return &command.Libraries{
+		Folder: manifest.VenvFolder, Variable: "VIRTUAL_ENV", Write: write,
+		Open: func(ctx context.Context) (string, func() error, error) {
+			return libraries(s.options.Store).Open(ctx, v.ID(), func(dir string) error { return write(ctx, dir) })
+		},
+	}
+}
+
+// libraries is the part of a cache that has unpacked libraries.
+func libraries(store *disk.Store) keep.Cache {
+	return keep.Cache{Dir: filepath.Join(store.Root(), "libraries")}
+}
+
+// CleanLibraries removes the unpacked libraries of a cache that nobody uses, as CleanImages does images, and what
+// tools of conda's keep of channels.
+func CleanLibraries(store *disk.Store, dry bool) (libs int, bytes int64, err error) {
+	libs, bytes, err = libraries(store).Clean(dry)
+	if err != nil || dry {
+		return libs, bytes, err
+	}
+	return libs, bytes, os.RemoveAll(filepath.Join(store.Root(), condaCache))
+}
+
+// LibraryChange is how a wheel or a package of conda's differs from the one that is pinned.
+type LibraryChange struct {
 	Name     string
 	Old, New string // versions; empty when there is none
 }
 
 // compareWheels compares the wheels that the requirements come to now with those that the lock pins,
 // by the digests that the index tells. Nothing is fetched.
-func (s *session) compareWheels(ctx context.Context) (changes []WheelChange, err error) {
+func (s *session) compareWheels(ctx context.Context) (changes []LibraryChange, err error) {
 	e := s.Manifest.Environment
 	if e.Pip == "" || s.lock.Python == nil || e.InImage() && s.lock.Image == nil {
 		return nil, nil // the next build resolves them
@@ -309,34 +375,42 @@ func (s *session) compareWheels(ctx context.Context) (changes []WheelChange, err
 }
 
 // wheelChanges tells how two lists of pins differ, by distribution.
-func wheelChanges(old, now []lock.Wheel) []WheelChange {
-	byName := make(map[string]*WheelChange)
-	for _, c := range lock.DriftWheels(old, now) {
-		file, err := pip.FileName(c.Name)
+func wheelChanges(old, now []lock.Wheel) []LibraryChange {
+	return libraryChanges(lock.DriftWheels(old, now), func(url string) (name, version string, err error) {
+		file, err := pip.FileName(url)
+		if err != nil {
+			return "", "", err
+		}
+		n, err := wheel.ParseName(file)
+		return n.Distribution, n.Version, err
+	})
+}
+
+// libraryChanges tells what changes of pins come to, by the names that URLs tell.
+func libraryChanges(drift []lock.Change, parse func(url string) (name, version string, err error)) []LibraryChange {
+	byName := make(map[string]*LibraryChange)
+	for _, c := range drift {
+		name, version, err := parse(c.Name)
 		if err != nil {
 			continue // it was never unpacked
 		}
-		n, err := wheel.ParseName(file)
-		if err != nil {
-			continue // as above
-		}
-		change := byName[n.Distribution]
+		change := byName[name]
 		if change == nil {
-			change = &WheelChange{Name: n.Distribution}
-			byName[n.Distribution] = change
+			change = &LibraryChange{Name: name}
+			byName[name] = change
 		}
 		if c.Kind != lock.Missing {
-			change.Old = n.Version
+			change.Old = version
 		}
 		if c.Kind != lock.Unneeded {
-			change.New = n.Version
+			change.New = version
 		}
 	}
-	var changes []WheelChange
+	var changes []LibraryChange
 	for _, c := range byName {
 		changes = append(changes, *c)
 	}
-	slices.SortFunc(changes, func(a, b WheelChange) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(changes, func(a, b LibraryChange) int { return strings.Compare(a.Name, b.Name) })
 	return changes
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/sandwich-build/sandwich/internal/lazyregexp"
@@ -117,6 +118,20 @@ func GoModule(path, version, sum string) Component {
 		c.Comment = "go.sum: " + sum
 	}
 	return c
+}
+
+// Conda is the component that a package of conda's is, from a URL or a path of a channel; sha256 is in hexadecimal
+// digits.
+func Conda(name, version, build, from, sha256 string) Component {
+	dir, file := path.Split(from)
+	at := url.Values{
+		"build": {build}, "channel": {path.Base(path.Dir(path.Clean(dir)))}, "subdir": {path.Base(dir)},
+		"type": {strings.TrimPrefix(file, name+"-"+version+"-"+build+".")},
+	}
+	return Component{
+		Name: name, Version: version, SHA256: sha256,
+		PURL: "pkg:conda/" + url.PathEscape(strings.ToLower(name)) + "@" + url.QueryEscape(version) + "?" + at.Encode(),
+	}
 }
 
 // separators are what names of Python's distributions may be spelt with, all of which mean the same.

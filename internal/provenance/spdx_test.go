@@ -37,6 +37,7 @@ func TestSPDXToolsAgree(t *testing.T) {
 		{Name: "go", Version: "1.26.5", PURL: "pkg:golang/stdlib@1.26.5"},
 		provenance.GoModule("github.com/Masterminds/semver/v3", "v3.0.0-20260908115904-76ddd98e1f92+incompatible", "h1:abc="),
 		provenance.GoModule("golang.org/x/sys", "v0.49.0", ""),
+		provenance.Conda("numpy", "2.0", "py312_0", "channel/noarch/numpy-2.0-py312_0.conda", strings.Repeat("0", 64)),
 		provenance.Wheel("ruamel.yaml", "0.18.6+local", strings.Repeat("0", 64)),
 	})
 	if err != nil {

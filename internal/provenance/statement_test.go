@@ -98,6 +98,16 @@ func FuzzDecodeStatement(f *testing.F) {
 	})
 }
 
+func TestConda(t *testing.T) {
+	got := provenance.Conda("numpy", "1!2.0", "py312_0", "https://conda.anaconda.org/conda-forge/linux-64/numpy-1!2.0-py312_0.tar.bz2", "00")
+	want := provenance.Component{
+		Name: "numpy", Version: "1!2.0", SHA256: "00", PURL: "pkg:conda/numpy@1%212.0?build=py312_0&channel=conda-forge&subdir=linux-64&type=tar.bz2",
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestWheel(t *testing.T) {
 	got := provenance.Wheel("Ruamel__yaml", "1!2.0+cpu", "00")
 	if want := (provenance.Component{Name: "ruamel-yaml", Version: "1!2.0+cpu", PURL: "pkg:pypi/ruamel-yaml@1%212.0%2Bcpu", SHA256: "00"}); got != want {

@@ -335,9 +335,9 @@ func (r *rerun) takeAllBut(ctx context.Context, name string) error {
 		return e
 	}
 	for _, s := range r.recorded {
-		// An image that is not in the package is fetched by its digest. Wheels are, and what they
+		// An image that is not in the package is fetched by its digest. Wheels and packages of conda's are, and what they
 		// come to is not: they are unpacked again.
-		if s.Stage == name || s.Stage == pipeline.Wheels || s.Stage == pipeline.Image && !r.listed[s.Result().Tree] {
+		if s.Stage == name || s.Stage == pipeline.Wheels || s.Stage == pipeline.Conda || s.Stage == pipeline.Image && !r.listed[s.Result().Tree] {
 			continue
 		}
 		if err := r.takeOutput(ctx, s, "only "+name+" was to run"); err != nil {

@@ -26,20 +26,22 @@ type Subject string
 
 // The subjects of changes, by the words of the lock file.
 const (
-	CodeLine   Subject = "code"
-	ImageLine  Subject = "image"
-	InputLine  Subject = "file"
-	PythonLine Subject = "python"
-	WheelLine  Subject = "wheel"
-	SourceLine Subject = "source"
-	PhotoLine  Subject = "photo"
+	CodeLine     Subject = "code"
+	ImageLine    Subject = "image"
+	InputLine    Subject = "file"
+	PythonLine   Subject = "python"
+	WheelLine    Subject = "wheel"
+	PlatformLine Subject = "platform"
+	CondaLine    Subject = "conda"
+	SourceLine   Subject = "source"
+	PhotoLine    Subject = "photo"
 )
 
 // Change is one difference between a lock and what is needed.
 type Change struct {
 	Subject Subject
 	Kind    Kind
-	Name    string // the URL, path, image or photo id; empty for code
+	Name    string // the URL, path, image, platform or photo id; empty for code
 	Detail  string // what differs, for Changed
 }
 
@@ -167,6 +169,22 @@ func DriftPython(have, need *Python) []Change {
 // sizes pip does not tell.
 func DriftWheels(have, need []Wheel) []Change {
 	return drift(WheelLine, have, need, func(w Wheel) (string, blob) { return w.URL, blob{digest: w.Digest} })
+}
+
+// DriftConda says how the pins of conda's packages differ from those that an environment comes to on a platform,
+// whose digests channels need not tell; an empty platform is no environment.
+func DriftConda(had string, have []Conda, needs string, need []Conda) []Change {
+	var changes []Change
+	switch {
+	case had == needs:
+	case had == "":
+		changes = []Change{{Subject: PlatformLine, Kind: Missing, Name: needs}}
+	case needs == "":
+		changes = []Change{{Subject: PlatformLine, Kind: Unneeded, Name: had}}
+	default:
+		changes = []Change{{Subject: PlatformLine, Kind: Changed, Detail: had + " -> " + needs}}
+	}
+	return append(changes, drift(CondaLine, have, need, func(c Conda) (string, blob) { return c.URL, blob{digest: c.Digest} })...)
 }
 
 // DriftPhotos says how the pins differ from what a selection needs, in the order of the

@@ -45,6 +45,15 @@ func Encode(w io.Writer, l *Lock) error {
 	if err := encode(b, sortedPins(l.Wheels)); err != nil {
 		return fmt.Errorf("encode lock: wheel: %w", err)
 	}
+	if l.Platform != "" {
+		if err := checkPlatform(l.Platform); err != nil {
+			return fmt.Errorf("encode lock: platform: %w", err)
+		}
+		writeLine(b, "platform", l.Platform)
+	}
+	if err := encode(b, sortedPins(l.Conda)); err != nil {
+		return fmt.Errorf("encode lock: conda: %w", err)
+	}
 	if err := encode(b, sortedPins(l.Sources)); err != nil {
 		return fmt.Errorf("encode lock: source: %w", err)
 	}
@@ -106,6 +115,7 @@ func follows(last, key string) error {
 
 func (i Input) key() string  { return i.Path }
 func (w Wheel) key() string  { return w.URL }
+func (c Conda) key() string  { return c.URL }
 func (s Source) key() string { return s.URL }
 func (p Photo) key() string  { return p.ID }
 
@@ -129,6 +139,10 @@ func (p Python) encode(b *bufio.Writer) { writeLine(b, "python", p.ABI, p.Site) 
 
 func (w Wheel) encode(b *bufio.Writer) {
 	writeLine(b, "wheel", string(w.Digest), strconv.FormatInt(w.Size, 10), w.URL)
+}
+
+func (c Conda) encode(b *bufio.Writer) {
+	writeLine(b, "conda", string(c.Digest), strconv.FormatInt(c.Size, 10), c.URL)
 }
 
 func (s Source) encode(b *bufio.Writer) {
@@ -284,7 +298,7 @@ func (p *parser) head() (l *Lock, photos int64, err error) {
 }
 
 // headWords begin the lines before the photos, in their order.
-var headWords = []string{"code", "image", "file", "python", "wheel", "source"}
+var headWords = []string{"code", "image", "file", "python", "wheel", "platform", "conda", "source"}
 
 // add reads a line of the head.
 func (l *Lock) add(word, text string) (err error) {
@@ -311,6 +325,13 @@ func (l *Lock) add(word, text string) (err error) {
 		*l.Python, err = parsePython(text)
 	case "wheel":
 		l.Wheels, err = appendPin(l.Wheels, text, parseWheel)
+	case "platform":
+		if l.Platform != "" {
+			return errors.New("the platform is one line")
+		}
+		l.Platform, err = text, checkPlatform(text)
+	case "conda":
+		l.Conda, err = appendPin(l.Conda, text, parseConda)
 	case "source":
 		l.Sources, err = appendPin(l.Sources, text, parseSource)
 	}
@@ -420,6 +441,11 @@ func parseWheel(text string) (Wheel, error) {
 	}
 	size, err := parseSize(words[1])
 	return Wheel{Digest: digest.Digest(words[0]), Size: size, URL: words[2]}, err
+}
+
+func parseConda(text string) (Conda, error) {
+	w, err := parseWheel(text)
+	return Conda(w), err
 }
 
 func parseSource(text string) (Source, error) {

@@ -14,6 +14,8 @@
 //	file sha256:77ac… 1204 train.py
 //	python cpython-312-x86_64-linux-gnu lib/python3.12/site-packages
 //	wheel sha256:9d1c… 15923108 https://files.pythonhosted.org/packages/…/numpy-2.1.0-….whl
+//	platform linux-64
+//	conda sha256:41ab… 7412352 https://conda.anaconda.org/conda-forge/linux-64/numpy-2.1.0-….conda
 //	source sha256:f101… 11255 - https://storage.googleapis.com/openimages/2018_04/class-descriptions-boxable.csv
 //	photo 000002b66c9c498e original sha256:a28f… 86291
 //	dead 0000048549557964 no place has it
@@ -42,13 +44,16 @@ const FileName = "manifest.lock"
 
 // Lock is the content of a lock file.
 type Lock struct {
-	Code    *Code  // nil when the manifest records no sources
-	Image   *Image // nil when the manifest names no image
-	Inputs  []Input
-	Python  *Python // nil when the manifest asks for no wheels
-	Wheels  []Wheel
-	Sources []Source
-	Photos  Photos
+	Code   *Code  // nil when the manifest records no sources
+	Image  *Image // nil when the manifest names no image
+	Inputs []Input
+	Python *Python // nil when the manifest asks for no wheels
+	Wheels []Wheel
+	// Platform is what packages of conda's are for, such as linux-64; empty when the manifest asks for none.
+	Platform string
+	Conda    []Conda
+	Sources  []Source
+	Photos   Photos
 }
 
 // Photos are the pins of photos in the order of their ids. The first error ends them. They
@@ -94,6 +99,13 @@ type Python struct {
 // Wheel pins a distribution of pip's that the user's own stages run with.
 type Wheel struct {
 	URL    string // the key; the last part of its path is the file's name
+	Digest digest.Digest
+	Size   int64 // bytes
+}
+
+// Conda pins a package of conda's that the user's own stages run with.
+type Conda struct {
+	URL    string // or a path, relative to the manifest; the key. The last part of it is the file's name
 	Digest digest.Digest
 	Size   int64 // bytes
 }
@@ -176,6 +188,23 @@ func (w Wheel) check() error {
 		return err
 	}
 	return checkBlob(w.Digest, w.Size)
+}
+
+// platformForm is a system and an architecture.
+var platformForm = lazyregexp.New(`^[a-z]+-[a-z0-9]+$`)
+
+func checkPlatform(name string) error {
+	if !platformForm.MatchString(name) {
+		return fmt.Errorf("want a platform, as in linux-64, got %q", name)
+	}
+	return nil
+}
+
+func (c Conda) check() error {
+	if err := checkText("URL", c.URL); err != nil {
+		return err
+	}
+	return checkBlob(c.Digest, c.Size)
 }
 
 func (s Source) check() error {

@@ -25,18 +25,22 @@ const (
 
 // content is a lock as a list.
 type content struct {
-	Code    *Code
-	Image   *Image
-	Inputs  []Input
-	Python  *Python
-	Wheels  []Wheel
+	Code   *Code
+	Image  *Image
+	Inputs []Input
+	Python *Python
+	Wheels []Wheel
+
+	Platform string
+	Conda    []Conda
+
 	Sources []Source
 	Photos  []Photo
 }
 
 // lock returns the lock with this content.
 func (c *content) lock() *Lock {
-	return &Lock{Code: c.Code, Image: c.Image, Inputs: c.Inputs, Python: c.Python, Wheels: c.Wheels, Sources: c.Sources, Photos: func(yield func(Photo, error) bool) {
+	return &Lock{Code: c.Code, Image: c.Image, Inputs: c.Inputs, Python: c.Python, Wheels: c.Wheels, Platform: c.Platform, Conda: c.Conda, Sources: c.Sources, Photos: func(yield func(Photo, error) bool) {
 		for _, p := range c.Photos {
 			if !yield(p, nil) {
 				return
@@ -47,7 +51,7 @@ func (c *content) lock() *Lock {
 
 // contentOf goes through a lock's photos.
 func contentOf(l *Lock) (*content, error) {
-	c := &content{Code: l.Code, Image: l.Image, Inputs: l.Inputs, Python: l.Python, Wheels: l.Wheels, Sources: l.Sources}
+	c := &content{Code: l.Code, Image: l.Image, Inputs: l.Inputs, Python: l.Python, Wheels: l.Wheels, Platform: l.Platform, Conda: l.Conda, Sources: l.Sources}
 	for p, err := range l.Photos.All() {
 		if err != nil {
 			return nil, err
@@ -73,6 +77,9 @@ func own() *content {
 		Inputs: []Input{{Path: "train.py", Digest: zeros, Size: 7}, {Path: "lib/a b.py", Digest: ones}},
 		Python: &Python{ABI: "cpython-312-x86_64-linux-gnu", Site: "lib/python3.12/site-packages"},
 		Wheels: []Wheel{{URL: "https://example.org/b.whl", Digest: zeros, Size: 9}, {URL: "https://example.org/a.whl", Digest: ones, Size: 8}},
+
+		Platform: "linux-64",
+		Conda:    []Conda{{URL: "https://example.org/linux-64/b-1-0.conda", Digest: zeros, Size: 9}, {URL: "channel/noarch/a-1-0.conda", Digest: ones, Size: 8}},
 	}
 }
 
@@ -82,7 +89,10 @@ const ownText = string("sandwich lock 1\n" +
 	"file " + zeros + " 7 train.py\n" +
 	"python cpython-312-x86_64-linux-gnu lib/python3.12/site-packages\n" +
 	"wheel " + ones + " 8 https://example.org/a.whl\n" +
-	"wheel " + zeros + " 9 https://example.org/b.whl\n")
+	"wheel " + zeros + " 9 https://example.org/b.whl\n" +
+	"platform linux-64\n" +
+	"conda " + ones + " 8 channel/noarch/a-1-0.conda\n" +
+	"conda " + zeros + " 9 https://example.org/linux-64/b-1-0.conda\n")
 
 func TestOwnStages(t *testing.T) {
 	var text bytes.Buffer
@@ -96,6 +106,7 @@ func TestOwnStages(t *testing.T) {
 	want := own()
 	slices.Reverse(want.Inputs)
 	slices.Reverse(want.Wheels)
+	slices.Reverse(want.Conda)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -110,6 +121,9 @@ func TestOwnStages(t *testing.T) {
 		"python climbs":  lines[0] + "python cpython-312 ../x\n",
 		"python's ABI":   lines[0] + "python cpython/312 lib\n",
 		"wheel twice":    lines[0] + lines[5] + lines[5],
+		"platform twice": lines[0] + lines[7] + lines[7],
+		"platform":       lines[0] + "platform ../x\n",
+		"conda early":    lines[0] + lines[8] + lines[7],
 		"no digest":      lines[0] + "image sha256:1 1 x\n",
 		"no size":        lines[0] + "file " + string(zeros) + " x train.py\n",
 		"no path":        lines[0] + "file " + string(zeros) + " 1 \n",
@@ -138,6 +152,8 @@ func TestDriftOfOwnStages(t *testing.T) {
 	for _, changes := range [][]Change{
 		DriftPython(nil, python), DriftPython(python, nil), DriftPython(python, other), DriftPython(python, &Python{ABI: "cpython-311", Site: "lib"}),
 		DriftWheels([]Wheel{{URL: "a", Digest: ones}, {URL: "b", Digest: ones}, {URL: "d", Digest: ones}}, []Wheel{{URL: "d", Digest: ones}, {URL: "c", Digest: ones}, {URL: "a", Digest: zeros}}),
+		DriftConda("", nil, "linux-64", []Conda{{URL: "a", Digest: ones}}), DriftConda("linux-64", []Conda{{URL: "a", Digest: ones}}, "", nil),
+		DriftConda("linux-64", []Conda{{URL: "a", Digest: ones, Size: 1}}, "linux-aarch64", []Conda{{URL: "a", Digest: ones}}),
 	} {
 		for _, change := range changes {
 			lines = append(lines, change.String())
@@ -146,6 +162,7 @@ func TestDriftOfOwnStages(t *testing.T) {
 	want = []string{
 		"python missing: cpython-311", "python unneeded: cpython-311", "python changed: cpython-311 in lib -> cpython-312 in lib",
 		string("wheel changed: a: " + ones + " -> " + zeros), "wheel unneeded: b", "wheel missing: c",
+		"platform missing: linux-64", "conda missing: a", "platform unneeded: linux-64", "conda unneeded: a", "platform changed: linux-64 -> linux-aarch64",
 	}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
@@ -290,7 +307,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut off":          {sampleText[:len(sampleText)-1], 7, "cut off"},
 		"empty line":       {sampleText + "\n", 8, "want photo or dead"},
 		"unknown line":     {sampleText + "image x\n", 8, "image comes before photos"},
-		"unknown pin":      {replace("source", "sauce"), 3, "want code, image, file, python, wheel, source, photo or dead"},
+		"unknown pin":      {replace("source", "sauce"), 3, "want code, image, file, python, wheel, platform, conda, source, photo or dead"},
 		"endless line":     {sampleText + "dead 0005 " + strings.Repeat("x", bufferSize) + "\n", 8, "longer than any"},
 		"code twice":       {replace(lines[1], lines[1]+lines[1]), 3, "one line"},
 		"code late":        {without(1) + lines[1], 7, "code comes before photos"},

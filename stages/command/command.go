@@ -7,6 +7,7 @@
 //	/sandwich/<stage>    the output of a stage that it reads
 //	/sandwich/<path>     a file or folder that it reads, as it lies beside the manifest
 //	/sandwich/.venv      the wheels that it imports, and their Python, if the environment has some
+//	/sandwich/.conda     the packages of conda's that it runs with, if the environment has some
 //	/sandwich/out        where it leaves its output
 //	/tmp                 its home, for what it writes besides; thrown away
 //
@@ -47,6 +48,10 @@ const ImageInput = "its image"
 // wheels leaves them. No stage can have it.
 const WheelsInput = "its wheels"
 
+// CondaInput is the name of the input that has the packages of conda's, as package conda leaves them. No
+// stage can have it.
+const CondaInput = "its packages"
+
 // Params are everything but the inputs and the environment that decides the output.
 type Params struct {
 	Run     []string          `json:"run"`
@@ -76,10 +81,30 @@ type Setting struct {
 	Env    []string        // before that of the manifest, as KEY=value; PATH is among them
 	// Program is the path of the program to run, where that was looked up: absolute, or in the
 	// folder that it starts in. Empty leaves it to the runner.
-	Program string
-	// Python is the absolute path, as the program sees it, of the interpreter of the wheels; empty
-	// where there are none.
-	Python string
+	Program   string
+	Libraries *Libraries // what it imports; nil for nothing
+}
+
+// Libraries are a folder of what a program imports, in the folder that it starts in. Their programs come first in
+// its PATH.
+type Libraries struct {
+	Folder   string // its name
+	Variable string // of the environment, which has the path of the folder
+	// Open returns a folder that has them, which nobody may write to. It stays until release is called.
+	Open func(ctx context.Context) (dir string, release func() error, err error)
+	// Write writes them into a new folder, where nothing keeps the program from writing to them. It is nil where
+	// they are made for their place, which only a sandbox gives them.
+	Write func(ctx context.Context, dir string) error
+}
+
+// Place is where programs see a folder of the one that they start in.
+func Place(folder string) string { return root + "/" + folder }
+
+// PlaceError says that libraries cannot be where they must be.
+type PlaceError struct{ Folder, Why string }
+
+func (e *PlaceError) Error() string {
+	return fmt.Sprintf("what it imports is made for %s, where no program sees it without a sandbox%s", Place(e.Folder), because(e.Why))
 }
 
 // Kind is the stage kind.
@@ -112,7 +137,6 @@ func MountPoints() []string { return []string{root, tmp} }
 const (
 	root   = "/sandwich"
 	out    = root + "/" + manifest.OutputFolder
-	venv   = root + "/" + manifest.VenvFolder
 	tmp    = "/tmp"
 	logEnd = 20 // lines of the log that an error has
 )
@@ -161,10 +185,18 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
 	}
 	defer func() { err = errors.Join(err, removeAll(dir)) }()
-	if err := k.layOut(ctx, t, setting, dir); err != nil {
+	if err := k.layOut(ctx, t, dir); err != nil {
 		return err
 	}
 	p := k.process(t, setting, dir)
+	if l := setting.Libraries; l != nil {
+		mount, release, err := l.layOut(ctx, runner, why, filepath.Join(dir, "work"))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+		p.Mounts = append(p.Mounts, mount...)
+	}
 	lacks := runner.Enforced().Lacks(p)
 	if len(lacks) > 0 && setting.Image == nil { // an image is not run then
 		t.Warnf("not refused here: %s%s; bubblewrap or runc would", strings.Join(lacks, ", "), because(why))
@@ -213,7 +245,7 @@ func because(why string) string {
 
 // layOut makes the folders that the program will see: dir/work with the inputs and the empty
 // folder for its output, and dir/tmp.
-func (k *Kind) layOut(ctx context.Context, t *stages.Task, s Setting, dir string) error {
+func (k *Kind) layOut(ctx context.Context, t *stages.Task, dir string) error {
 	work := filepath.Join(dir, "work")
 	if k.files {
 		if _, err := worktree.Write(ctx, t.Store(), t.Input(FilesInput).ID(), work); err != nil {
@@ -233,16 +265,30 @@ func (k *Kind) layOut(ctx context.Context, t *stages.Task, s Setting, dir string
 			return fmt.Errorf("lay out the inputs: %w", err)
 		}
 	}
-	if s.Python == "" {
-		return nil
-	}
-	if err := layOutVenv(ctx, t, s, filepath.Join(work, manifest.VenvFolder)); err != nil {
-		return fmt.Errorf("lay out the wheels: %w", err)
-	}
-	if _, err := os.Stat(filepath.Join(work, s.Program)); strings.HasPrefix(s.Program, venvPrograms) && errors.Is(err, fs.ErrNotExist) {
-		return &sandbox.NotFoundError{Program: path.Base(s.Program), Path: path.Dir(s.Program)}
-	}
 	return nil
+}
+
+// layOut puts libraries into the folder that the program starts in, or says what to mount there.
+func (l *Libraries) layOut(ctx context.Context, r sandbox.Runner, why, work string) (mounts []sandbox.Mount, release func() error, err error) {
+	nothing := func() error { return nil }
+	here := filepath.Join(work, l.Folder)
+	if !r.Enforced().Writes {
+		if l.Write == nil {
+			return nil, nil, &PlaceError{l.Folder, why}
+		}
+		if err := l.Write(ctx, here); err != nil {
+			return nil, nil, fmt.Errorf("lay out what it imports: %w", err)
+		}
+		return nil, nothing, nil
+	}
+	dir, release, err := l.Open(ctx)
+	if err == nil {
+		err = os.Mkdir(here, 0o777) // to mount it there
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("lay out what it imports: %w", err)
+	}
+	return []sandbox.Mount{{From: dir, To: Place(l.Folder)}}, release, nil
 }
 
 // executable lets the declared files be run: a tree does not know which can be.
@@ -265,9 +311,9 @@ func (k *Kind) process(t *stages.Task, s Setting, dir string) sandbox.Process {
 		env[key] = value
 	}
 	maps.Copy(env, k.params.Env)
-	if s.Python != "" {
-		env["PATH"] = venv + "/bin:" + env["PATH"]
-		env["VIRTUAL_ENV"] = venv
+	if l := s.Libraries; l != nil {
+		env["PATH"] = Place(l.Folder) + "/bin:" + env["PATH"]
+		env[l.Variable] = Place(l.Folder)
 	}
 	env["SANDWICH_OUT"] = out
 	env["SANDWICH_SEED"] = strconv.FormatUint(k.params.Seed, 10)

@@ -17,6 +17,7 @@
 //	environment/                what the build ran in, and how to make that again
 //	environment/image/          the layout of the image that the user's own stages ran in, unless the manifest leaves it out
 //	environment/wheels/         the wheels that the user's own stages import, unless the manifest leaves them out
+//	environment/conda/          the packages of conda's that they run with, unless the manifest leaves them out
 //	model/                      weights, network, preprocessing, history
 //	report/                     a page that shows it all, contact sheets, metrics, predictions, what was left out and why
 //	provenance/                 how each stage came to its output, and the files of that
@@ -38,6 +39,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sandwich-build/sandwich/internal/conda/archive"
 	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/pinfile"
@@ -61,6 +63,7 @@ const (
 	Report     = "report"     // of report
 	Image      = "image"      // of image, if it goes into the package
 	Wheels     = "wheels"     // of wheels, if they go into the package
+	Conda      = "conda"      // of conda, if its packages go into the package
 	Project    = "project"    // manifest.yaml, manifest.lock, code/, environment/ and the stages in provenance/
 )
 
@@ -70,8 +73,11 @@ const ImageFolder = "environment/image"
 // WheelsFolder has the wheels in a package.
 const WheelsFolder = "environment/wheels"
 
+// CondaFolder has the packages of conda's in a package.
+const CondaFolder = "environment/conda"
+
 // outputs are the inputs that are outputs of stages, in the order in which those run.
-var outputs = []string{Wheels, Image, Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
+var outputs = []string{Conda, Wheels, Image, Metadata, Selection, Photos, Crops, Quality, Split, Model, Evaluation, Report}
 
 // OwnInput is the name of the input that has the output of a stage of the user's own, which
 // does not take the place of another.
@@ -173,6 +179,9 @@ func (k Kind) addParts(ctx context.Context, t *stages.Task) error {
 	}
 	if has(t, Wheels) {
 		trees = append(trees, part{Wheels, wheel.Archives, WheelsFolder})
+	}
+	if has(t, Conda) {
+		trees = append(trees, part{Conda, archive.Archives, CondaFolder})
 	}
 	if k.params.Originals {
 		trees = append(trees, part{Photos, "photos", "data/photos"})
