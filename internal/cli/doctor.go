@@ -91,7 +91,7 @@ func (a *app) checks(args []string, f buildFlags) ([]doctor.Check, error) {
 	runner := a.wantedRunner(f)
 	if project == nil {
 		checks = append(checks, doctor.Sandboxes(nil, runner), doctor.Builders(false))
-	} else if checks, err = a.checksOf(project, checks, runner); err != nil {
+	} else if checks, err = a.checksOf(project, checks, dir, runner); err != nil {
 		return nil, err
 	}
 	at, err := a.sharedPlace(f.shared, project)
@@ -113,7 +113,7 @@ func ailing(args []string, f buildFlags) (*pipeline.Project, error) {
 }
 
 // checksOf adds the questions about what a manifest has of its own.
-func (a *app) checksOf(project *pipeline.Project, checks []doctor.Check, runner string) ([]doctor.Check, error) {
+func (a *app) checksOf(project *pipeline.Project, checks []doctor.Check, cache, runner string) ([]doctor.Check, error) {
 	m := project.Manifest
 	pinned, err := pins(project.LockPath)
 	if err != nil {
@@ -127,6 +127,12 @@ func (a *app) checksOf(project *pipeline.Project, checks []doctor.Check, runner 
 		checks = append(checks, doctor.Conda(a.Getenv("PATH"), a.Getenv("HOME"), pinned.Platform != ""))
 	}
 	if m.Environment.InImage() {
+		if m.Environment.Pip != "" && pinned.Image != nil {
+			find := func(ctx context.Context) (pip.Interpreter, bool, error) {
+				return pipeline.ImagePython(ctx, cache, *pinned.Image, runner)
+			}
+			checks = append(checks, doctor.ImagePython(find, pinned.Python != nil))
+		}
 		return checks, nil
 	}
 	if m.Environment.Pip != "" {

@@ -184,17 +184,12 @@ func Programs(m *manifest.Manifest, path, home string) Check {
 // Python asks for the interpreter that the wheels of requirements are for, and for its pip, without which
 // they are not resolved. pinned says that the lock has them.
 func Python(find func(context.Context) (pip.Interpreter, error), pinned bool) Check {
-	const name = "python"
-	return Check{name, func(ctx context.Context) []Finding {
+	return Check{python, func(ctx context.Context) []Finding {
 		in, err := find(ctx)
 		if err != nil {
-			return []Finding{ill(name, Fault, oneLine(err.Error()), install("python3"))}
+			return []Finding{ill(python, Fault, oneLine(err.Error()), install("python3"))}
 		}
-		text := fmt.Sprintf("%s, %s", in.Executable, in.Version)
-		if err := in.CheckPip(); err != nil {
-			return []Finding{ill(name, faultIf(!pinned), text+": "+err.Error(), in.Executable+" -m pip install --upgrade pip", install("python3-pip"))}
-		}
-		return []Finding{ok(name, "%s, with pip %s", text, in.Pip)}
+		return []Finding{ofPython(in, pinned, in.Executable+" -m pip install --upgrade pip", install("python3-pip"))}
 	}}
 }
 
@@ -219,6 +214,32 @@ func Conda(path, home string, pinned bool) Check {
 		}
 		return []Finding{ok(name, "%s %s answers, %s", tool.Name, tool.Version, tool.Path)}
 	}}
+}
+
+// ImagePython asks for the interpreter of an image, where that is known: in an image that lies unpacked here.
+func ImagePython(find func(context.Context) (in pip.Interpreter, known bool, err error), pinned bool) Check {
+	return Check{python, func(ctx context.Context) []Finding {
+		const mend = "# take an image that has python3 with pip"
+		in, known, err := find(ctx)
+		switch {
+		case err != nil:
+			return []Finding{ill(python, Fault, oneLine(err.Error()), mend)}
+		case !known:
+			return []Finding{ok(python, "that of the image, which is asked when a build has unpacked it")}
+		}
+		return []Finding{ofPython(in, pinned, mend)}
+	}}
+}
+
+const python = "python"
+
+// ofPython is what is to be said of an interpreter. mend is what helps one without pip.
+func ofPython(in pip.Interpreter, pinned bool, mend ...string) Finding {
+	text := fmt.Sprintf("%s, %s", in.Executable, in.Version)
+	if err := in.CheckPip(); err != nil {
+		return ill(python, faultIf(!pinned), text+": "+err.Error(), mend...)
+	}
+	return ok(python, "%s, with pip %s", text, in.Pip)
 }
 
 // Builders asks what builds images of Dockerfiles: Docker, Podman and Buildah. needed says that a build

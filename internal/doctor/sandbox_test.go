@@ -113,6 +113,18 @@ func TestPython(t *testing.T) {
 	want(t, ask(t, Python(find(in, errors.New("there\nis none")), true)), "python", Fault, "there is none", "install python3")
 }
 
+func TestImagePython(t *testing.T) {
+	find := func(in pip.Interpreter, known bool, err error) func(context.Context) (pip.Interpreter, bool, error) {
+		return func(context.Context) (pip.Interpreter, bool, error) { return in, known, err }
+	}
+	in := pip.Interpreter{Executable: "/usr/bin/python3.11", Version: "cpython 3.11.2", Pip: "24.0"}
+	want(t, ask(t, ImagePython(find(in, true, nil), false)), "python", OK, "/usr/bin/python3.11, cpython 3.11.2, with pip 24.0", "")
+	want(t, ask(t, ImagePython(find(pip.Interpreter{}, false, nil), true)), "python", OK, "asked when a build", "")
+	want(t, ask(t, ImagePython(find(pip.Interpreter{}, false, errors.New("there\nis none")), true)), "python", Fault, "there is none", "take an image")
+	in.Pip = ""
+	want(t, ask(t, ImagePython(find(in, true, nil), true)), "python", Warning, "has no pip", "take an image")
+}
+
 func TestBuilders(t *testing.T) {
 	t.Setenv("PATH", programs(t, map[string]string{"podman": "echo 4.3.1", "docker": refuses}))
 	findings := ask(t, Builders(true))

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	specs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/sandwich-build/sandwich/internal/environment"
 	"github.com/sandwich-build/sandwich/internal/fetch"
@@ -16,6 +18,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/image/pull"
 	"github.com/sandwich-build/sandwich/internal/image/rootfs"
 	"github.com/sandwich-build/sandwich/internal/memo"
+	"github.com/sandwich-build/sandwich/internal/pip"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
@@ -253,15 +256,48 @@ func (s *session) imageSetting(ctx context.Context, store cas.Store, tree cas.Tr
 	if err != nil {
 		return command.Setting{}, err
 	}
-	env := append([]string{"PATH=" + standardPath}, found.Config.Config.Env...)
-	return command.Setting{Image: unpacked(s.options.Store).System(store, found), Env: env}, nil
+	return command.Setting{Image: unpacked(s.options.Store).System(store, found), Env: variables(found)}, nil
 }
+
+// ImagePython finds the interpreter of the image that a lock pins, if the cache in a folder has that unpacked:
+// nothing is unpacked for it. runner is as in Options.
+func ImagePython(ctx context.Context, cache string, pinned lock.Image, runner string) (in pip.Interpreter, known bool, err error) {
+	if _, err := os.Stat(filepath.Join(cache, imagesFolder)); err != nil {
+		return in, false, nil //nolint:nilerr // no image is there
+	}
+	store, err := disk.Open(cache)
+	if err != nil {
+		return in, false, err
+	}
+	found, err := image.Find(ctx, specs.Descriptor{Digest: pinned.Digest, Size: pinned.Size}, image.Host(), image.In(store))
+	if err != nil || !unpacked(store).Has(found) {
+		return in, false, nil //nolint:nilerr // a build fetches it
+	}
+	r, _, err := sandbox.For(ctx, runner, sandbox.Need{Image: true})
+	if err != nil {
+		return in, false, err
+	}
+	p := sandbox.Process{Image: unpacked(store).System(store, found), Env: variables(found), Dir: "/"}
+	python, err := pip.In(ctx, func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		p.Args, p.Stdout, p.Stderr = args, stdout, stderr
+		return r.Run(ctx, p)
+	}, pinned.Name)
+	return python.Interpreter, true, err
+}
+
+// variables are those of an image.
+func variables(i *image.Image) []string {
+	return append([]string{"PATH=" + standardPath}, i.Config.Config.Env...)
+}
+
+// imagesFolder is where a cache has unpacked images.
+const imagesFolder = "images"
 
 // unpacked is the part of a cache that has unpacked images.
 func unpacked(store *disk.Store) rootfs.Cache {
 	folders, files := sandbox.MountPoints()
 	return rootfs.Cache{
-		Dir: filepath.Join(store.Root(), "images"), Bounds: rootfs.Usual,
+		Dir: filepath.Join(store.Root(), imagesFolder), Bounds: rootfs.Usual,
 		Folders: slices.Concat(folders, command.MountPoints()), Files: files,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 
@@ -32,6 +33,12 @@ func (c Cache) Open(ctx context.Context, store cas.Store, i *image.Image) (dir s
 		err = fmt.Errorf("unpack image %s: %w", i.Digest, err)
 	}
 	return dir, release, err
+}
+
+// Has says whether an image is unpacked.
+func (c Cache) Has(i *image.Image) bool {
+	_, err := os.Stat(filepath.Join(c.Dir, i.Digest.Hex()))
+	return err == nil
 }
 
 // unpack unpacks an image into an empty folder.

@@ -23,7 +23,7 @@ func Start(ctx context.Context) (vars []string, stop func() error, err error) {
 	for name, text := range map[string]string{
 		// Podman would raise limits, which a root without the right to that may not.
 		"CONTAINERS_CONF":         "[containers]\ndefault_ulimits = []\n",
-		"CONTAINERS_STORAGE_CONF": fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(dir, "podman"), filepath.Join(dir, "run")),
+		"CONTAINERS_STORAGE_CONF": fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(dir, "podman"), filepath.Join(dir, "run")),
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
