@@ -61,7 +61,7 @@ prefix: /home/me/env
 	}
 }
 
-// TestAnswers reads what conda 26.7 has answered.
+// TestAnswers reads what conda, of its commit 0f64223fb and with its classic solver, has answered.
 func TestAnswers(t *testing.T) {
 	text, err := os.ReadFile("testdata/conda.json")
 	if err != nil {
