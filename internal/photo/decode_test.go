@@ -232,6 +232,27 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestWebPCanvas refuses a canvas that is larger than the picture on it: the decoder would allocate
+// two gigabytes of transparency for a file of a kilobyte. Fuzzing found it.
+func TestWebPCanvas(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(shared.Dir(t), "data", "nasty-images", "pillow", "transparent.webp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := photo.Open(data, photo.DefaultLimits()); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{24, 26, 27, 29} { // of the width and the height, 24 bits each
+		data := bytes.Clone(data)
+		data[at]++
+		_, err := photo.Open(data, photo.DefaultLimits())
+		var rejection *photo.RejectedError
+		if !errors.As(err, &rejection) || rejection.Reason != "corrupt WebP" {
+			t.Errorf("byte %d: %v", at, err)
+		}
+	}
+}
+
 // TestTruncated cuts a picture of every kind of JPEG at every byte.
 func TestTruncated(t *testing.T) {
 	for _, name := range []string{"generated/jpeg-trailing-garbage.jpg", "image-rs/jpg-progressive-test.jpg", "go-std/video-001.restart2.jpeg"} {

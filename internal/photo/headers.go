@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"image/color"
 	"io"
+	"slices"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -128,6 +129,7 @@ func webpHeader(data []byte) (h Header, icc []byte, err error) {
 	var (
 		lossy, lossless, seen bool
 		alpha                 int64
+		canvases              []byte // of the chunks before the picture, one behind the other
 	)
 	for rest := data[12:]; len(rest) >= 8; {
 		name, n := string(rest[:4]), uint64(binary.LittleEndian.Uint32(rest[4:]))
@@ -145,6 +147,13 @@ func webpHeader(data []byte) (h Header, icc []byte, err error) {
 			icc = body
 		case "ALPH":
 			alpha = int64(len(body))
+		case "VP8X":
+			if len(body) != 10 {
+				return h, nil, reject("corrupt WebP")
+			}
+			if !seen {
+				canvases = append(canvases, body[4:]...)
+			}
 		case "VP8 ", "VP8L":
 			if seen {
 				continue
@@ -154,6 +163,12 @@ func webpHeader(data []byte) (h Header, icc []byte, err error) {
 			if h.Width, h.Height, ok = vp8Size(name, body); !ok {
 				return h, nil, reject("corrupt WebP")
 			}
+		}
+	}
+	// x/image/webp allocates the transparency of the whole canvas before it looks at the picture.
+	for canvas := range slices.Chunk(canvases, 6) {
+		if uint24(canvas)+1 != h.Width || uint24(canvas[3:])+1 != h.Height {
+			return h, nil, reject("corrupt WebP")
 		}
 	}
 	switch pixels := area((h.Width+15)&^15, (h.Height+15)&^15); {
@@ -169,6 +184,8 @@ func webpHeader(data []byte) (h Header, icc []byte, err error) {
 	h.Memory += overhead
 	return h, icc, nil
 }
+
+func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 func vp8Size(name string, body []byte) (width, height int, ok bool) {
 	if name == "VP8 " {
