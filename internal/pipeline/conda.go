@@ -21,6 +21,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/archives"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/command"
 	condastage "github.com/sandwich-build/sandwich/stages/conda"
@@ -131,20 +132,15 @@ func beside(raw, dir string) string {
 
 // condaStage is the stage that unpacks the packages.
 func (s *session) condaStage() (stages.Stage, error) {
-	var all []condastage.Package
+	var all []archives.Archive
 	for _, p := range s.lock.Conda {
-		file, err := conda.FileName(p.URL)
+		a, err := pinnedArchive(p.URL, p.Digest, p.Size, conda.FileName)
 		if err != nil {
 			return stages.Stage{}, fmt.Errorf("lock: conda: %w", err)
 		}
-		d, err := cas.NewDigest(p.Digest.Encoded(), p.Size)
-		if err != nil {
-			return stages.Stage{}, fmt.Errorf("lock: conda: %w", err)
-		}
-		all = append(all, condastage.Package{File: file, URL: p.URL, Digest: d})
+		all = append(all, a)
 	}
-	from := &elsewhere{Fetcher: s.resolver, session: s}
-	return stages.Stage{Name: Conda, Kind: condastage.New(command.Place(manifest.CondaFolder), all, from, s.scratch)}, nil
+	return stages.Stage{Name: Conda, Kind: condastage.New(command.Place(manifest.CondaFolder), s.archives(all))}, nil
 }
 
 // condaInputs are the inputs of pack from the packages.

@@ -25,6 +25,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/archives"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/command"
@@ -241,20 +242,30 @@ func (s *session) fetchKnown(ctx context.Context, what, url string, want fetch.W
 
 // wheelsStage is the stage that unpacks the wheels.
 func (s *session) wheelsStage() (stages.Stage, error) {
-	var all []wheelstage.Wheel
+	var all []archives.Archive
 	for _, w := range s.lock.Wheels {
-		file, err := pip.FileName(w.URL)
+		a, err := pinnedArchive(w.URL, w.Digest, w.Size, pip.FileName)
 		if err != nil {
 			return stages.Stage{}, fmt.Errorf("lock: wheel: %w", err)
 		}
-		d, err := cas.NewDigest(w.Digest.Encoded(), w.Size)
-		if err != nil {
-			return stages.Stage{}, fmt.Errorf("lock: wheel: %w", err)
-		}
-		all = append(all, wheelstage.Wheel{File: file, URL: w.URL, Digest: d})
+		all = append(all, a)
 	}
-	from := &elsewhere{Fetcher: s.resolver, session: s}
-	return stages.Stage{Name: Wheels, Kind: wheelstage.New(s.lock.Python.Site, all, from, s.scratch)}, nil
+	return stages.Stage{Name: Wheels, Kind: wheelstage.New(s.lock.Python.Site, s.archives(all))}, nil
+}
+
+// pinnedArchive is an archive that the lock pins.
+func pinnedArchive(url string, pin digest.Digest, size int64, nameIn func(url string) (string, error)) (archives.Archive, error) {
+	file, err := nameIn(url)
+	if err != nil {
+		return archives.Archive{}, err
+	}
+	d, err := cas.NewDigest(pin.Encoded(), size)
+	return archives.Archive{File: file, URL: url, Digest: d}, err
+}
+
+// archives are archives and how this build gets them.
+func (s *session) archives(all []archives.Archive) archives.Set {
+	return archives.New(all, &elsewhere{Fetcher: s.resolver, session: s}, s.scratch)
 }
 
 // wheelInputs are the inputs of pack from the wheels.

@@ -24,10 +24,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sandwich-build/sandwich/internal/conda/archive"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/archives"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/cas/worktree"
 )
@@ -38,34 +37,16 @@ const (
 	layout = "prefix.json"
 )
 
-// Package is a package to unpack.
-type Package struct {
-	File   string // the name of its file
-	URL    string // where it is fetched from
-	Digest cas.Digest
-}
-
-// Fetcher brings packages into the store.
-type Fetcher interface {
-	// FetchBlob downloads url. When it returns nil, the store that the build uses has
-	// the blob want; other content is an error.
-	FetchBlob(ctx context.Context, url string, want cas.Digest) error
-}
-
 // Kind is the stage. It has no inputs.
 type Kind struct {
 	folder   string // of the environment, as programs see it
-	packages []Package
-	fetcher  Fetcher
+	packages archives.Set
 	bounds   archive.Bounds
-	scratch  string // folder for temporary files; empty for the system's
 }
 
 // New returns the stage that unpacks packages into an environment that programs see at folder, an absolute path.
-// Each package has a file name of its own.
-func New(folder string, all []Package, f Fetcher, scratch string) Kind {
-	all = slices.SortedFunc(slices.Values(all), func(a, b Package) int { return strings.Compare(a.File, b.File) })
-	return Kind{folder: folder, packages: all, fetcher: f, bounds: archive.Usual, scratch: scratch}
+func New(folder string, packages archives.Set) Kind {
+	return Kind{folder: folder, packages: packages, bounds: archive.Usual}
 }
 
 // Name returns "conda".
@@ -76,41 +57,20 @@ func (Kind) Version() int { return 1 }
 
 // Params returns the folder, and the packages by file and digest.
 func (k Kind) Params() any {
-	files := make(map[string]string, len(k.packages))
-	for _, p := range k.packages {
-		files[p.File] = p.Digest.String()
-	}
-	return map[string]any{"folder": k.folder, "packages": files}
+	return map[string]any{"folder": k.folder, "packages": k.packages.Params()}
 }
 
 // Reads returns what the parameters name, which may be in the store.
-func (k Kind) Reads() []cas.Digest {
-	var all []cas.Digest
-	for _, p := range k.packages {
-		all = append(all, p.Digest)
-	}
-	return all
-}
-
-// parallel is how many packages are fetched at once, as conda's peers do it.
-const parallel = 8
+func (k Kind) Reads() []cas.Digest { return k.packages.Reads() }
 
 // Run fetches what the store lacks, and unpacks.
 func (k Kind) Run(ctx context.Context, t *stages.Task) error {
-	group, fetching := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for _, p := range k.packages {
-		group.Go(func() error { return k.fetcher.FetchBlob(fetching, p.URL, p.Digest) })
-	}
-	if err := group.Wait(); err != nil {
+	if err := k.packages.Fetch(ctx, t, archive.Archives); err != nil {
 		return err
 	}
-	all := make([]*archive.Package[cas.Digest], len(k.packages))
-	for i, p := range k.packages {
-		t.Progress(int64(i), int64(len(k.packages)), "packages")
-		if err := t.Out().Add(path.Join(archive.Archives, p.File), p.Digest); err != nil {
-			return err
-		}
+	all := make([]*archive.Package[cas.Digest], len(k.packages.All))
+	for i, p := range k.packages.All {
+		t.Progress(int64(i), int64(len(k.packages.All)), "packages")
 		var err error
 		if all[i], err = k.read(ctx, t, p); err != nil {
 			return fmt.Errorf("unpack %s: %w", p.File, err)
@@ -121,16 +81,19 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 		e.site = all[i].Site
 	}
 	for i, p := range all {
-		if err := e.add(ctx, k.packages[i].File, p); err != nil {
-			return fmt.Errorf("unpack %s: %w", k.packages[i].File, err)
+		if err := e.add(ctx, k.packages.All[i].File, p); err != nil {
+			return fmt.Errorf("unpack %s: %w", k.packages.All[i].File, err)
 		}
 	}
 	return e.write(ctx)
 }
 
+// maxReplaced bounds a file in which a placeholder is replaced. The largest libraries have half of it.
+const maxReplaced = 1 << 30
+
 // read reads a package, whose files are in the store then.
-func (k Kind) read(ctx context.Context, t *stages.Task, p Package) (_ *archive.Package[cas.Digest], err error) {
-	file, err := k.open(ctx, t, p.Digest)
+func (k Kind) read(ctx context.Context, t *stages.Task, p archives.Archive) (_ *archive.Package[cas.Digest], err error) {
+	file, err := k.packages.Open(ctx, t.Store(), p.Digest)
 	if err != nil {
 		return nil, err
 	}
@@ -139,35 +102,18 @@ func (k Kind) read(ctx context.Context, t *stages.Task, p Package) (_ *archive.P
 		if of.Text == "" {
 			return t.Store().Put(ctx, in)
 		}
-		content, err := io.ReadAll(in)
+		content, err := io.ReadAll(io.LimitReader(in, maxReplaced+1))
 		if err != nil {
 			return cas.Digest{}, err
+		}
+		if len(content) > maxReplaced {
+			return cas.Digest{}, fmt.Errorf("a file that names its folder has more than %d bytes, which are held in memory", maxReplaced)
 		}
 		if content, err = of.Replace(content, k.folder); err != nil {
 			return cas.Digest{}, err
 		}
 		return cas.PutBytes(ctx, t.Store(), content)
 	})
-}
-
-// open opens a blob so that it can be read anywhere: its bytes are checked by who copies them.
-func (k Kind) open(ctx context.Context, t *stages.Task, d cas.Digest) (_ *os.File, err error) {
-	in, err := t.Store().Open(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	file, err := os.CreateTemp(k.scratch, "conda-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(file.Name()); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	if _, err := io.Copy(file, in); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
 }
 
 // environment is what the packages come to.
@@ -298,7 +244,7 @@ func (e *environment) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.task.Count("packages", int64(len(e.kind.packages)))
+	e.task.Count("packages", int64(len(e.kind.packages.All)))
 	e.task.Count("files", int64(len(e.files)))
 	return e.task.Out().PutBytes(ctx, layout, append(text, '\n'))
 }

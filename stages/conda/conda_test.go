@@ -1,8 +1,6 @@
 package conda_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/conda/archive"
 	"github.com/sandwich-build/sandwich/internal/conda/condatest"
+	"github.com/sandwich-build/sandwich/stages/archives/archivestest"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/conda"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
@@ -22,36 +21,14 @@ const (
 	placeholder = "/opt/placehold_placehold_placehold"
 )
 
-// fetcher has packages by URL.
-type fetcher struct {
-	store cas.Store
-	files map[string][]byte
-}
-
-func (f fetcher) FetchBlob(ctx context.Context, url string, want cas.Digest) error {
-	missing, err := f.store.Missing(ctx, []cas.Digest{want})
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	data, ok := f.files[url]
-	if !ok {
-		return errors.New("no such file")
-	}
-	_, err = f.store.Put(ctx, bytes.NewReader(data))
-	return err
-}
-
 // kind is the stage with these packages, none of which is in the store yet.
 func kind(t *testing.T, store cas.Store, all ...condatest.Package) conda.Kind {
 	t.Helper()
-	f := fetcher{store, make(map[string][]byte)}
-	var list []conda.Package
-	for _, p := range all {
-		url, data := "https://example.org/"+p.File(), p.Bytes(t)
-		f.files[url] = data
-		list = append(list, conda.Package{File: p.File(), URL: url, Digest: cas.Sum(data)})
+	files := make(map[string][]byte)
+	for _, a := range all {
+		files[a.File()] = a.Bytes(t)
 	}
-	return conda.New(folder, list, f, t.TempDir())
+	return conda.New(folder, archivestest.Set(t, store, files))
 }
 
 var (
@@ -145,7 +122,7 @@ func TestWrite(t *testing.T) {
 // TestFails tells of a package that cannot be had, and of those that cannot be laid out.
 func TestFails(t *testing.T) {
 	store := cas.NewMemory()
-	gone := conda.New(folder, []conda.Package{{File: "a-1-0.conda", URL: "x", Digest: cas.Sum([]byte("x"))}}, fetcher{store: store}, "")
+	gone := conda.New(folder, archivestest.Gone(store, "a-1-0.conda"))
 	if err := stagetest.Fails(t, store, gone, nil); !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("got %v", err)
 	}

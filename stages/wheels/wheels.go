@@ -18,49 +18,28 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sandwich-build/sandwich/internal/wheel"
 	"github.com/sandwich-build/sandwich/stages"
+	"github.com/sandwich-build/sandwich/stages/archives"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
-// Wheel is a wheel to unpack.
-type Wheel struct {
-	File   string // the name of its file
-	URL    string // where it is fetched from
-	Digest cas.Digest
-}
-
-// Fetcher brings wheels into the store.
-type Fetcher interface {
-	// FetchBlob downloads url. When it returns nil, the store that the build uses has
-	// the blob want; other content is an error.
-	FetchBlob(ctx context.Context, url string, want cas.Digest) error
-}
-
 // Kind is the stage. It has no inputs.
 type Kind struct {
-	site    string // the folder of modules, in that of a virtual environment
-	wheels  []Wheel
-	fetcher Fetcher
-	bounds  wheel.Bounds
-	scratch string // folder for temporary files; empty for the system's
+	site   string // the folder of modules, in that of a virtual environment
+	wheels archives.Set
+	bounds wheel.Bounds
 }
 
-// New returns the stage that unpacks wheels, whose modules belong in the folder site. Each wheel has a
-// file name of its own.
-func New(site string, all []Wheel, f Fetcher, scratch string) Kind {
-	all = slices.SortedFunc(slices.Values(all), func(a, b Wheel) int { return strings.Compare(a.File, b.File) })
-	return Kind{site: site, wheels: all, fetcher: f, bounds: wheel.Usual, scratch: scratch}
+// New returns the stage that unpacks wheels, whose modules belong in the folder site.
+func New(site string, wheels archives.Set) Kind {
+	return Kind{site: site, wheels: wheels, bounds: wheel.Usual}
 }
 
 // Name returns "wheels".
@@ -71,41 +50,20 @@ func (Kind) Version() int { return 1 }
 
 // Params returns the folder for modules, and the wheels by file and digest.
 func (k Kind) Params() any {
-	files := make(map[string]string, len(k.wheels))
-	for _, w := range k.wheels {
-		files[w.File] = w.Digest.String()
-	}
-	return map[string]any{"site": k.site, "wheels": files}
+	return map[string]any{"site": k.site, "wheels": k.wheels.Params()}
 }
 
 // Reads returns what the parameters name, which may be in the store.
-func (k Kind) Reads() []cas.Digest {
-	var all []cas.Digest
-	for _, w := range k.wheels {
-		all = append(all, w.Digest)
-	}
-	return all
-}
-
-// parallel is how many wheels are fetched at once, as pip's peers do it.
-const parallel = 8
+func (k Kind) Reads() []cas.Digest { return k.wheels.Reads() }
 
 // Run fetches what the store lacks, and unpacks.
 func (k Kind) Run(ctx context.Context, t *stages.Task) error {
-	group, fetching := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for _, w := range k.wheels {
-		group.Go(func() error { return k.fetcher.FetchBlob(fetching, w.URL, w.Digest) })
-	}
-	if err := group.Wait(); err != nil {
+	if err := k.wheels.Fetch(ctx, t, wheel.Archives); err != nil {
 		return err
 	}
 	u := &unpacking{kind: k, task: t, files: make(map[string]owned)}
-	for i, w := range k.wheels {
-		t.Progress(int64(i), int64(len(k.wheels)), "wheels")
-		if err := t.Out().Add(path.Join(wheel.Archives, w.File), w.Digest); err != nil {
-			return err
-		}
+	for i, w := range k.wheels.All {
+		t.Progress(int64(i), int64(len(k.wheels.All)), "wheels")
 		if err := u.wheel(ctx, w); err != nil {
 			return fmt.Errorf("unpack %s: %w", w.File, err)
 		}
@@ -116,7 +74,7 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 			return fmt.Errorf("unpack %s: %w", f.wheel, err)
 		}
 	}
-	t.Count("wheels", int64(len(k.wheels)))
+	t.Count("wheels", int64(len(k.wheels.All)))
 	t.Count("files", int64(len(u.files)))
 	return nil
 }
@@ -136,8 +94,8 @@ type owned struct {
 
 // wheel unpacks one. Where another one has a file of that name, this one's is taken, as the last one
 // that pip installs has it.
-func (u *unpacking) wheel(ctx context.Context, from Wheel) (err error) {
-	file, err := u.open(ctx, from.Digest)
+func (u *unpacking) wheel(ctx context.Context, from archives.Archive) (err error) {
+	file, err := u.kind.wheels.Open(ctx, u.task.Store(), from.Digest)
 	if err != nil {
 		return err
 	}
@@ -191,26 +149,6 @@ func (u *unpacking) place(w *wheel.Wheel, f wheel.File) string {
 	case wheel.Data:
 	}
 	return f.Path
-}
-
-// open opens a blob so that it can be read anywhere: its bytes are checked by who copies them.
-func (u *unpacking) open(ctx context.Context, d cas.Digest) (_ *os.File, err error) {
-	in, err := u.task.Store().Open(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	file, err := os.CreateTemp(u.kind.scratch, "wheel-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(file.Name()); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	if _, err := io.Copy(file, in); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
 }
 
 // store puts the content of a file into the store.

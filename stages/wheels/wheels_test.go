@@ -1,8 +1,6 @@
 package wheels_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/wheel"
 	"github.com/sandwich-build/sandwich/internal/wheel/wheeltest"
+	"github.com/sandwich-build/sandwich/stages/archives/archivestest"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
 	"github.com/sandwich-build/sandwich/stages/wheels"
@@ -17,36 +16,14 @@ import (
 
 const site = "lib/python3.12/site-packages"
 
-// fetcher has wheels by URL.
-type fetcher struct {
-	store cas.Store
-	files map[string][]byte
-}
-
-func (f fetcher) FetchBlob(ctx context.Context, url string, want cas.Digest) error {
-	missing, err := f.store.Missing(ctx, []cas.Digest{want})
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	data, ok := f.files[url]
-	if !ok {
-		return errors.New("no such file")
-	}
-	_, err = f.store.Put(ctx, bytes.NewReader(data))
-	return err
-}
-
 // kind is the stage with these wheels, none of which is in the store yet.
 func kind(t *testing.T, store cas.Store, all ...wheeltest.Wheel) wheels.Kind {
 	t.Helper()
-	f := fetcher{store, make(map[string][]byte)}
-	var list []wheels.Wheel
-	for _, w := range all {
-		url, data := "https://example.org/"+w.File(), w.Bytes(t)
-		f.files[url] = data
-		list = append(list, wheels.Wheel{File: w.File(), URL: url, Digest: cas.Sum(data)})
+	files := make(map[string][]byte)
+	for _, a := range all {
+		files[a.File()] = a.Bytes(t)
 	}
-	return wheels.New(site, list, f, t.TempDir())
+	return wheels.New(site, archivestest.Set(t, store, files))
 }
 
 var (
@@ -124,7 +101,7 @@ func TestShared(t *testing.T) {
 // TestFails tells of a wheel that cannot be had, and of one that is none.
 func TestFails(t *testing.T) {
 	store := cas.NewMemory()
-	gone := wheels.New(site, []wheels.Wheel{{File: "a-1-py3-none-any.whl", URL: "x", Digest: cas.Sum([]byte("x"))}}, fetcher{store: store}, "")
+	gone := wheels.New(site, archivestest.Gone(store, "a-1-py3-none-any.whl"))
 	if err := stagetest.Fails(t, store, gone, nil); !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("got %v", err)
 	}

@@ -323,11 +323,12 @@ func (p Placeholder) Replace(content []byte, prefix string) ([]byte, error) {
 	if p.Text == "" {
 		return content, nil
 	}
-	if !p.Binary {
-		return bytes.ReplaceAll(content, []byte(p.Text), []byte(prefix)), nil
-	}
+	// A text would have room, but a placeholder of a byte could make it many times as long.
 	if len(prefix) > len(p.Text) {
 		return nil, &Error{"", fmt.Sprintf("it has no room for %s", prefix)}
+	}
+	if !p.Binary {
+		return bytes.ReplaceAll(content, []byte(p.Text), []byte(prefix)), nil
 	}
 	out := bytes.Clone(content)
 	for at := 0; ; {
