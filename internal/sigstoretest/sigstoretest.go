@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // program is a program of sigstore's that tests run.
@@ -59,6 +61,7 @@ func Start(tb testing.TB) *Sigstore {
 			"--legacy-unix-domain-socket", filepath.Join(s.dir, "fulcio.sock"),
 		}
 	})
+	alone(tb)
 	clock := serve(tb, programs[2], "/ping", func(ports [2]string) []string {
 		return []string{"serve", "--host", "127.0.0.1", "--port", ports[0], "--timestamp-signer", "memory", "--disable-ntp-monitoring"}
 	})
@@ -77,6 +80,21 @@ func Start(tb testing.TB) *Sigstore {
 		"SIGSTORE_ID_TOKEN": "", "TUF_ROOT": filepath.Join(s.dir, "tuf"),
 	}
 	return s
+}
+
+// alone waits until no other test of this machine runs a timestamp authority: whatever port that is
+// given, its metrics are on port 2112.
+func alone(tb testing.TB) {
+	tb.Helper()
+	lock := flock.New(filepath.Join(os.TempDir(), "sandwich-test-timestamp-server.lock"))
+	if _, err := lock.TryLockContext(tb.Context(), 20*time.Millisecond); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := lock.Unlock(); err != nil {
+			tb.Error(err)
+		}
+	})
 }
 
 // Setenv gives the test a PATH on which cosign is first, and the settings by which it works with
