@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -145,11 +146,8 @@ func (b bundle) materials(e Environment) []provenance.Resource {
 	if i := b.lock.Image; i != nil {
 		all = append(all, provenance.Resource{URI: i.Name, Digest: provenance.SHA256(i.Digest.Encoded())})
 	}
-	for _, w := range b.lock.Wheels {
-		all = append(all, provenance.Resource{URI: w.URL, Digest: provenance.SHA256(w.Digest.Encoded())})
-	}
-	for _, p := range b.lock.Conda {
-		all = append(all, provenance.Resource{URI: p.URL, Digest: provenance.SHA256(p.Digest.Encoded())})
+	for _, a := range slices.Concat(b.lock.Wheels, b.lock.Conda) {
+		all = append(all, provenance.Resource{URI: a.URL, Digest: provenance.SHA256(a.Digest.Encoded())})
 	}
 	if code := b.lock.Code; code != nil {
 		all = append(all, provenance.Resource{

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/sandwich-build/sandwich/internal/conda"
 	"github.com/sandwich-build/sandwich/internal/conda/archive"
 	"github.com/sandwich-build/sandwich/internal/fetch"
@@ -21,7 +19,6 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
-	"github.com/sandwich-build/sandwich/stages/archives"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/command"
 	condastage "github.com/sandwich-build/sandwich/stages/conda"
@@ -68,9 +65,8 @@ func (s *session) pinConda(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pins, err := fetchAll(ctx, s, found, "packages", func(ctx context.Context, p conda.Package) (lock.Conda, error) {
-		d, err := s.fetchKnown(ctx, "conda", p.URL, fetch.Want{Size: p.Size, SHA256: p.SHA256, MD5: p.MD5})
-		return lock.Conda{URL: p.URL, Digest: digest.Digest(d.String()), Size: d.Size()}, err
+	pins, err := fetchAll(ctx, s, found, "packages", func(ctx context.Context, p conda.Package) (lock.Archive, error) {
+		return s.fetchKnown(ctx, "conda", p.URL, fetch.Want{Size: p.Size, SHA256: p.SHA256, MD5: p.MD5})
 	})
 	if err != nil {
 		return err
@@ -79,7 +75,7 @@ func (s *session) pinConda(ctx context.Context) error {
 }
 
 // lockConda puts the pins into the lock.
-func (s *session) lockConda(platform string, pins []lock.Conda) error {
+func (s *session) lockConda(platform string, pins []lock.Archive) error {
 	if drift := lock.DriftConda(s.lock.Platform, s.lock.Conda, platform, pins); len(drift) > 0 && s.options.Locked {
 		return s.drift(drift)
 	}
@@ -132,15 +128,11 @@ func beside(raw, dir string) string {
 
 // condaStage is the stage that unpacks the packages.
 func (s *session) condaStage() (stages.Stage, error) {
-	var all []archives.Archive
-	for _, p := range s.lock.Conda {
-		a, err := pinnedArchive(p.URL, p.Digest, p.Size, conda.FileName)
-		if err != nil {
-			return stages.Stage{}, fmt.Errorf("lock: conda: %w", err)
-		}
-		all = append(all, a)
+	all, err := s.archives(s.lock.Conda, conda.FileName)
+	if err != nil {
+		return stages.Stage{}, fmt.Errorf("lock: conda: %w", err)
 	}
-	return stages.Stage{Name: Conda, Kind: condastage.New(command.Place(manifest.CondaFolder), s.archives(all))}, nil
+	return stages.Stage{Name: Conda, Kind: condastage.New(command.Place(manifest.CondaFolder), all)}, nil
 }
 
 // condaInputs are the inputs of pack from the packages.
@@ -230,20 +222,15 @@ func (s *session) compareConda(ctx context.Context) ([]LibraryChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := make([]lock.Conda, len(found))
+	now := make([]lock.Archive, len(found))
 	for i, p := range found {
-		now[i] = lock.Conda{URL: p.URL, Digest: digest.NewDigestFromBytes(digest.SHA256, p.SHA256)}
-		for _, was := range s.lock.Conda {
-			if was.URL == p.URL && p.SHA256 == nil {
-				now[i] = was // whether it is another one, nothing tells
-			}
-		}
+		now[i] = asTold(p.URL, p.SHA256, s.lock.Conda)
 	}
 	return condaChanges(s.lock.Conda, now), nil
 }
 
 // condaChanges tells how two lists of pins differ, by package.
-func condaChanges(old, now []lock.Conda) []LibraryChange {
+func condaChanges(old, now []lock.Archive) []LibraryChange {
 	return libraryChanges(lock.DriftConda("", old, "", now), func(url string) (name, version string, err error) {
 		file, err := conda.FileName(url)
 		if err != nil {
@@ -255,7 +242,7 @@ func condaChanges(old, now []lock.Conda) []LibraryChange {
 }
 
 // condaComponent is a package in the list of what a package was built with.
-func condaComponent(p lock.Conda) (provenance.Component, error) {
+func condaComponent(p lock.Archive) (provenance.Component, error) {
 	file, err := conda.FileName(p.URL)
 	if err != nil {
 		return provenance.Component{}, fmt.Errorf("lock: conda: %w", err)

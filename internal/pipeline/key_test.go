@@ -424,11 +424,11 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 	}
 	if name := m.Environment.Pip; name != "" { // the wheels that it comes to
 		s.lock.Python = &lock.Python{ABI: "cpython-312", Site: "lib/python3.12/site-packages"}
-		s.lock.Wheels = []lock.Wheel{{URL: "https://example.org/a-1-py3-none-any.whl", Digest: digest.FromString(name), Size: int64(len(name))}}
+		s.lock.Wheels = []lock.Archive{{URL: "https://example.org/a-1-py3-none-any.whl", Digest: digest.FromString(name), Size: int64(len(name))}}
 	}
 	if name := m.Environment.Conda; name != "" { // as above
 		s.lock.Platform = "linux-64"
-		s.lock.Conda = []lock.Conda{{URL: "https://example.org/noarch/a-1-0.conda", Digest: digest.FromString(name), Size: int64(len(name))}}
+		s.lock.Conda = []lock.Archive{{URL: "https://example.org/noarch/a-1-0.conda", Digest: digest.FromString(name), Size: int64(len(name))}}
 	}
 	if form := dataset.New(m.Dataset.Source); form != nil {
 		text := form.Describe()

@@ -137,7 +137,7 @@ func (s *session) pinWheels(ctx context.Context) error {
 }
 
 // lockWheels puts the pins into the lock.
-func (s *session) lockWheels(now *lock.Python, wheels []lock.Wheel) error {
+func (s *session) lockWheels(now *lock.Python, wheels []lock.Archive) error {
 	drift := append(lock.DriftPython(s.lock.Python, now), lock.DriftWheels(s.lock.Wheels, wheels)...)
 	if len(drift) > 0 && s.options.Locked {
 		return s.drift(drift)
@@ -193,10 +193,9 @@ func (s *session) resolve(ctx context.Context, p python) ([]pip.Wheel, error) {
 
 // fetchWheels brings the wheels into the store, which tells how large they are, and all of their
 // digests.
-func (s *session) fetchWheels(ctx context.Context, found []pip.Wheel) ([]lock.Wheel, error) {
-	return fetchAll(ctx, s, found, "wheels", func(ctx context.Context, w pip.Wheel) (lock.Wheel, error) {
-		d, err := s.fetchKnown(ctx, "wheel", w.URL, fetch.Want{SHA256: w.SHA256})
-		return lock.Wheel{URL: w.URL, Digest: digest.Digest(d.String()), Size: d.Size()}, err
+func (s *session) fetchWheels(ctx context.Context, found []pip.Wheel) ([]lock.Archive, error) {
+	return fetchAll(ctx, s, found, "wheels", func(ctx context.Context, w pip.Wheel) (lock.Archive, error) {
+		return s.fetchKnown(ctx, "wheel", w.URL, fetch.Want{SHA256: w.SHA256})
 	})
 }
 
@@ -205,8 +204,8 @@ const parallelLibraries = 8
 
 // fetchAll brings archives of libraries into the store, and returns their pins: nil for none, as in a lock that
 // was read.
-func fetchAll[From, To any](ctx context.Context, s *session, found []From, unit string, fetch func(context.Context, From) (To, error)) ([]To, error) {
-	pins := make([]To, len(found))
+func fetchAll[F any](ctx context.Context, s *session, found []F, unit string, fetch func(context.Context, F) (lock.Archive, error)) ([]lock.Archive, error) {
+	pins := make([]lock.Archive, len(found))
 	var done atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(min(s.client.Parallel(), parallelLibraries))
@@ -226,46 +225,47 @@ func fetchAll[From, To any](ctx context.Context, s *session, found []From, unit 
 }
 
 // fetchKnown brings an archive into the store, unless it has been there, by its SHA-256, and still is.
-func (s *session) fetchKnown(ctx context.Context, what, url string, want fetch.Want) (cas.Digest, error) {
+func (s *session) fetchKnown(ctx context.Context, what, url string, want fetch.Want) (lock.Archive, error) {
+	pin := func(d cas.Digest) lock.Archive {
+		return lock.Archive{URL: url, Digest: digest.Digest(d.String()), Size: d.Size()}
+	}
 	known := memo.Fact{what, fmt.Sprintf("%x", want.SHA256)}
 	if want.SHA256 != nil {
 		if d, ok := s.memory.Recall(ctx, known); ok {
-			return d, s.resolver.FetchBlob(ctx, url, d)
+			return pin(d), s.resolver.FetchBlob(ctx, url, d)
 		}
 	}
 	d, err := s.resolver.Fetch(ctx, url, want)
 	if err == nil && want.SHA256 != nil {
 		s.memory.Keep(ctx, known, d)
 	}
-	return d, err
+	return pin(d), err
 }
 
 // wheelsStage is the stage that unpacks the wheels.
 func (s *session) wheelsStage() (stages.Stage, error) {
-	var all []archives.Archive
-	for _, w := range s.lock.Wheels {
-		a, err := pinnedArchive(w.URL, w.Digest, w.Size, pip.FileName)
-		if err != nil {
-			return stages.Stage{}, fmt.Errorf("lock: wheel: %w", err)
-		}
-		all = append(all, a)
-	}
-	return stages.Stage{Name: Wheels, Kind: wheelstage.New(s.lock.Python.Site, s.archives(all))}, nil
-}
-
-// pinnedArchive is an archive that the lock pins.
-func pinnedArchive(url string, pin digest.Digest, size int64, nameIn func(url string) (string, error)) (archives.Archive, error) {
-	file, err := nameIn(url)
+	all, err := s.archives(s.lock.Wheels, pip.FileName)
 	if err != nil {
-		return archives.Archive{}, err
+		return stages.Stage{}, fmt.Errorf("lock: wheel: %w", err)
 	}
-	d, err := cas.NewDigest(pin.Encoded(), size)
-	return archives.Archive{File: file, URL: url, Digest: d}, err
+	return stages.Stage{Name: Wheels, Kind: wheelstage.New(s.lock.Python.Site, all)}, nil
 }
 
-// archives are archives and how this build gets them.
-func (s *session) archives(all []archives.Archive) archives.Set {
-	return archives.New(all, &elsewhere{Fetcher: s.resolver, session: s}, s.scratch)
+// archives are archives that the lock pins, and how this build gets them.
+func (s *session) archives(pins []lock.Archive, nameIn func(url string) (string, error)) (archives.Set, error) {
+	var all []archives.Archive
+	for _, p := range pins {
+		file, err := nameIn(p.URL)
+		if err != nil {
+			return archives.Set{}, err
+		}
+		d, err := cas.NewDigest(p.Digest.Encoded(), p.Size)
+		if err != nil {
+			return archives.Set{}, err
+		}
+		all = append(all, archives.Archive{File: file, URL: p.URL, Digest: d})
+	}
+	return archives.New(all, &elsewhere{Fetcher: s.resolver, session: s}, s.scratch), nil
 }
 
 // wheelInputs are the inputs of pack from the wheels.
@@ -370,14 +370,9 @@ func (s *session) compareWheels(ctx context.Context) (changes []LibraryChange, e
 		if err != nil {
 			return err
 		}
-		now := make([]lock.Wheel, len(found))
+		now := make([]lock.Archive, len(found))
 		for i, w := range found {
-			now[i] = lock.Wheel{URL: w.URL, Digest: digest.NewDigestFromBytes(digest.SHA256, w.SHA256)}
-			for _, was := range s.lock.Wheels {
-				if was.URL == w.URL && w.SHA256 == nil {
-					now[i] = was // whether it is another one, nothing tells
-				}
-			}
+			now[i] = asTold(w.URL, w.SHA256, s.lock.Wheels)
 		}
 		changes = wheelChanges(s.lock.Wheels, now)
 		return nil
@@ -385,8 +380,17 @@ func (s *session) compareWheels(ctx context.Context) (changes []LibraryChange, e
 	return changes, err
 }
 
+// asTold is the pin of an archive that somebody tells of, without its size. Where its sum is not told, it is the one
+// that is pinned: whether it is another one, nothing tells.
+func asTold(url string, sum []byte, pinned []lock.Archive) lock.Archive {
+	if i := slices.IndexFunc(pinned, func(was lock.Archive) bool { return was.URL == url }); i >= 0 && sum == nil {
+		return pinned[i]
+	}
+	return lock.Archive{URL: url, Digest: digest.NewDigestFromBytes(digest.SHA256, sum)}
+}
+
 // wheelChanges tells how two lists of pins differ, by distribution.
-func wheelChanges(old, now []lock.Wheel) []LibraryChange {
+func wheelChanges(old, now []lock.Archive) []LibraryChange {
 	return libraryChanges(lock.DriftWheels(old, now), func(url string) (name, version string, err error) {
 		file, err := pip.FileName(url)
 		if err != nil {
@@ -426,7 +430,7 @@ func libraryChanges(drift []lock.Change, parse func(url string) (name, version s
 }
 
 // wheelComponent is a wheel in the list of what a package was built with.
-func wheelComponent(w lock.Wheel) (provenance.Component, error) {
+func wheelComponent(w lock.Archive) (provenance.Component, error) {
 	file, err := pip.FileName(w.URL)
 	if err != nil {
 		return provenance.Component{}, fmt.Errorf("lock: wheel: %w", err)

@@ -167,13 +167,16 @@ func DriftPython(have, need *Python) []Change {
 
 // DriftWheels says how the pins of wheels differ from those that requirements come to, whose
 // sizes pip does not tell.
-func DriftWheels(have, need []Wheel) []Change {
-	return drift(WheelLine, have, need, func(w Wheel) (string, blob) { return w.URL, blob{digest: w.Digest} })
+func DriftWheels(have, need []Archive) []Change { return driftArchives(WheelLine, have, need) }
+
+// driftArchives compares no sizes, which those who resolve need not tell.
+func driftArchives(subject Subject, have, need []Archive) []Change {
+	return drift(subject, have, need, func(a Archive) (string, blob) { return a.URL, blob{digest: a.Digest} })
 }
 
 // DriftConda says how the pins of conda's packages differ from those that an environment comes to on a platform,
 // whose digests channels need not tell; an empty platform is no environment.
-func DriftConda(had string, have []Conda, needs string, need []Conda) []Change {
+func DriftConda(had string, have []Archive, needs string, need []Archive) []Change {
 	var changes []Change
 	switch {
 	case had == needs:
@@ -184,7 +187,7 @@ func DriftConda(had string, have []Conda, needs string, need []Conda) []Change {
 	default:
 		changes = []Change{{Subject: PlatformLine, Kind: Changed, Detail: had + " -> " + needs}}
 	}
-	return append(changes, drift(CondaLine, have, need, func(c Conda) (string, blob) { return c.URL, blob{digest: c.Digest} })...)
+	return append(changes, driftArchives(CondaLine, have, need)...)
 }
 
 // DriftPhotos says how the pins differ from what a selection needs, in the order of the

@@ -42,7 +42,7 @@ func Encode(w io.Writer, l *Lock) error {
 		}
 		l.Python.encode(b)
 	}
-	if err := encode(b, sortedPins(l.Wheels)); err != nil {
+	if err := encode(b, sortedPins(archiveLines("wheel", l.Wheels))); err != nil {
 		return fmt.Errorf("encode lock: wheel: %w", err)
 	}
 	if l.Platform != "" {
@@ -51,7 +51,7 @@ func Encode(w io.Writer, l *Lock) error {
 		}
 		writeLine(b, "platform", l.Platform)
 	}
-	if err := encode(b, sortedPins(l.Conda)); err != nil {
+	if err := encode(b, sortedPins(archiveLines("conda", l.Conda))); err != nil {
 		return fmt.Errorf("encode lock: conda: %w", err)
 	}
 	if err := encode(b, sortedPins(l.Sources)); err != nil {
@@ -80,11 +80,30 @@ func sortedPins[T pin](pins []T) iter.Seq2[T, error] {
 	}
 }
 
-// pin is a line of the file.
-type pin interface {
+// keyed is what stands in the order of its keys.
+type keyed interface {
 	check() error
 	key() string
+}
+
+// pin is a line of the file.
+type pin interface {
+	keyed
 	encode(b *bufio.Writer)
+}
+
+// archiveLine is an archive behind the word of its sort.
+type archiveLine struct {
+	Archive
+	word string
+}
+
+func archiveLines(word string, all []Archive) []archiveLine {
+	lines := make([]archiveLine, len(all))
+	for i, a := range all {
+		lines[i] = archiveLine{a, word}
+	}
+	return lines
 }
 
 func encode[T pin](b *bufio.Writer, pins iter.Seq2[T, error]) error {
@@ -113,11 +132,10 @@ func follows(last, key string) error {
 	return nil
 }
 
-func (i Input) key() string  { return i.Path }
-func (w Wheel) key() string  { return w.URL }
-func (c Conda) key() string  { return c.URL }
-func (s Source) key() string { return s.URL }
-func (p Photo) key() string  { return p.ID }
+func (i Input) key() string   { return i.Path }
+func (a Archive) key() string { return a.URL }
+func (s Source) key() string  { return s.URL }
+func (p Photo) key() string   { return p.ID }
 
 func (c Code) encode(b *bufio.Writer) {
 	state := "clean"
@@ -137,12 +155,8 @@ func (i Input) encode(b *bufio.Writer) {
 
 func (p Python) encode(b *bufio.Writer) { writeLine(b, "python", p.ABI, p.Site) }
 
-func (w Wheel) encode(b *bufio.Writer) {
-	writeLine(b, "wheel", string(w.Digest), strconv.FormatInt(w.Size, 10), w.URL)
-}
-
-func (c Conda) encode(b *bufio.Writer) {
-	writeLine(b, "conda", string(c.Digest), strconv.FormatInt(c.Size, 10), c.URL)
+func (a archiveLine) encode(b *bufio.Writer) {
+	writeLine(b, a.word, string(a.Digest), strconv.FormatInt(a.Size, 10), a.URL)
 }
 
 func (s Source) encode(b *bufio.Writer) {
@@ -324,14 +338,14 @@ func (l *Lock) add(word, text string) (err error) {
 		l.Python = new(Python)
 		*l.Python, err = parsePython(text)
 	case "wheel":
-		l.Wheels, err = appendPin(l.Wheels, text, parseWheel)
+		l.Wheels, err = appendPin(l.Wheels, text, parseArchive)
 	case "platform":
 		if l.Platform != "" {
 			return errors.New("the platform is one line")
 		}
 		l.Platform, err = text, checkPlatform(text)
 	case "conda":
-		l.Conda, err = appendPin(l.Conda, text, parseConda)
+		l.Conda, err = appendPin(l.Conda, text, parseArchive)
 	case "source":
 		l.Sources, err = appendPin(l.Sources, text, parseSource)
 	}
@@ -339,7 +353,7 @@ func (l *Lock) add(word, text string) (err error) {
 }
 
 // appendPin reads a pin that stands behind others of its sort.
-func appendPin[T pin](pins []T, text string, parse func(string) (T, error)) ([]T, error) {
+func appendPin[T keyed](pins []T, text string, parse func(string) (T, error)) ([]T, error) {
 	last := ""
 	if n := len(pins); n > 0 {
 		last = pins[n-1].key()
@@ -380,7 +394,7 @@ func (p *parser) photos(yield func(Photo, error) bool) error {
 }
 
 // parsePin reads a pin that stands behind the one with the key last.
-func parsePin[T pin](text, last string, parse func(string) (T, error)) (T, error) {
+func parsePin[T keyed](text, last string, parse func(string) (T, error)) (T, error) {
 	p, err := parse(text)
 	if err == nil {
 		err = p.check()
@@ -434,18 +448,13 @@ func parsePython(text string) (Python, error) {
 	return p, p.check()
 }
 
-func parseWheel(text string) (Wheel, error) {
+func parseArchive(text string) (Archive, error) {
 	var words [3]string
 	if err := split(text, words[:], "digest size URL"); err != nil {
-		return Wheel{}, err
+		return Archive{}, err
 	}
 	size, err := parseSize(words[1])
-	return Wheel{Digest: digest.Digest(words[0]), Size: size, URL: words[2]}, err
-}
-
-func parseConda(text string) (Conda, error) {
-	w, err := parseWheel(text)
-	return Conda(w), err
+	return Archive{Digest: digest.Digest(words[0]), Size: size, URL: words[2]}, err
 }
 
 func parseSource(text string) (Source, error) {

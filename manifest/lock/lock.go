@@ -48,10 +48,10 @@ type Lock struct {
 	Image  *Image // nil when the manifest names no image
 	Inputs []Input
 	Python *Python // nil when the manifest asks for no wheels
-	Wheels []Wheel
+	Wheels []Archive
 	// Platform is what packages of conda's are for, such as linux-64; empty when the manifest asks for none.
 	Platform string
-	Conda    []Conda
+	Conda    []Archive
 	Sources  []Source
 	Photos   Photos
 }
@@ -96,16 +96,9 @@ type Python struct {
 	Site string // where packages are, slash-separated, in the folder of an environment
 }
 
-// Wheel pins a distribution of pip's that the user's own stages run with.
-type Wheel struct {
-	URL    string // the key; the last part of its path is the file's name
-	Digest digest.Digest
-	Size   int64 // bytes
-}
-
-// Conda pins a package of conda's that the user's own stages run with.
-type Conda struct {
-	URL    string // or a path, relative to the manifest; the key. The last part of it is the file's name
+// Archive pins what the user's own stages run with: a wheel, or a package of conda's.
+type Archive struct {
+	URL    string // or, of conda's, a path relative to the manifest; the key. The last part of it is the file's name
 	Digest digest.Digest
 	Size   int64 // bytes
 }
@@ -183,11 +176,11 @@ func (p Python) check() error {
 	return checkText("folder", p.Site)
 }
 
-func (w Wheel) check() error {
-	if err := checkText("URL", w.URL); err != nil {
+func (a Archive) check() error {
+	if err := checkText("URL", a.URL); err != nil {
 		return err
 	}
-	return checkBlob(w.Digest, w.Size)
+	return checkBlob(a.Digest, a.Size)
 }
 
 // platformForm is a system and an architecture.
@@ -198,13 +191,6 @@ func checkPlatform(name string) error {
 		return fmt.Errorf("want a platform, as in linux-64, got %q", name)
 	}
 	return nil
-}
-
-func (c Conda) check() error {
-	if err := checkText("URL", c.URL); err != nil {
-		return err
-	}
-	return checkBlob(c.Digest, c.Size)
 }
 
 func (s Source) check() error {

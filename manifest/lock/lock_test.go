@@ -29,10 +29,10 @@ type content struct {
 	Image  *Image
 	Inputs []Input
 	Python *Python
-	Wheels []Wheel
+	Wheels []Archive
 
 	Platform string
-	Conda    []Conda
+	Conda    []Archive
 
 	Sources []Source
 	Photos  []Photo
@@ -76,10 +76,10 @@ func own() *content {
 		Image:  &Image{Digest: ones, Size: 1234, Name: "docker.io/library/python:3.12-slim"},
 		Inputs: []Input{{Path: "train.py", Digest: zeros, Size: 7}, {Path: "lib/a b.py", Digest: ones}},
 		Python: &Python{ABI: "cpython-312-x86_64-linux-gnu", Site: "lib/python3.12/site-packages"},
-		Wheels: []Wheel{{URL: "https://example.org/b.whl", Digest: zeros, Size: 9}, {URL: "https://example.org/a.whl", Digest: ones, Size: 8}},
+		Wheels: []Archive{{URL: "https://example.org/b.whl", Digest: zeros, Size: 9}, {URL: "https://example.org/a.whl", Digest: ones, Size: 8}},
 
 		Platform: "linux-64",
-		Conda:    []Conda{{URL: "https://example.org/linux-64/b-1-0.conda", Digest: zeros, Size: 9}, {URL: "channel/noarch/a-1-0.conda", Digest: ones, Size: 8}},
+		Conda:    []Archive{{URL: "https://example.org/linux-64/b-1-0.conda", Digest: zeros, Size: 9}, {URL: "channel/noarch/a-1-0.conda", Digest: ones, Size: 8}},
 	}
 }
 
@@ -151,9 +151,9 @@ func TestDriftOfOwnStages(t *testing.T) {
 	lines = nil
 	for _, changes := range [][]Change{
 		DriftPython(nil, python), DriftPython(python, nil), DriftPython(python, other), DriftPython(python, &Python{ABI: "cpython-311", Site: "lib"}),
-		DriftWheels([]Wheel{{URL: "a", Digest: ones}, {URL: "b", Digest: ones}, {URL: "d", Digest: ones}}, []Wheel{{URL: "d", Digest: ones}, {URL: "c", Digest: ones}, {URL: "a", Digest: zeros}}),
-		DriftConda("", nil, "linux-64", []Conda{{URL: "a", Digest: ones}}), DriftConda("linux-64", []Conda{{URL: "a", Digest: ones}}, "", nil),
-		DriftConda("linux-64", []Conda{{URL: "a", Digest: ones, Size: 1}}, "linux-aarch64", []Conda{{URL: "a", Digest: ones}}),
+		DriftWheels([]Archive{{URL: "a", Digest: ones}, {URL: "b", Digest: ones}, {URL: "d", Digest: ones}}, []Archive{{URL: "d", Digest: ones}, {URL: "c", Digest: ones}, {URL: "a", Digest: zeros}}),
+		DriftConda("", nil, "linux-64", []Archive{{URL: "a", Digest: ones}}), DriftConda("linux-64", []Archive{{URL: "a", Digest: ones}}, "", nil),
+		DriftConda("linux-64", []Archive{{URL: "a", Digest: ones, Size: 1}}, "linux-aarch64", []Archive{{URL: "a", Digest: ones}}),
 	} {
 		for _, change := range changes {
 			lines = append(lines, change.String())
