@@ -281,10 +281,10 @@ func (l *Libraries) layOut(ctx context.Context, r sandbox.Runner, why, work stri
 		}
 		return nil, nothing, nil
 	}
-	dir, release, err := l.Open(ctx)
-	if err == nil {
-		err = os.Mkdir(here, 0o777) // to mount it there
+	if err := os.Mkdir(here, 0o777); err != nil { // to mount them there
+		return nil, nil, fmt.Errorf("lay out what it imports: %w", err)
 	}
+	dir, release, err := l.Open(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lay out what it imports: %w", err)
 	}
