@@ -211,8 +211,9 @@ func (e *engine) Run(ctx context.Context, p Process) (err error) {
 	}
 	said := new(ending)
 	p.Stdout, p.Stderr = said.after(p.Stdout, p.Stderr)
-	started := execute(ctx, []string{e.program, "start", "--attach", id}, e.env, bundle, p, func() { _ = remove() })
-	if ctx.Err() != nil {
+	start := slices.Concat([]string{e.program, "start", "--attach"}, interactive(p), []string{id})
+	started := execute(ctx, start, e.env, bundle, p, func() { _ = remove() })
+	if _, cut := errors.AsType[*InputError](started); cut || ctx.Err() != nil {
 		return started
 	}
 	return e.ended(ctx, id, started, said)
@@ -302,6 +303,7 @@ func (e *engine) arguments(p Process, mounts []Mount) []string {
 	}
 	args = append(args, "--network", network)
 	args = append(args, e.user()...)
+	args = append(args, interactive(p)...)
 	if p.CPU > 0 && p.CPU < e.facts.cores {
 		args = append(args, "--cpus", strconv.Itoa(p.CPU))
 	}
@@ -321,6 +323,14 @@ func (e *engine) arguments(p Process, mounts []Mount) []string {
 		args = append(args, "--mount", m.option())
 	}
 	return args
+}
+
+// interactive is the argument with which an engine takes an input, where there is one.
+func interactive(p Process) []string {
+	if p.Stdin == nil {
+		return nil
+	}
+	return []string{"--interactive"}
 }
 
 // user is the user that the container runs as, which is the caller, who must be able to read and remove
@@ -400,7 +410,7 @@ func (e *engine) ended(ctx context.Context, id string, started error, said *endi
 
 // ending keeps the end of what is printed, which is the engine's complaint where no program has run.
 type ending struct {
-	mu   sync.Mutex // guards what is written to
+	mu   sync.Mutex // guards kept
 	kept []byte
 }
 
@@ -414,6 +424,13 @@ func (e *ending) after(stdout, stderr io.Writer) (out, err io.Writer) {
 		return both, both
 	}
 	return keeping{e, stdout, false}, keeping{e, stderr, true}
+}
+
+func (e *ending) add(p []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.kept = append(e.kept, p...)
+	e.kept = e.kept[max(0, len(e.kept)-maxEnding):]
 }
 
 // String is the end of what was printed.
@@ -430,11 +447,8 @@ type keeping struct {
 }
 
 func (k keeping) Write(p []byte) (int, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.keep {
-		k.kept = append(k.kept, p...)
-		k.kept = k.kept[max(0, len(k.kept)-maxEnding):]
+		k.add(p)
 	}
 	if k.out == nil {
 		return len(p), nil

@@ -50,8 +50,11 @@ type Process struct {
 	Network bool
 	CPU     int   // cores; 0 for all
 	Memory  int64 // bytes; 0 for no bound
-	Stdout  io.Writer
-	Stderr  io.Writer
+	// Stdin is what it reads, and no terminal; nil for nothing. It need not read it to the end. A read that waits
+	// when the program ends is not waited for, and who writes what is read has to end it, as of io.Pipe.
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
 }
 
 // unpack unpacks the image of a process, if it has one.
@@ -95,8 +98,8 @@ type Runner interface {
 	// Enforced says what it keeps a program to.
 	Enforced() Enforced
 	// Run runs a program to its end. When the context ends, the program and all that it
-	// started are killed within a second. An *ExitError says that the program failed,
-	// any other error that it could not be run.
+	// started are killed within a second. An *ExitError says that the program failed, an
+	// *InputError that its input did, any other error that it could not be run.
 	Run(ctx context.Context, p Process) error
 }
 
@@ -128,12 +131,17 @@ func execute(ctx context.Context, args, env []string, dir string, p Process, end
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the whole group is ended below, not the first process alone
 	cmd.Env, cmd.Dir = env, dir
 	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
+	in := &input{from: p.Stdin}
+	if err := in.of(cmd); err != nil {
+		return err
+	}
 	// Who holds the output open after the program has ended is not waited for.
 	cmd.WaitDelay = killAfter
 	apart(cmd)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	in.start()
 	done := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
@@ -159,6 +167,9 @@ func execute(ctx context.Context, args, env []string, dir string, p Process, end
 	kill(cmd) // what it has left running
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if err := in.problem(); err != nil {
+		return err
 	}
 	return exitError(err)
 }
