@@ -250,8 +250,6 @@ func TestFaults(t *testing.T) {
 		{"key that is a list", with("[a]: b"), "6:1: want a key, got a list"},
 		{"key that needs quotes", with(`"a\nb": c`), `6:1: ["a\nb"]: unknown key`},
 		{"image without a tag", with("environment: {image: python}"), `6:22: environment.image: want an image: repository:tag, repository@sha256:…, or the path of one, which begins with ./ or /, got "python"`},
-		{"image of no stage", with("environment: {image: ./python.tar}"), "6:22: environment.image: nothing would run in it: there are no stages of your own, and the others are this program itself"},
-		{"Dockerfile of no stage", with("environment: {dockerfile: env/Dockerfile}"), "6:27: environment.dockerfile: nothing would run in it: there are no stages of your own, and the others are this program itself"},
 		{"Dockerfile without a folder", with("environment: {dockerfile: ./Dockerfile}\nstages: {a: {run: [x]}}"), "6:27: environment.dockerfile: want a file in a folder of its own, such as environment/Dockerfile (all that is in its folder is what it is built from, and a change of any of it builds it again)"},
 		{"Dockerfile elsewhere", with("environment: {dockerfile: ../env/Dockerfile}\nstages: {a: {run: [x]}}"), "6:27: environment.dockerfile: want a file in a folder of its own, such as environment/Dockerfile (all that is in its folder is what it is built from, and a change of any of it builds it again)"},
 		{"Dockerfile and image", with("environment: {image: 'python:3', dockerfile: env/Dockerfile}\nstages: {a: {run: [x]}}"), "6:46: environment.dockerfile: there is an image already (remove one of the two)"},

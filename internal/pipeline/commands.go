@@ -85,12 +85,15 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 		command.Means{
 			Runner:    s.runner,
 			Setting:   in.setting,
-			Scratch:   filepath.Join(cache, "running"),
+			Scratch:   s.runningFolder(),
 			Log:       filepath.Join(cache, "logs", filepath.FromSlash(s.Manifest.Name), c.Name+".log"),
 			Resources: c.Resources,
 		})
 	return stage, nil
 }
+
+// runningFolder is where files lie while a program runs that needs them.
+func (s *session) runningFolder() string { return filepath.Join(s.cacheFolder(), "running") }
 
 // cacheFolder is the folder of this machine's cache.
 func (s *session) cacheFolder() string {
@@ -356,9 +359,6 @@ var needs = map[string]map[string][]string{
 // readingFrom is the kind of a stage, which says so when one of the user's own does not give
 // what it reads.
 func (s *session) readingFrom(stage stages.Stage) stages.Kind {
-	if s.Manifest.Command(stage.Name) != nil {
-		return stage.Kind
-	}
 	r := reading{Kind: stage.Kind}
 	for _, in := range stage.Inputs {
 		if files := needs[in.From][stage.Name]; len(files) > 0 && s.Manifest.Command(in.From) != nil {
