@@ -55,7 +55,7 @@ func (d *decoder) checkEnvironment(m *Manifest) {
 	case !e.InImage() && !e.Native:
 		d.faultAt("environment.native", "environment.native", "want true, or an image", "")
 	case e.InImage() && e.Native:
-		d.faultAt("environment.native", "environment.native", "stages of your own run in the image, and not on this machine", "remove one of the two")
+		d.faultAt("environment.native", "environment.native", "stages run in the image, and not on this machine", "remove one of the two")
 	case e.Image != "" && e.Dockerfile != "":
 		d.faultAt("environment.dockerfile", "environment.dockerfile", "there is an image already", "remove one of the two")
 	}
