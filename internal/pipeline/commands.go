@@ -20,10 +20,12 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/internal/workdir"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/command"
 	"github.com/sandwich-build/sandwich/stages/pack"
 )
@@ -92,8 +94,15 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 	return stage, nil
 }
 
-// runningFolder is where files lie while a program runs that needs them.
-func (s *session) runningFolder() string { return filepath.Join(s.cacheFolder(), "running") }
+// running is where a cache has files while a program runs that needs them.
+const running = "running"
+
+func (s *session) runningFolder() string { return filepath.Join(s.cacheFolder(), running) }
+
+// CleanRunning removes what builds that were killed have left in a cache of the programs that they ran.
+func CleanRunning(store *disk.Store) error {
+	return workdir.Sweep(filepath.Join(store.Root(), running))
+}
 
 // cacheFolder is the folder of this machine's cache.
 func (s *session) cacheFolder() string {

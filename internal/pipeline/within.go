@@ -12,6 +12,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/image"
 	"github.com/sandwich-build/sandwich/internal/neural"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/internal/workdir"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/command"
 	"github.com/sandwich-build/sandwich/stages/worker"
@@ -60,15 +61,11 @@ func (s *session) startWorker(ctx context.Context, t *stages.Task, streams worke
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	running := s.runningFolder()
-	if err := os.MkdirAll(running, 0o777); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp(running, "worker-*")
+	dir, remove, err := workdir.Make(s.runningFolder())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	files, tmp := filepath.Join(dir, "program"), filepath.Join(dir, "tmp")
 	if err := errors.Join(os.Mkdir(files, 0o777), os.Mkdir(tmp, 0o777)); err != nil {
 		return err

@@ -31,6 +31,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/dirindex"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/internal/workdir"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas/worktree"
@@ -180,14 +181,11 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(k.means.Scratch, 0o777); err != nil {
-		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
-	}
-	dir, err := os.MkdirTemp(k.means.Scratch, "run-*")
+	dir, remove, err := workdir.Make(k.means.Scratch)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
 	}
-	defer func() { err = errors.Join(err, removeAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	if err := k.layOut(ctx, t, dir); err != nil {
 		return err
 	}
@@ -449,18 +447,4 @@ func (k *Kind) judge(names []string) (problems []string) {
 func covers(declared, name string) bool {
 	declared = path.Clean(declared)
 	return name == declared || strings.HasPrefix(name, declared+"/")
-}
-
-// removeAll removes a folder, even one in which a program has taken rights away.
-func removeAll(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, _ error) error {
-		if e != nil && e.IsDir() {
-			_ = os.Chmod(name, 0o700) // what cannot be changed fails below
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }

@@ -107,11 +107,11 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 
 // serve runs the process, and answers it until it has ended.
 func (k Kind) serve(ctx context.Context, t *stages.Task, desk *wire.Desk, printed io.Writer) error {
-	stdin, answers, err := os.Pipe()
+	stdin, answers, err := wire.Pipe()
 	if err != nil {
 		return err
 	}
-	questions, stdout, err := os.Pipe()
+	questions, stdout, err := wire.Pipe()
 	if err != nil {
 		return errors.Join(err, stdin.Close(), answers.Close())
 	}

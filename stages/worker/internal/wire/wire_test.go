@@ -67,7 +67,7 @@ func connect(tb testing.TB, store cas.Store) *wire.Client {
 
 func pipe(tb testing.TB) (r, w *os.File) {
 	tb.Helper()
-	r, w, err := os.Pipe()
+	r, w, err := wire.Pipe()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -196,6 +196,118 @@ func TestFailures(t *testing.T) {
 		gotBlob, ok := errors.AsType[*cas.BlobError](got)
 		if want != ok || want && wantBlob.Digest != gotBlob.Digest {
 			t.Errorf("%v has the blob %v, want %v", got, gotBlob, wantBlob)
+		}
+	}
+}
+
+// recording is what a client has written.
+type recording struct {
+	io.Writer
+	text bytes.Buffer
+}
+
+func (r *recording) Write(p []byte) (int, error) {
+	r.text.Write(p)
+	return r.Writer.Write(p)
+}
+
+// FuzzServe has a desk answer what no worker says. It must come to an end with the input.
+func FuzzServe(f *testing.F) {
+	lent := make(chan *stages.Task, 1)
+	h := holder{lend: func(t *stages.Task) { lent <- t }, free: make(chan struct{})}
+	go func() { _, _ = stages.RunKind(context.Background(), cas.NewMemory(), h, nil, 1, stages.Discard) }()
+	task := <-lent
+	f.Cleanup(func() { close(h.free) })
+	serve := func(tb testing.TB, questions io.ReadCloser, answer io.WriteCloser) {
+		desk := wire.NewDesk(tb.Context(), task, stages.Order{}, nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = desk.Serve(questions, answer) // whatever it says of nonsense
+		}()
+		desk.End()
+		<-done
+		desk.Outcome()
+	}
+	// What a worker does say.
+	questions, ask := pipe(f)
+	answers, answer := pipe(f)
+	said := &recording{Writer: ask}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		serve(f, questions, answer)
+	}()
+	c := wire.Connect(answers, said, nil)
+	for _, size := range []int{10, 2 << 20} {
+		d, err := c.Put(f.Context(), bytes.NewReader(make([]byte, size)))
+		if err == nil {
+			_, err = cas.ReadBlob(f.Context(), c, d)
+		}
+		if err != nil {
+			f.Fatal(err)
+		}
+	}
+	c.Know(f.Context(), cas.TreeID{})
+	if err := c.Finish(stages.Done{}, errors.New("x")); err != nil {
+		f.Fatal(err)
+	}
+	if err := ask.Close(); err != nil {
+		f.Fatal(err)
+	}
+	<-served
+	text := said.text.Bytes()
+	f.Add(text)
+	f.Add(text[len(text)-300:])
+	f.Add([]byte("Illegal instruction\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		serve(t, io.NopCloser(bytes.NewReader(text)), nowhere{})
+	})
+}
+
+// nowhere is where the answers to nonsense go.
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+
+func (nowhere) Close() error { return nil }
+
+// BenchmarkStore reads and stores blobs over the pipes, and without them. Memory keeps the disk out of it.
+func BenchmarkStore(b *testing.B) {
+	for _, size := range []int{20 << 10, 100 << 10, 64 << 20} {
+		data := bytes.Repeat([]byte{'x'}, size)
+		memory := cas.NewMemory()
+		d, err := memory.Put(b.Context(), bytes.NewReader(data))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, store := range []struct {
+			name string
+			cas.Store
+		}{{"here", memory}, {"pipe", connect(b, memory)}} {
+			b.Run(fmt.Sprintf("read/%d/%s", size, store.name), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					r, err := store.Open(b.Context(), d)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err := io.Copy(io.Discard, r); err != nil {
+						b.Fatal(err)
+					}
+					if err := r.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run(fmt.Sprintf("store/%d/%s", size, store.name), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					if _, err := store.Put(b.Context(), bytes.NewReader(data)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }
