@@ -408,7 +408,7 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*sandbox.NoRunnerError](err); ok {
-		p.Hint = "install bubblewrap, runc or crun, or start Docker or Podman: see `sandwich doctor`"
+		p.Hint = "start Docker, or install podman, bubblewrap, runc or crun: see `sandwich doctor`"
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*build.NoBuilderError](err); ok {
