@@ -23,8 +23,8 @@ func Sandboxes(m *manifest.Manifest, wanted string) Check {
 	const name = "sandbox"
 	return Check{name, func(ctx context.Context) []Finding {
 		found := sandbox.Survey(ctx)
-		need, own := needs(m)
-		findings := []Finding{chosen(name, wanted, need, own, found)}
+		need, some := needs(m)
+		findings := []Finding{chosen(name, wanted, need, some, found)}
 		works := anyWorks(found, need)
 		for _, f := range found {
 			findings = append(findings, ofRunner(f, works || f.Engine() && !need.Image))
@@ -33,8 +33,9 @@ func Sandboxes(m *manifest.Manifest, wanted string) Check {
 	}}
 }
 
-// needs tells what a manifest needs of a sandbox, and whether it has stages of the user's own.
-func needs(m *manifest.Manifest) (need sandbox.Need, own bool) {
+// needs tells what a manifest needs of a sandbox, and whether it has stages for one: those of the user's own, and
+// all in an image.
+func needs(m *manifest.Manifest) (need sandbox.Need, some bool) {
 	if m == nil {
 		return need, false
 	}
@@ -42,7 +43,7 @@ func needs(m *manifest.Manifest) (need sandbox.Need, own bool) {
 	for _, c := range m.Stages {
 		need.Limits = need.Limits || c.Resources != (manifest.Resources{})
 	}
-	return need, len(m.Stages) > 0
+	return need, need.Image || len(m.Stages) > 0
 }
 
 // anyWorks tells whether something works that is of use for what is needed.
@@ -50,12 +51,12 @@ func anyWorks(found []sandbox.Found, need sandbox.Need) bool {
 	return slices.ContainsFunc(found, func(f sandbox.Found) bool { return f.Err == nil && (need.Image || !f.Engine()) })
 }
 
-// chosen is what would run stages of the user's own.
-func chosen(name, wanted string, need sandbox.Need, own bool, found []sandbox.Found) Finding {
+// chosen is what would run stages, which a manifest has some of or not.
+func chosen(name, wanted string, need sandbox.Need, some bool, found []sandbox.Found) Finding {
 	_, why, err := sandbox.Among(found, wanted, need)
 	switch {
 	case err != nil:
-		return ill(name, faultIf(own), oneLine(err.Error()), "# leave --runner and SANDWICH_RUNNER out, for the first that works here")
+		return ill(name, faultIf(some), oneLine(err.Error()), "# leave --runner and SANDWICH_RUNNER out, for the first that works here")
 	case why == "":
 		return ok(name, "%s", purposes(wanted, need, found))
 	case wanted != "":
@@ -85,11 +86,14 @@ func purposes(wanted string, need sandbox.Need, found []sandbox.Found) string {
 	}
 	usual := runner(sandbox.Need{Image: need.Image})
 	text := usual + " runs stages of your own"
+	if need.Image {
+		text = usual + " runs the stages in the image"
+	}
 	if name := runner(sandbox.Need{Image: need.Image, Limits: true}); name != usual {
 		text += ", " + name + " those with resources"
 	}
 	if name := runner(sandbox.Need{Image: true}); name != usual {
-		text += ", " + name + " those in an image"
+		text += ", " + name + " stages in an image"
 	}
 	return text
 }

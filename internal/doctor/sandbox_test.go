@@ -39,7 +39,7 @@ func TestSandboxes(t *testing.T) {
 		if found := sandbox.Survey(t.Context()); !anyWorks(found, sandbox.Need{Image: true}) {
 			t.Skip("none works here")
 		}
-		want(t, ask(t, Sandboxes(inImage, "")), "sandbox", OK, "runs stages of your own", "")
+		want(t, ask(t, Sandboxes(inImage, "")), "sandbox", OK, "runs the stages in the image", "")
 	})
 	t.Run("none works", func(t *testing.T) {
 		t.Setenv("PATH", programs(t, map[string]string{"bwrap": refuses, "runc": refuses, "crun": refuses}))
@@ -82,12 +82,12 @@ func TestPurposes(t *testing.T) {
 		found  []sandbox.Found
 		want   string
 	}{
-		{"", sandbox.Need{}, found("docker", "podman", "bubblewrap", "runc"), "bubblewrap runs stages of your own, runc those with resources, docker those in an image"},
-		{"", limited, found("docker", "bubblewrap"), "bubblewrap runs stages of your own, docker those in an image"},
-		{"", image, found("docker", "bubblewrap", "runc"), "docker runs stages of your own"},
-		{"", image, found("bubblewrap", "runc"), "bubblewrap runs stages of your own, runc those with resources"},
+		{"", sandbox.Need{}, found("docker", "podman", "bubblewrap", "runc"), "bubblewrap runs stages of your own, runc those with resources, docker stages in an image"},
+		{"", limited, found("docker", "bubblewrap"), "bubblewrap runs stages of your own, docker stages in an image"},
+		{"", image, found("docker", "bubblewrap", "runc"), "docker runs the stages in the image"},
+		{"", image, found("bubblewrap", "runc"), "bubblewrap runs the stages in the image, runc those with resources"},
 		{"", sandbox.Need{}, found("runc"), "runc runs stages of your own"},
-		{"runc", image, found("docker", "runc"), "runc runs stages of your own"},
+		{"runc", image, found("docker", "runc"), "runc runs the stages in the image"},
 	} {
 		want(t, []Finding{chosen("sandbox", c.wanted, c.need, true, c.found)}, "sandbox", OK, "", "")
 		if got := purposes(c.wanted, c.need, c.found); got != c.want {
