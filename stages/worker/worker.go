@@ -50,8 +50,7 @@ type Fetcher interface {
 	Fetch(ctx context.Context, t *stages.Task) error
 }
 
-// DiedError says that the process of a stage could not be run, or ended without having said what became
-// of its work.
+// DiedError says that the process of a stage ended without having said what became of its work.
 type DiedError struct {
 	Err     error  // nil when it ended as if all were well
 	Printed string // the beginning of what it printed
@@ -75,7 +74,7 @@ func (e *DiedError) Unwrap() error { return e.Err }
 // less than what the whole of an interrupted command may take.
 const grace = 600 * time.Millisecond
 
-// Run implements stages.Kind. The error may be a *DiedError.
+// Run implements stages.Kind. The error may be a *DiedError, or that of Start.
 func (k Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	if f, ok := k.Kind.(Fetcher); ok {
 		if err := f.Fetch(ctx, t); err != nil {
@@ -96,6 +95,8 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 		return context.Cause(ctx)
 	}
 	switch outcome := desk.Outcome(); {
+	case outcome == nil && died != nil && !desk.Asked() && printed.String() == "":
+		return died // there was no process
 	case outcome == nil:
 		return &DiedError{died, printed.String()}
 	case outcome.Failure != nil:

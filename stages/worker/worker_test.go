@@ -237,6 +237,7 @@ func TestErrors(t *testing.T) {
 			},
 			"the process that does its work has ended before that: exit code 2: panic: at the disco",
 		},
+		"no process":     {func(context.Context, *stages.Task, worker.Streams) error { return errors.New("nothing here runs it") }, "nothing here runs it"},
 		"no word":        {func(context.Context, *stages.Task, worker.Streams) error { return nil }, "the process that does its work has ended before that"},
 		"no such kind":   {here(worker.Catalogue{}), `the other process is another version of sandwich: it has no kind "louder"`},
 		"other settings": {here(worker.Catalogue{Kinds: map[string]func([]byte) (stages.Kind, error){"louder": func([]byte) (stages.Kind, error) { return louder{}, nil }}}), `louder: the other process is another version of sandwich: it understands louder 1 {"Fail":"","Suffix":"?"} as louder 1 {"Fail":"","Suffix":""}`},

@@ -28,6 +28,7 @@ type Desk struct {
 	last    int        // handle
 	readers map[int]reading
 	writers map[int]*writing
+	asked   bool
 	outcome *Outcome
 }
 
@@ -90,8 +91,17 @@ func (d *Desk) context(late Late) context.Context {
 
 // Order tells what is to be done.
 func (d *Desk) Order(_ Nothing, o *stages.Order) error {
-	*o = d.order
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	*o, d.asked = d.order, true
 	return nil
+}
+
+// Asked says whether the other process has asked what is to be done.
+func (d *Desk) Asked() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked
 }
 
 // Wait returns when the work is to end.
