@@ -100,7 +100,7 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	case outcome == nil:
 		return &DiedError{died, printed.String()}
 	case outcome.Failure != nil:
-		return wire.Errors(k.Catalogue.Errors).Err(outcome.Failure)
+		return desk.Err(outcome.Failure)
 	default:
 		return errors.Join(t.Take(ctx, outcome.Done), died)
 	}

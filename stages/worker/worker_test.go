@@ -211,6 +211,14 @@ func TestSame(t *testing.T) {
 	}
 }
 
+// refusing is a store that opens nothing.
+type refusing struct {
+	cas.Store
+	why error
+}
+
+func (r refusing) Open(context.Context, cas.Digest) (io.ReadCloser, error) { return nil, r.why }
+
 func TestErrors(t *testing.T) {
 	store := cas.NewMemory()
 	fails := func(k worker.Kind) error {
@@ -221,6 +229,11 @@ func TestErrors(t *testing.T) {
 		t.Errorf("the error is %q", err)
 	} else if odd, ok := errors.AsType[*oddError](err); !ok || odd.Name != "name" {
 		t.Errorf("the error is %#v", err)
+	}
+	far := &oddError{"of the store"}
+	k := remote(params{Fail: "lost"})
+	if _, err := stages.RunKind(t.Context(), refusing{store, far}, k, input(t, store), 1, stages.Discard); !errors.Is(err, far) {
+		t.Errorf("an error of the store has come back as %#v", err)
 	}
 	var lost *cas.BlobError
 	if err := fails(remote(params{Fail: "lost"})); !errors.As(err, &lost) || !errors.Is(err, fs.ErrNotExist) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/rpc"
+	"slices"
 	"sync"
 
 	"github.com/sandwich-build/sandwich/stages"
@@ -29,6 +30,8 @@ type Desk struct {
 	readers map[int]reading
 	writers map[int]*writing
 	asked   bool
+	failed  []error // what the other process has been told of, the last of them
+	failing int     // how many that were
 	outcome *Outcome
 }
 
@@ -59,12 +62,13 @@ func (d *Desk) Serve(in io.ReadCloser, out io.WriteCloser) error {
 	}
 	server.ServeConn(conn{in, out, closers{in, out}})
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	readers, writers := d.readers, d.writers
+	d.mu.Unlock()
 	var errs []error
-	for _, r := range d.readers {
+	for _, r := range readers {
 		errs = append(errs, r.Close())
 	}
-	for _, w := range d.writers {
+	for _, w := range writers {
 		_ = w.CloseWithError(io.ErrUnexpectedEOF) // it never fails
 		<-w.stored
 	}
@@ -87,6 +91,40 @@ func (d *Desk) context(late Late) context.Context {
 		return d.serving
 	}
 	return d.working
+}
+
+// maxFailed bounds the errors that are remembered. The one that ends the work is among the last.
+const maxFailed = 64
+
+// fail makes a Failure of an error, which is known when it comes back.
+func (d *Desk) fail(err error) *Failure {
+	f := d.known.Fail(err)
+	if f == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failing++
+	f.Origin = d.failing
+	if d.failed = append(d.failed, err); len(d.failed) > maxFailed {
+		d.failed = slices.Delete(d.failed, 0, 1)
+	}
+	return f
+}
+
+// Err makes an error of the Failure of an Outcome. What has come from here is what it was.
+func (d *Desk) Err(f *Failure) error {
+	err := d.known.Err(f)
+	far, ok := errors.AsType[*farError](err)
+	if !ok || far.origin == 0 {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := far.origin - 1 - (d.failing - len(d.failed)); i >= 0 && i < len(d.failed) {
+		far.causes = append(far.causes, d.failed[i])
+	}
+	return err
 }
 
 // Order tells what is to be done.
@@ -135,7 +173,7 @@ func (d *Desk) Know(id cas.TreeID, _ *Nothing) error {
 func (d *Desk) Keep(id cas.TreeID, f *Failure) error {
 	// What a stage keeps when it is interrupted is what it keeps anything for.
 	if err := d.task.Keep(d.serving, cas.NewTree(d.task.Store(), id)); err != nil {
-		*f = *d.known.Fail(err)
+		*f = *d.fail(err)
 	}
 	return nil
 }
@@ -155,7 +193,7 @@ func (d *Desk) Missing(q Question, m *Missing) error {
 		store = cas.Near(store)
 	}
 	missing, err := store.Missing(d.context(q.Late), q.Digests)
-	m.Digests, m.Failure = missing, d.known.Fail(err)
+	m.Digests, m.Failure = missing, d.fail(err)
 	return nil
 }
 
@@ -163,7 +201,7 @@ func (d *Desk) Missing(q Question, m *Missing) error {
 func (d *Desk) Open(blob Wanted, c *Chunk) error {
 	r, err := d.task.Store().Open(d.context(blob.Late), blob.Digest)
 	if err != nil {
-		c.Failure = d.known.Fail(err)
+		c.Failure = d.fail(err)
 		return nil
 	}
 	d.mu.Lock()
@@ -224,13 +262,13 @@ func (d *Desk) read(handle int, r reading, c *Chunk) {
 	if c.End = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); c.End {
 		err = nil
 	}
-	c.Failure = d.known.Fail(errors.Join(err, r.Close()))
+	c.Failure = d.fail(errors.Join(err, r.Close()))
 }
 
 // Put stores a blob of one part.
 func (d *Desk) Put(blob Small, s *Stored) error {
 	digest, err := d.task.Store().Put(d.context(blob.Late), bytes.NewReader(blob.Data))
-	s.Digest, s.Failure = digest, d.known.Fail(err)
+	s.Digest, s.Failure = digest, d.fail(err)
 	return nil
 }
 
@@ -246,7 +284,7 @@ func (d *Desk) Create(late Late, handle *int) error {
 	go func() {
 		digest, err := d.task.Store().Put(d.context(late), r)
 		_ = r.CloseWithError(err) // it never fails
-		writer.stored <- Stored{digest, d.known.Fail(err)}
+		writer.stored <- Stored{digest, d.fail(err)}
 	}()
 	return nil
 }

@@ -16,11 +16,12 @@ type Errors []error
 
 // Failure is an error on its way.
 type Failure struct {
-	Text  string
-	Cause cause
-	Blob  cas.Digest // of a *cas.BlobError
-	Known int        // 1 and more for one of the Errors
-	JSON  []byte     // its fields
+	Text   string
+	Cause  cause
+	Blob   cas.Digest // of a *cas.BlobError
+	Known  int        // 1 and more for one of the Errors
+	JSON   []byte     // its fields
+	Origin int        // 1 and more for one that comes from the desk, and arrives there as itself
 }
 
 // cause is an error that is asked for by errors.Is.
@@ -42,6 +43,9 @@ func (known Errors) Fail(err error) *Failure {
 		return nil
 	}
 	f := &Failure{Text: err.Error()}
+	if far, ok := errors.AsType[*farError](err); ok {
+		f.Origin = far.origin
+	}
 	for c, e := range causes {
 		if e != nil && errors.Is(err, e) {
 			f.Cause = cause(c)
@@ -67,7 +71,7 @@ func (known Errors) Err(f *Failure) error {
 	if f == nil {
 		return nil
 	}
-	e := &farError{text: f.Text}
+	e := &farError{text: f.Text, origin: f.Origin}
 	var c error
 	if f.Cause > other && int(f.Cause) < len(causes) {
 		c = causes[f.Cause]
@@ -90,6 +94,7 @@ func (known Errors) Err(f *Failure) error {
 type farError struct {
 	text   string
 	causes []error
+	origin int // see Failure
 }
 
 func (e *farError) Error() string { return e.text }
