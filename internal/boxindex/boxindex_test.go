@@ -96,6 +96,20 @@ func compare(t testing.TB, text string, files map[string][]byte, counts Counts) 
 		if !slices.Equal(boxes[got.ID], found) {
 			t.Errorf("boxes of %s: %s", got.ID, cmp.Diff(boxes[got.ID], found))
 		}
+		var want, photos []openimages.ImageID
+		for _, b := range boxes[got.ID] {
+			want = append(want, b.ImageID)
+		}
+		for id, err := range Photos(files[FileName(got.ID)]) {
+			if err != nil {
+				t.Fatalf("%s: %v", got.ID, err)
+			}
+			photos = append(photos, id)
+		}
+		// Where a row group ends among the boxes of a photo, that comes again.
+		if diff := cmp.Diff(slices.Compact(want), slices.Compact(photos)); diff != "" {
+			t.Errorf("photos of %s: %s", got.ID, diff)
+		}
 	}
 	if all != counts.Boxes {
 		t.Errorf("%d boxes are counted, of %d", all, counts.Boxes)
@@ -340,6 +354,12 @@ func FuzzBoxes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		n := 0
+		for _, err := range Photos(file) {
+			if n++; err != nil || n > 1<<20 {
+				break
+			}
+		}
+		n = 0
 		for box, err := range Boxes(file) {
 			if n++; err != nil || n > 1<<20 {
 				return

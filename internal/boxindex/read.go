@@ -14,10 +14,7 @@ import (
 // first fault ends the sequence.
 func Boxes(file []byte) iter.Seq2[openimages.Box, error] {
 	return func(yield func(openimages.Box, error) bool) {
-		f, err := parquet.Open(file)
-		if err == nil && !slices.Equal(f.Columns, columns) {
-			err = errDamaged
-		}
+		f, err := open(file)
 		if err != nil {
 			yield(openimages.Box{}, err)
 			return
@@ -30,6 +27,41 @@ func Boxes(file []byte) iter.Seq2[openimages.Box, error] {
 			}
 		}
 	}
+}
+
+// Photos yields the photos of the boxes of a label's file, in their order, and may yield one
+// again. It reads no more than these, a tenth of what Boxes does. The first fault ends the sequence.
+func Photos(file []byte) iter.Seq2[openimages.ImageID, error] {
+	return func(yield func(openimages.ImageID, error) bool) {
+		f, err := open(file)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for i := range f.Groups {
+			images, err := f.Groups[i].Read(colImageID)
+			if err == nil && images.At == nil {
+				err = errDamaged
+			}
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, id := range images.Texts.Strings() {
+				if !yield(openimages.ImageID(id), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func open(file []byte) (*parquet.File, error) {
+	f, err := parquet.Open(file)
+	if err == nil && !slices.Equal(f.Columns, columns) {
+		err = errDamaged
+	}
+	return f, err
 }
 
 func groupBoxes(g *parquet.Group) iter.Seq2[openimages.Box, error] {

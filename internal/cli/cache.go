@@ -243,10 +243,8 @@ func clean(ctx context.Context, s *disk.Store, policy upkeep.Policy, dry bool) (
 	if answer.Images, answer.ImageBytes, err = pipeline.CleanImages(s, dry); err != nil {
 		return answer, err
 	}
-	if answer.Libraries, answer.LibraryBytes, err = pipeline.CleanLibraries(s, dry); err != nil || dry {
-		return answer, err
-	}
-	return answer, pipeline.CleanRunning(s)
+	answer.Libraries, answer.LibraryBytes, err = pipeline.CleanLibraries(s, dry)
+	return answer, err
 }
 
 type cacheGCAnswer struct {

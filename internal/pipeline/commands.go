@@ -20,12 +20,10 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
-	"github.com/sandwich-build/sandwich/internal/workdir"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
-	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/command"
 	"github.com/sandwich-build/sandwich/stages/pack"
 )
@@ -87,21 +85,11 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 		command.Means{
 			Runner:    s.runner,
 			Setting:   in.setting,
-			Scratch:   s.runningFolder(),
+			Scratch:   filepath.Join(cache, "running"),
 			Log:       filepath.Join(cache, "logs", filepath.FromSlash(s.Manifest.Name), c.Name+".log"),
 			Resources: c.Resources,
 		})
 	return stage, nil
-}
-
-// running is where a cache has files while a program runs that needs them.
-const running = "running"
-
-func (s *session) runningFolder() string { return filepath.Join(s.cacheFolder(), running) }
-
-// CleanRunning removes what builds that were killed have left in a cache of the programs that they ran.
-func CleanRunning(store *disk.Store) error {
-	return workdir.Sweep(filepath.Join(store.Root(), running))
 }
 
 // cacheFolder is the folder of this machine's cache.
@@ -368,6 +356,9 @@ var needs = map[string]map[string][]string{
 // readingFrom is the kind of a stage, which says so when one of the user's own does not give
 // what it reads.
 func (s *session) readingFrom(stage stages.Stage) stages.Kind {
+	if s.Manifest.Command(stage.Name) != nil {
+		return stage.Kind
+	}
 	r := reading{Kind: stage.Kind}
 	for _, in := range stage.Inputs {
 		if files := needs[in.From][stage.Name]; len(files) > 0 && s.Manifest.Command(in.From) != nil {

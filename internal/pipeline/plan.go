@@ -62,6 +62,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 			Name: Select,
 			Kind: selection.Kind{
 				Labels: m.Dataset.Labels, Subsets: m.Dataset.Subsets, Exclude: m.Dataset.Boxes.Exclude, Licence: m.Dataset.Licence, Limit: m.Dataset.Limit,
+				Scratch: s.scratch,
 			},
 			Inputs: []stages.Input{{Name: "metadata", From: Metadata}},
 		},
@@ -161,10 +162,7 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		}, slices.Concat(s.ownInputs(), s.imageInputs(), s.wheelInputs(), s.condaInputs())...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
 	})
 	for i := range list {
-		if m.Command(list[i].Name) == nil {
-			list[i] = s.within(list[i])
-			list[i].Kind = s.readingFrom(list[i])
-		}
+		list[i].Kind = s.readingFrom(list[i])
 	}
 	for _, l := range manifest.MergeLimits(m.Limits, s.options.Limits) {
 		for i := range list {

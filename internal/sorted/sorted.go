@@ -1,5 +1,6 @@
-// Package sorted goes through sorted sequences side by side, holding one item of each.
-// With it, a join of tables of nine million photos needs no more memory than one of nine.
+// Package sorted goes through sorted sequences side by side, holding one item of each, and
+// sorts what does not fit into memory. With it, a join of tables of nine million photos needs no more memory
+// than one of nine.
 package sorted
 
 import (

@@ -72,10 +72,8 @@ func ReadBlob(ctx context.Context, s Store, d Digest) (_ []byte, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	// A damaged file may be longer than its digest says; one byte more than the size
-	// is enough to notice.
-	data := make([]byte, 0, d.Size()+1)
-	buf := bytes.NewBuffer(data)
+	// With less room behind the last byte, the buffer would become twice as large to find the end.
+	buf := bytes.NewBuffer(make([]byte, 0, d.Size()+bytes.MinRead))
 	if _, err := io.Copy(buf, r); err != nil {
 		return nil, err
 	}

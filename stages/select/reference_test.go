@@ -256,7 +256,8 @@ func readFunnel(t *testing.T, tree cas.Tree) openimages.Funnel {
 }
 
 // TestAgainstReference holds the streaming selection against the plain one, for
-// random metadata and random rules, and with the rows in another order.
+// random metadata and random rules, and with the rows in another order and hardly any
+// memory to sort them in.
 func TestAgainstReference(t *testing.T) {
 	classes, hierarchy := smallWorld(t)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -303,9 +304,9 @@ func TestAgainstReference(t *testing.T) {
 		}
 
 		w.shuffle(r)
-		again, _ := stagetest.Run(t, store, k, map[string]cas.Tree{"metadata": w.tree(t, store)})
+		again, _ := stagetest.Run(t, store, k.Holding(500+r.IntN(4000)), map[string]cas.Tree{"metadata": w.tree(t, store)})
 		if again.ID() != tree.ID() {
-			t.Errorf("world %d: the output depends on the order of the input's rows", i)
+			t.Errorf("world %d: the output depends on the order of the input's rows, or on what fits into memory", i)
 		}
 	}
 }

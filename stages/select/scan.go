@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,15 +15,16 @@ import (
 	"github.com/sandwich-build/sandwich/internal/boxindex"
 	"github.com/sandwich-build/sandwich/internal/licence"
 	"github.com/sandwich-build/sandwich/internal/openimages"
+	"github.com/sandwich-build/sandwich/internal/sorted"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 )
 
-// scan is one run. It passes over the boxes of the labels to find the photos that have
-// some, over the image files to choose among those, and over the boxes again
-// to collect them: with a limit, which boxes are wanted is not known before all
-// photos have been seen, and keeping all of them until then would take memory for
-// many more than are selected.
+// scan is one run. It passes over the boxes of the labels to find the photos that have some, over
+// the image files for what they say of these, and over the boxes again. Both are sorted by
+// photo, on the disk when there are many, so that the rules are applied to one photo after the
+// other and memory holds no more of all photos than a digest. With a limit, photos are gone through twice: which of
+// them are chosen is not known before all have been seen.
 type scan struct {
 	task       *stages.Task
 	metadata   cas.Tree
@@ -30,42 +32,50 @@ type scan struct {
 	exclude    []openimages.Attribute
 	limit      int
 	licences   []licence.Licence // that a photo may have; none means any
-	classes    *openimages.Classes
+	names      *openimages.Classes
 	labels     Resolved
 	boxFiles   []cas.File // of the labels
 	imageFiles []source
-	done, all  int64 // bytes read, and to read
+	done, size int64 // bytes read in the passes over files, and to read
 
-	rules  []string // their names, in order
-	photos map[openimages.ImageID]*photo
-	boxes  []kept // in the order of the output
-	texts  texts  // of boxes
+	numbers map[digest]uint32 // of the photos with a box of the labels
+	subset  []uint8           // by number: index into subsets, or unlisted
+	images  *sorted.Records   // of these photos
+	boxes   *sorted.Records   // of the labels
+	choices []choice          // of Resolved.asked
 
+	rules []string // their names, in order
+
+	// What follows is counted while the photos are gone through.
 	boxesRead, imagesRead int64            // rows, of all labels
-	photosWithLabel       int64            // listed photos with a box of the labels
-	candidates            int              // boxes that passed the rules on boxes
+	photosListed          int64            // listed photos with a box of the labels
+	reached               []int64          // photos, by the furthest rule that any of their boxes came to
 	dropped               []int64          // boxes, by the rule that dropped them
 	examples              []examples       // of dropped boxes, by rule
-	unknown               []int64          // boxes that do not say whether they have s.exclude[i]
-	moved                 map[[2]int]int64 // selected boxes, by who else asked for them and who got them
+	unknown               []int64          // boxes that do not say whether they have exclude[i]
 	unlicensed            int64            // photos of which no licence is known, while some are asked for
-	example               struct {         // of these, the one of the smallest id
-		id      openimages.ImageID
-		licence string
-	}
+	example               openimages.Image // of these, the one of the smallest id
+
+	// What follows is counted of what is selected.
+	selected []bool            // which of the listed photos, in the order of the output
+	all      tally             // of all classes
+	byClass  map[string]*tally // of each
+	shared   int64             // boxes that several labels asked for
+	moved    map[[2]int]int64  // boxes, by who else asked for them and who got them
 }
 
-// photo is what is known of a photo with a box of the labels asked for.
-type photo struct {
-	id      openimages.ImageID
-	reached int               // the furthest rule that any of its boxes came to
-	asked   []int             // labels that ask for a box of it that passed the rules on boxes
-	chosen  []int             // those of them that it was chosen for
-	subset  int               // index into scan.subsets; only when listed
-	listed  bool              // in the image files
-	refused bool              // for its licence
-	image   *openimages.Image // when chosen for any label
+// tally counts boxes and their photos.
+type tally struct {
+	boxes, photos int64
+	last          int64 // the photo that was counted last: how many were selected up to it
 }
+
+// unlisted is in place of the subset of a photo that the image files do not list. It comes behind all others.
+const unlisted = 0xff
+
+// sortMemory is how much memory boxes may take while they are sorted, and photos as well, bytes.
+// Half of it or twice takes as long, for all boxes of Open Images.
+const sortMemory = 16 << 20
 
 // source is a metadata file.
 type source struct {
@@ -79,9 +89,11 @@ func newScan(ctx context.Context, k Kind, t *stages.Task) (*scan, error) {
 		metadata: t.Input("metadata"),
 		subsets:  k.Subsets,
 		limit:    k.Limit,
-		photos:   map[openimages.ImageID]*photo{},
+		numbers:  map[digest]uint32{},
+		images:   sorted.NewRecords(k.Scratch, cmp.Or(k.held, sortMemory)),
+		boxes:    sorted.NewRecords(k.Scratch, cmp.Or(k.held, sortMemory)),
+		byClass:  map[string]*tally{},
 		moved:    map[[2]int]int64{},
-		texts:    texts{numbers: map[string]uint32{}},
 	}
 	for _, name := range k.Exclude {
 		a, err := openimages.ParseAttribute(name)
@@ -101,8 +113,11 @@ func newScan(ctx context.Context, k Kind, t *stages.Task) (*scan, error) {
 	}
 	s.nameRules()
 	var err error
-	if s.labels, s.classes, err = readLabels(ctx, s.metadata, k.Labels); err != nil {
+	if s.labels, s.names, err = readLabels(ctx, s.metadata, k.Labels); err != nil {
 		return nil, err
+	}
+	for _, class := range s.labels.Classes() {
+		s.byClass[class] = new(tally)
 	}
 	if err := s.findBoxFiles(ctx); err != nil {
 		return nil, err
@@ -153,10 +168,9 @@ func (s *scan) findBoxFiles(ctx context.Context) (err error) {
 				return err
 			}
 			s.boxFiles = append(s.boxFiles, cas.File{Path: name, Digest: digest})
-			s.all += 2 * digest.Size()
+			s.size += 2 * digest.Size()
 		}
 	}
-	s.dropped[ruleLabel] = s.boxesRead
 	return nil
 }
 
@@ -172,100 +186,81 @@ func (s *scan) findImageFiles(ctx context.Context) error {
 		if !seen[digest] {
 			seen[digest] = true
 			s.imageFiles = append(s.imageFiles, source{path: openimages.ImagesFile(subset), subset: i})
-			s.all += digest.Size()
+			s.size += digest.Size()
 		}
 	}
 	return nil
 }
 
-// findPhotos is the first pass over the boxes. It applies the rules that need no more
-// than the box.
+// findPhotos is the first pass over the boxes.
 func (s *scan) findPhotos(ctx context.Context) error {
-	return s.eachBox(ctx, func(box *openimages.Box) {
-		s.dropped[ruleLabel]--
-		owner := s.labels.owners[box.LabelID]
-		p := s.photos[box.ImageID]
-		if p == nil {
-			p = &photo{id: box.ImageID}
-			s.photos[box.ImageID] = p
+	return eachRow(ctx, s, boxindex.Photos, func(id openimages.ImageID) error {
+		d := digestOf(id)
+		if _, ok := s.numbers[d]; !ok {
+			s.numbers[d] = uint32(len(s.numbers))
+			s.subset = append(s.subset, unlisted)
 		}
-		rule := s.checkBox(box)
-		p.reached = max(p.reached, rule)
-		if rule < s.ruleUnlisted() {
-			s.dropped[rule]++
-			return
-		}
-		s.candidates++
-		if !slices.Contains(p.asked, owner.asked) {
-			p.asked = append(p.asked, owner.asked)
-		}
-		for i, a := range s.exclude {
-			if box.Flags[a] == openimages.Unknown {
-				s.unknown[i]++
-			}
-		}
+		return nil
 	})
 }
 
-// choosePhotos is the pass over the images. Rows are read in pieces by several goroutines, which
-// look for the photos that have boxes; these choose in the order of the file.
-func (s *scan) choosePhotos(ctx context.Context) error {
-	choices := make([]choice, len(s.labels.asked))
+// readImages is the pass over the images. Rows are read in pieces by several goroutines, which
+// look for the photos that have boxes.
+func (s *scan) readImages(ctx context.Context) error {
 	for _, file := range s.imageFiles {
-		if err := s.choose(ctx, file, choices); err != nil {
+		if err := s.readImageFile(ctx, file); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *scan) choose(ctx context.Context, file source, choices []choice) (err error) {
+func (s *scan) readImageFile(ctx context.Context, file source) (err error) {
 	text, err := s.metadata.Open(ctx, file.path)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", file.path, err)
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
 	read := &counter{Reader: text}
-	err = openimages.ScanImages(ctx, read, file.path, s.task.Workers(), func(rows iter.Seq2[*openimages.ImageRow, error]) (listing, error) {
-		return s.list(rows, file), nil
-	}, func(l listing) error {
-		s.imagesRead += l.rows
-		for i := range l.photos {
-			if err := s.offer(&l.photos[i], file, choices); err != nil {
+	err = openimages.ScanImages(ctx, read, file.path, s.task.Workers(), func(rows iter.Seq2[*openimages.ImageRow, error]) (piece, error) {
+		return s.find(rows, file), nil
+	}, func(p piece) error {
+		s.imagesRead += p.rows
+		for i := range p.photos {
+			if err := s.list(&p.photos[i], file); err != nil {
 				return err
 			}
 		}
-		s.task.Progress(s.done+read.n.Load(), s.all, "bytes")
-		return l.err
+		s.task.Progress(s.done+read.n.Load(), s.size, "bytes")
+		return p.err
 	})
 	s.done += read.n.Load()
 	return err
 }
 
-// listing is what a piece of an image file comes to.
-type listing struct {
+// piece is what a piece of an image file comes to.
+type piece struct {
 	rows   int64 // of the subsets
-	photos []listed
+	photos []found
 	err    error // what ended it
 }
 
-// listed is a photo with a box of the labels asked for.
-type listed struct {
-	id      openimages.ImageID
-	line    int // of the file
-	subset  int
-	licence string
-	image   openimages.Image
-	invalid error // in place of image; of no concern unless the photo is chosen
+// found is a photo with a box of the labels asked for.
+type found struct {
+	number uint32
+	line   int // of the file
+	subset uint8
+	id     openimages.ImageID
+	record []byte // see appendListed
 }
 
-// list finds the photos of a piece of an image file. Several goroutines run it: all that it
+// find finds the photos of a piece of an image file. Several goroutines run it: all that it
 // knows of a photo is what the pass over the boxes has found.
-func (s *scan) list(rows iter.Seq2[*openimages.ImageRow, error], file source) (l listing) {
+func (s *scan) find(rows iter.Seq2[*openimages.ImageRow, error], file source) (p piece) {
 	for row, err := range rows {
 		if err != nil {
-			l.err = err
-			return l
+			p.err = err
+			return p
 		}
 		subset := file.subset
 		if name := row.Subset(); len(name) > 0 {
@@ -273,116 +268,55 @@ func (s *scan) list(rows iter.Seq2[*openimages.ImageRow, error], file source) (l
 				continue
 			}
 		}
-		l.rows++
-		p := s.photos[openimages.ImageID(row.ImageID())]
-		if p == nil {
+		p.rows++
+		id := openimages.ImageID(row.ImageID())
+		number, ok := s.numbers[digestOf(id)]
+		if !ok {
 			continue
 		}
-		found := listed{
-			id: openimages.ImageID(row.ImageID()), line: row.Line(), subset: subset, licence: string(row.License()),
+		var l listed
+		l.image, err = row.Image()
+		if invalid, ok := errors.AsType[*openimages.RowError](err); ok {
+			// Of no concern unless the photo is selected.
+			l.invalid, l.image.License = *invalid, string(row.License())
 		}
-		if len(p.asked) > 0 {
-			found.image, found.invalid = row.Image()
-			found.image.Subset = s.subsets[subset]
-		}
-		l.photos = append(l.photos, found)
+		p.photos = append(p.photos, found{number: number, line: row.Line(), subset: uint8(subset), id: id, record: appendListed(nil, &l)})
 	}
-	return l
+	return p
 }
 
-// offer lets the labels that ask for a photo choose it.
-func (s *scan) offer(found *listed, file source, choices []choice) error {
-	p := s.photos[found.id]
-	if p.listed {
+// list takes up a photo that an image file lists.
+func (s *scan) list(f *found, file source) error {
+	if s.subset[f.number] != unlisted {
 		return &openimages.RowError{
-			File: file.path, Line: found.line, Column: "ImageID", Problem: fmt.Sprintf("the photo %s is listed a second time", found.id),
+			File: file.path, Line: f.line, Column: "ImageID", Problem: fmt.Sprintf("the photo %s is listed a second time", f.id),
 		}
 	}
-	p.listed, p.subset = true, found.subset
-	s.photosWithLabel++
-	if p.refused = len(p.asked) > 0 && !s.licensed(found.id, found.licence); p.refused {
-		return nil
-	}
-	for _, label := range p.asked {
-		if out := choices[label].offer(found.id, p, s.limit); out != nil {
-			out.chosen = slices.DeleteFunc(out.chosen, func(l int) bool { return l == label })
-			if len(out.chosen) == 0 {
-				out.image = nil // so that memory holds what is selected only
-			}
-			if out == p {
-				continue
-			}
-		}
-		p.chosen = append(p.chosen, label)
-	}
-	if len(p.chosen) == 0 {
-		return nil
-	}
-	if found.invalid != nil {
-		return found.invalid
-	}
-	image := found.image // on its own: the others of its piece need not stay
-	p.image = &image
-	return nil
+	s.subset[f.number] = f.subset
+	return s.images.Add(keyOf(nil, f.subset, f.id), f.record)
 }
 
-// licensed reports whether a photo has one of the licences asked for.
-func (s *scan) licensed(id openimages.ImageID, text string) bool {
-	if len(s.licences) == 0 {
-		return true
-	}
-	l, err := licence.Parse(text)
-	if err != nil {
-		s.unlicensed++
-		if s.unlicensed == 1 || id < s.example.id {
-			s.example.id, s.example.licence = id, text
+// readBoxes is the second pass over the boxes.
+func (s *scan) readBoxes(ctx context.Context) error {
+	var (
+		last   openimages.ImageID
+		photo  []byte // its key
+		record []byte
+	)
+	s.dropped[ruleLabel] = s.boxesRead
+	return eachRow(ctx, s, boxindex.Boxes, func(box openimages.Box) error {
+		s.dropped[ruleLabel]--
+		if box.ImageID != last {
+			last = box.ImageID
+			photo = keyOf(photo[:0], s.subset[s.numbers[digestOf(last)]], last)
 		}
-		return false
-	}
-	return slices.ContainsFunc(s.licences, func(asked licence.Licence) bool { return asked.Covers(l) })
-}
-
-// collectBoxes is the second pass over the boxes.
-func (s *scan) collectBoxes(ctx context.Context) error {
-	if s.limit == 0 { // nearly all of them stay
-		s.boxes = make([]kept, 0, s.candidates)
-	}
-	err := s.eachBox(ctx, func(box *openimages.Box) {
-		if rule := s.checkBox(box); rule < s.ruleUnlisted() {
-			s.show(box, rule)
-			return
-		}
-		owner, p := s.labels.owners[box.LabelID], s.photos[box.ImageID]
-		switch {
-		case !p.listed:
-			s.drop(p, s.ruleUnlisted())
-			s.show(box, s.ruleUnlisted())
-		case p.refused:
-			s.drop(p, s.ruleLicence())
-			s.show(box, s.ruleLicence())
-		case !slices.Contains(p.chosen, owner.asked):
-			s.drop(p, s.ruleLimit())
-			s.show(box, s.ruleLimit())
-		default:
-			p.reached = len(s.rules)
-			s.keep(box, p)
-		}
+		record = appendBox(record[:0], &box)
+		return s.boxes.Add(photo, record)
 	})
-	if err != nil {
-		return err
-	}
-	s.sortBoxes()
-	for i := range s.boxes {
-		owner := s.labels.owners[s.labelID(&s.boxes[i])]
-		for _, other := range owner.other {
-			s.moved[[2]int{other, owner.asked}]++
-		}
-	}
-	return nil
 }
 
-// eachBox passes over the boxes of the labels.
-func (s *scan) eachBox(ctx context.Context, each func(*openimages.Box)) error {
+// eachRow passes over the index of the labels' boxes.
+func eachRow[T any](ctx context.Context, s *scan, rows func([]byte) iter.Seq2[T, error], each func(T) error) error {
 	for _, file := range s.boxFiles {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -391,20 +325,22 @@ func (s *scan) eachBox(ctx context.Context, each func(*openimages.Box)) error {
 		if err != nil {
 			return fmt.Errorf("open %s: %w", file.Path, err)
 		}
-		rows := 0
-		for box, err := range boxindex.Boxes(data) {
+		n := 0
+		for row, err := range rows(data) {
 			if err != nil {
 				return fmt.Errorf("%s: %w", file.Path, err)
 			}
-			if rows++; rows%rowsPerCheck == 0 {
+			if n++; n%rowsPerCheck == 0 {
 				if err := context.Cause(ctx); err != nil {
 					return err
 				}
 			}
-			each(&box)
+			if err := each(row); err != nil {
+				return err
+			}
 		}
 		s.done += file.Digest.Size()
-		s.task.Progress(s.done, s.all, "bytes")
+		s.task.Progress(s.done, s.size, "bytes")
 	}
 	return nil
 }

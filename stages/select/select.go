@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ type Kind struct {
 	Exclude []string // names of attributes that a box must not have
 	Licence []string // names or URLs of the licences that a photo may have; none means any
 	Limit   int      // photos per label; 0 means all
+
+	Scratch string // a folder for what does not fit into memory; empty is the system's
+	held    int    // in place of sortMemory, unless 0
 }
 
 // Name returns "select".
@@ -31,35 +35,21 @@ func (Kind) Name() string { return "select" }
 // Version returns the behaviour version. Since 3, images.csv has SHA256.
 func (Kind) Version() int { return 3 }
 
-// params decide the output.
-type params struct {
-	Labels  []label  `json:"labels"`
-	Subsets []string `json:"subsets"`
-	Exclude []string `json:"exclude"`
-	Limit   int      `json:"limit"`
-	Licence []string `json:"licence,omitempty"`
-}
-
-type label struct {
-	Name        string   `json:"name"`
-	As          string   `json:"as"`
-	Descendants bool     `json:"descendants"`
-	Except      []string `json:"except"`
-}
-
-// Parse makes the kind of its parameters, as they are in an action.
-func Parse(text []byte) (Kind, error) {
-	p, err := stages.ParseParams[params](text)
-	k := Kind{Subsets: p.Subsets, Exclude: p.Exclude, Licence: p.Licence, Limit: p.Limit}
-	for _, l := range p.Labels {
-		k.Labels = append(k.Labels, manifest.Label(l))
-	}
-	return k, err
-}
-
 // Params returns all fields of the kind.
 func (k Kind) Params() any {
-	p := params{Subsets: k.Subsets, Exclude: slices.Sorted(slices.Values(k.Exclude)), Limit: k.Limit, Licence: slices.Sorted(slices.Values(k.Licence))}
+	type label struct {
+		Name        string   `json:"name"`
+		As          string   `json:"as"`
+		Descendants bool     `json:"descendants"`
+		Except      []string `json:"except"`
+	}
+	p := struct {
+		Labels  []label  `json:"labels"`
+		Subsets []string `json:"subsets"`
+		Exclude []string `json:"exclude"`
+		Limit   int      `json:"limit"`
+		Licence []string `json:"licence,omitempty"`
+	}{Subsets: k.Subsets, Exclude: slices.Sorted(slices.Values(k.Exclude)), Limit: k.Limit, Licence: slices.Sorted(slices.Values(k.Licence))}
 	for _, l := range k.Labels {
 		p.Labels = append(p.Labels, label(l))
 	}
@@ -86,26 +76,18 @@ func (e *NoBoxesError) Error() string {
 
 // Run selects. The error is LabelErrors for labels that cannot be resolved, a
 // *NoBoxesError, or wraps an *openimages.RowError.
-func (k Kind) Run(ctx context.Context, t *stages.Task) error {
+func (k Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	s, err := newScan(ctx, k, t)
 	if err != nil {
 		return err
 	}
-	if err := s.findPhotos(ctx); err != nil {
-		return err
+	defer func() { err = errors.Join(err, s.images.Close(), s.boxes.Close()) }()
+	for _, step := range []func(context.Context) error{s.findPhotos, s.readImages, s.readBoxes, s.choose, s.write} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	if err := s.choosePhotos(ctx); err != nil {
-		return err
-	}
-	if err := s.collectBoxes(ctx); err != nil {
-		return err
-	}
-	funnel := s.funnel()
-	if missing := s.classesWithoutBoxes(); len(missing) > 0 {
-		return &NoBoxesError{Classes: missing, Funnel: funnel}
-	}
-	s.report(funnel)
-	return s.write(ctx, funnel)
+	return nil
 }
 
 func readLabels(ctx context.Context, metadata cas.Tree, labels []manifest.Label) (_ Resolved, _ *openimages.Classes, err error) {
@@ -140,37 +122,37 @@ func readHierarchy(ctx context.Context, metadata cas.Tree) (_ *openimages.Hierar
 }
 
 // write puts the four files into the output.
-func (s *scan) write(ctx context.Context, funnel openimages.Funnel) error {
-	files := []struct {
-		path  string
-		write func(io.Writer) error
-	}{
-		{openimages.SelectedBoxesFile, func(w io.Writer) error {
-			return openimages.WriteSelectedBoxes(w, s.selectedBoxes())
-		}},
-		{openimages.SelectedImagesFile, func(w io.Writer) error { return openimages.WriteSelectedImages(w, s.images()) }},
-		{openimages.LabelsFile, func(w io.Writer) error { return openimages.WriteLabels(w, s.labels.Classes()) }},
-		{openimages.FunnelFile, func(w io.Writer) error { return openimages.WriteFunnel(w, funnel) }},
+func (s *scan) write(ctx context.Context) error {
+	if err := writeRows(ctx, s, openimages.SelectedBoxesFile, openimages.WriteSelectedBoxes, s.selectedBoxes(ctx)); err != nil {
+		return err
 	}
-	for _, f := range files {
-		if err := s.task.Out().Write(ctx, f.path, f.write); err != nil {
-			return err
-		}
+	funnel := s.funnel()
+	if missing := s.classesWithoutBoxes(); len(missing) > 0 {
+		return &NoBoxesError{Classes: missing, Funnel: funnel}
 	}
-	return nil
+	s.report(funnel)
+	if err := writeRows(ctx, s, openimages.SelectedImagesFile, openimages.WriteSelectedImages, s.selectedImages()); err != nil {
+		return err
+	}
+	out := s.task.Out()
+	if err := out.Write(ctx, openimages.LabelsFile, func(w io.Writer) error { return openimages.WriteLabels(w, s.labels.Classes()) }); err != nil {
+		return err
+	}
+	return out.Write(ctx, openimages.FunnelFile, func(w io.Writer) error { return openimages.WriteFunnel(w, funnel) })
 }
 
-// images returns the photos that have a selected box, in the order of the output.
-func (s *scan) images() iter.Seq[openimages.Image] {
-	return func(yield func(openimages.Image) bool) {
-		var last *photo
-		for i := range s.boxes {
-			if p := s.boxes[i].photo; p != last {
-				last = p
-				if !yield(*p.image) {
+// writeRows puts a table into the output. An error of the rows is returned as it is.
+func writeRows[T any](ctx context.Context, s *scan, name string, write func(io.Writer, iter.Seq[T]) error, rows iter.Seq2[T, error]) error {
+	var failed error
+	err := s.task.Out().Write(ctx, name, func(w io.Writer) error {
+		err := write(w, func(yield func(T) bool) {
+			for row, err := range rows {
+				if failed = err; err != nil || !yield(row) {
 					return
 				}
 			}
-		}
-	}
+		})
+		return cmp.Or(failed, err)
+	})
+	return cmp.Or(failed, err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk/disktest"
 	"github.com/sandwich-build/sandwich/stages/metadata"
 	selection "github.com/sandwich-build/sandwich/stages/select"
 	"github.com/sandwich-build/sandwich/stages/stagetest"
@@ -427,4 +429,51 @@ func TestSuite(t *testing.T) {
 	})
 	k := selection.Kind{Labels: []manifest.Label{{Name: "Sandwich"}, {Name: "Hamburger"}}, Subsets: []string{"train"}, Limit: 5}
 	stagetest.Suite(t, store, k, map[string]cas.Tree{"metadata": metadata}, stagetest.Golden{Version: 3, Tree: "sha256:e9bb5545de4a7ac98af95f508d8c421eba97dbeb1ed19f4180209f9749da802f"})
+}
+
+// TestMemory holds that the memory in use does not follow what is selected: 20,000 photos of 300
+// bytes with 60,000 boxes.
+func TestMemory(t *testing.T) {
+	const photos, mebibyte = 20_000, 1 << 20
+	store := disktest.Open(t, t.TempDir())
+	var boxes, images strings.Builder
+	for i := range photos {
+		fmt.Fprintf(&images, "%016x,train,https://x/%0250d.jpg,,,,,,,,,\n", i*7919, i)
+		for label := range 3 {
+			fmt.Fprintf(&boxes, "%016x,xclick,/m/%s,1,0.1,0.2,0.3,0.%06d,0,0,0,0,0\n", i*7919, []string{"sandwich", "burger", "sausage"}[label], 400_000+i)
+		}
+	}
+	metadata := metadataTree(t, store, map[string]string{
+		"classes.csv": classesCSV, "boxes/train.csv": boxHeader + boxes.String(), "images/train.csv": imageHeader + images.String(),
+	})
+	boxes.Reset()
+	images.Reset()
+	use := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	var most, calls int
+	before := use()
+	observer := observerFunc(func() {
+		if calls++; calls%4 == 0 {
+			most = max(most, use()-before)
+		}
+	})
+	k := selection.Kind{
+		Labels: []manifest.Label{{Name: "Sandwich"}, {Name: "Hamburger"}, {Name: "Sausage"}}, Subsets: []string{"train"},
+		Limit: photos - 1, Scratch: t.TempDir(),
+	}
+	result, err := stages.RunKind(t.Context(), store, k.Holding(mebibyte), map[string]cas.Tree{"metadata": metadata}, 1, observer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := result.Counters["images"]; got != photos-1 {
+		t.Errorf("%d photos", got)
+	}
+	// There are the photos' digests, those that each label has chosen, a mebibyte of boxes and one of photos.
+	if calls < 30 || most < mebibyte || most > 6*mebibyte {
+		t.Errorf("%.1f MiB at the most, seen in %d calls", float64(most)/mebibyte, calls)
+	}
 }

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package wire
-
-import "os"
-
-func enlarge(*os.File) {}
