@@ -55,15 +55,9 @@ func (d *decoder) checkEnvironment(m *Manifest) {
 	case !e.InImage() && !e.Native:
 		d.faultAt("environment.native", "environment.native", "want true, or an image", "")
 	case e.InImage() && e.Native:
-		d.faultAt("environment.native", "environment.native", "stages of your own run in the image, and not on this machine", "remove one of the two")
+		d.faultAt("environment.native", "environment.native", "stages run in the image, and not on this machine", "remove one of the two")
 	case e.Image != "" && e.Dockerfile != "":
 		d.faultAt("environment.dockerfile", "environment.dockerfile", "there is an image already", "remove one of the two")
-	case e.InImage() && len(m.Stages) == 0 && d.sound("stages"):
-		at := "environment.image"
-		if e.Dockerfile != "" {
-			at = "environment.dockerfile"
-		}
-		d.faultAt(at, at, "nothing would run in it: there are no stages of your own, and the others are this program itself", "")
 	}
 	if e.Dockerfile != "" && (!isLocal(e.Dockerfile) || path.Dir(path.Clean(e.Dockerfile)) == ".") {
 		const at = "environment.dockerfile"

@@ -273,8 +273,8 @@ const (
 	ReadOnly  = "read-only" // what this machine builds is not put there
 )
 
-// Environment is what the stages run in. Those of the user's own run in an image, if there is one; the others are
-// this binary, which needs nothing of a system.
+// Environment is what the stages run in: an image, if there is one, and this machine otherwise. Stages that are not the
+// user's own are this binary, which needs nothing of either.
 type Environment struct {
 	Native bool   // the user's own stages are programs of this machine
 	Image  string // repository:tag, repository@digest or a path; empty when there is none
@@ -285,7 +285,7 @@ type Environment struct {
 	Conda      string // an environment.yml, whose packages the user's own stages run with; empty for none
 }
 
-// InImage says that the user's own stages run in an image.
+// InImage says that stages run in an image.
 func (e Environment) InImage() bool { return e.Image != "" || e.Dockerfile != "" }
 
 // ImagePath returns the path of an image that is on this machine, a layout folder or a tarball,

@@ -451,12 +451,13 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 	step.Cached = false
 	step.Why, _ = r.why(ctx, s.Name, act)
 	r.observer.Observe(Started{Stage: s.Name, Action: step.Action, Why: step.Why})
-	t := newTask(s.Name, r.Store, inputs, r.room().need(s.Limit), r.observer)
-	ended := func(error) {}
+	t := r.task(s, inputs, r.room().need(s.Limit), r.observer)
+	ended, forget := func(error) {}, func(context.Context) {}
 	if !r.Force[s.Name] { // what is forced is done anew, item by item
 		t.earlier = func(ctx context.Context) []cas.Tree { return r.books(ctx, s, step.Action) }
-		ended = r.keeping(ctx, step.Action, t)
-		t.checkpoints = r.checkpoints(step.Action)
+		ended = t.keeping(ctx, r.keepKnown(s.Name, step.Action))
+		kept := r.checkpoints(step.Action)
+		t.keeper, forget = kept, kept.forget
 	}
 	result, err := runTask(ctx, s.Kind, t, r.environment(s))
 	ended(err)
@@ -467,11 +468,20 @@ func (r *run) execute(ctx context.Context, s Stage, act action, inputs map[strin
 	if err := r.Cache.Record(ctx, step.Action, result); err != nil {
 		return err
 	}
-	t.checkpoints.forget(ctx)
+	forget(ctx)
 	if result.Items.IsZero() {
 		return nil
 	}
 	return r.Cache.Note(ctx, kindName(s.Kind), step.Action)
+}
+
+// task makes the task of a stage whose inputs have results.
+func (r *run) task(s Stage, inputs map[string]cas.Tree, limit Limit, o Observer) *Task {
+	t := newTask(s.Name, r.Store, inputs, limit, o)
+	if system, ok := r.step(s.Within); ok {
+		t.within = cas.NewTree(r.Store, system.Result.Tree)
+	}
+	return t
 }
 
 // runTask runs a kind and commits its output.

@@ -374,6 +374,8 @@ func TestPlanRefuses(t *testing.T) {
 		"two stages are named": {{Name: "a", Kind: kind}, {Name: "a", Kind: kind}},
 		"which is not a stage": {{Name: "a", Kind: kind, Inputs: in("b")}},
 		"comes from nowhere":   {{Name: "a", Kind: kind, Inputs: in("")}},
+		"runs within \"b\"":    {{Name: "a", Kind: kind, Within: "b"}},
+		"b needs a needs b":    {{Name: "b", Kind: kind, Inputs: in("a")}, {Name: "a", Kind: kind, Within: "b"}},
 		"two inputs named":     {{Name: "a", Kind: kind}, {Name: "b", Kind: kind, Inputs: append(in("a"), in("a")...)}},
 		"a needs b needs a":    {{Name: "a", Kind: kind, Inputs: in("b")}, {Name: "b", Kind: kind, Inputs: in("a")}},
 	}
@@ -381,6 +383,59 @@ func TestPlanRefuses(t *testing.T) {
 		if _, err := stages.NewPlan("p", list); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
 		}
+	}
+}
+
+// inside is a kind that writes what it runs within.
+type inside struct{}
+
+func (inside) Name() string { return "inside" }
+
+func (inside) Version() int { return 1 }
+
+func (inside) Params() any { return struct{}{} }
+
+func (inside) Run(ctx context.Context, t *stages.Task) error {
+	system, err := t.Within().ReadFile(ctx, "out")
+	if err != nil {
+		return err
+	}
+	return t.Out().PutBytes(ctx, "out", system)
+}
+
+// TestWithin builds a stage that runs within the output of another one, which is no part of its key.
+func TestWithin(t *testing.T) {
+	plan := func(system string) *stages.Plan {
+		t.Helper()
+		p, err := stages.NewPlan("p", []stages.Stage{
+			{Name: "inside", Kind: inside{}, Within: "system"},
+			{Name: "system", Kind: concat{Text: system, runs: new(int)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	e := newEngine()
+	e.Verify = true // which runs it within the same
+	if got := output(t, build(t, e, plan("one")), "inside"); got != "one" {
+		t.Errorf("it runs within %q", got)
+	}
+	e.Verify = false
+	if b := build(t, e, plan("two")); output(t, b, "inside") != "one" || b.Ran() != 1 {
+		t.Errorf("within another system it is made again: %d stages ran", b.Ran())
+	}
+	e.Verify = true
+	var unstable *stages.UnstableError
+	if _, err := e.Build(t.Context(), plan("two")); !errors.As(err, &unstable) {
+		t.Errorf("that it depends on what it runs within is not seen: %v", err)
+	}
+	until, err := plan("one").Until("inside")
+	if err != nil || len(until.Stages()) != 2 {
+		t.Errorf("it needs the stages %v, %v", until.Stages(), err)
+	}
+	if readers, err := plan("one").Downstream("system"); err != nil || readers["inside"] {
+		t.Errorf("it reads from what it runs within: %v, %v", readers, err)
 	}
 }
 

@@ -42,11 +42,17 @@ func (t *Task) Did(unit, verb string, done, reused int64) {
 	t.work = append(t.work, Work{Unit: unit, Verb: verb, Done: done, Reused: reused})
 }
 
-// items returns the book of a task; nil when it has not begun any item.
-func (t *Task) items() *items.Book {
+// known stores what is known of the items, in one of the ways that a book has. It is the
+// zero TreeID when no item has been begun.
+func (t *Task) known(ctx context.Context, write func(*items.Book, context.Context) (cas.Tree, error)) (cas.TreeID, error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.book
+	book, told := t.book, t.told
+	t.mu.Unlock()
+	if book == nil {
+		return told, nil
+	}
+	tree, err := write(book, ctx)
+	return tree.ID(), err
 }
 
 // maxBooks bounds how many earlier runs are asked for items. Each costs a walk through
@@ -96,7 +102,7 @@ const keepEvery = 10 * time.Second
 
 // keeping keeps the items of a running stage, so that an interrupted run can be gone on
 // with, until the returned function is called with what the run came to.
-func (r *run) keeping(ctx context.Context, action cas.Digest, t *Task) (end func(error)) {
+func (t *Task) keeping(ctx context.Context, keep func(ctx context.Context, known cas.TreeID)) (end func(error)) {
 	ctx, cancel := context.WithCancel(ctx)
 	stopped := make(chan struct{})
 	go func() {
@@ -104,7 +110,7 @@ func (r *run) keeping(ctx context.Context, action cas.Digest, t *Task) (end func
 		for ticks := time.NewTicker(keepEvery); ; {
 			select {
 			case <-ticks.C:
-				r.keep(ctx, action, t)
+				t.keepItems(ctx, keep)
 			case <-ctx.Done():
 				ticks.Stop()
 				return
@@ -115,24 +121,24 @@ func (r *run) keeping(ctx context.Context, action cas.Digest, t *Task) (end func
 		cancel()
 		<-stopped
 		if err != nil {
-			r.keep(context.WithoutCancel(ctx), action, t)
+			t.keepItems(context.WithoutCancel(ctx), keep)
 		}
 	}
 }
 
-// keep records what is known of the items of an action that has no result yet. That it
-// cannot is no reason to end the stage, which is the first to be hindered by what
-// hinders this.
-func (r *run) keep(ctx context.Context, action cas.Digest, t *Task) {
-	book := t.items()
-	if book == nil {
-		return
+// keepItems keeps what is known of the items now. That it cannot is no reason to end the
+// stage, which is the first to be hindered by what hinders this.
+func (t *Task) keepItems(ctx context.Context, keep func(context.Context, cas.TreeID)) {
+	if known, err := t.known(ctx, (*items.Book).Snapshot); err == nil && !known.IsZero() {
+		keep(ctx, known)
 	}
-	tree, err := book.Snapshot(ctx)
-	if err != nil || tree.ID().IsZero() {
-		return
-	}
-	if r.Cache.Record(ctx, action, cas.Result{Items: tree.ID()}) == nil {
-		_ = r.Cache.Note(ctx, r.begunName(t.stage), action)
+}
+
+// keepKnown returns what records the items of an action that has no result yet.
+func (r *run) keepKnown(stage string, action cas.Digest) func(context.Context, cas.TreeID) {
+	return func(ctx context.Context, known cas.TreeID) {
+		if r.Cache.Record(ctx, action, cas.Result{Items: known}) == nil {
+			_ = r.Cache.Note(ctx, r.begunName(stage), action)
+		}
 	}
 }

@@ -38,6 +38,9 @@ func NewPlan(name string, stages []Stage) (*Plan, error) {
 				return nil, fmt.Errorf("plan: input %q of stage %q comes from nowhere", in.Name, s.Name)
 			}
 		}
+		if _, ok := byName[s.Within]; s.Within != "" && !ok {
+			return nil, fmt.Errorf("plan: stage %q runs within %q, which is not a stage", s.Name, s.Within)
+		}
 	}
 	order := sorter{stages: stages, byName: byName, state: make([]visit, len(stages))}
 	for i := range stages {
@@ -61,8 +64,8 @@ func (p *Plan) Until(stage string) (*Plan, error) {
 			continue
 		}
 		kept = append(kept, s)
-		for _, in := range s.Inputs {
-			need[in.From] = true
+		for from := range s.needs() {
+			need[from] = true
 		}
 	}
 	slices.Reverse(kept)
@@ -72,7 +75,7 @@ func (p *Plan) Until(stage string) (*Plan, error) {
 	return &Plan{name: p.name, stages: kept}, nil
 }
 
-// Downstream returns the named stage and all that need it.
+// Downstream returns the named stage and all that read from it, or from what does.
 func (p *Plan) Downstream(stage string) (map[string]bool, error) {
 	if !slices.ContainsFunc(p.stages, func(s Stage) bool { return s.Name == stage }) {
 		return nil, p.noStage(stage)
@@ -166,11 +169,8 @@ func (o *sorter) visit(i int) error {
 		return fmt.Errorf("plan: stages depend on themselves: %s", strings.Join(o.path, " needs "))
 	}
 	o.state[i] = open
-	for _, in := range s.Inputs {
-		if in.From == "" {
-			continue
-		}
-		if err := o.visit(o.byName[in.From]); err != nil {
+	for from := range s.needs() {
+		if err := o.visit(o.byName[from]); err != nil {
 			return err
 		}
 	}

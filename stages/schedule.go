@@ -129,11 +129,9 @@ func newGraph(stages []Stage) *graph {
 	g := &graph{waits: make([]int, len(stages)), readers: make([][]int, len(stages))}
 	for i, s := range stages {
 		place[s.Name] = i
-		for _, in := range s.Inputs {
-			if in.From != "" {
-				g.waits[i]++
-				g.readers[place[in.From]] = append(g.readers[place[in.From]], i)
-			}
+		for from := range s.needs() {
+			g.waits[i]++
+			g.readers[place[from]] = append(g.readers[place[from]], i)
 		}
 		if g.waits[i] == 0 {
 			g.ready = append(g.ready, i)

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"sync"
 
 	"github.com/sandwich-build/sandwich/stages/cas"
@@ -45,6 +46,24 @@ type Stage struct {
 	// Environment is the digest of what the stage runs in, where that is not what the
 	// others run in; empty for the engine's.
 	Environment string
+
+	// Within is the stage whose output the kind runs within, if it does, as Task.Within has it.
+	// It is no part of the key: a kind that it could make a difference to reads it as an input.
+	Within string
+}
+
+// needs are the stages that must have their results before this one can run.
+func (s Stage) needs() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, in := range s.Inputs {
+			if in.From != "" && !yield(in.From) {
+				return
+			}
+		}
+		if s.Within != "" {
+			yield(s.Within)
+		}
+	}
 }
 
 // Input says where one input of a stage comes from: the output of stage From, or, with
@@ -76,8 +95,9 @@ type Task struct {
 	limit    Limit
 	observer Observer
 
-	checkpoints *checkpoints              // nil outside of a build
-	before      func(string) (Step, bool) // nil but for a pinner in a build
+	within cas.Tree                  // see Stage.Within
+	keeper keeper                    // nil outside of a build
+	before func(string) (Step, bool) // nil but for a pinner in a build
 
 	scope   items.Scope
 	earlier func(context.Context) []cas.Tree // the items of earlier runs; nil for none
@@ -88,6 +108,7 @@ type Task struct {
 	work     []Work
 	printed  cas.TreeID
 	book     *items.Book // nil until a set of items is begun
+	told     cas.TreeID  // what is known of the items that another process does, as it has told; see Order
 }
 
 func newTask(stage string, store cas.Store, inputs map[string]cas.Tree, limit Limit, o Observer) *Task {
@@ -105,6 +126,9 @@ func newTask(stage string, store cas.Store, inputs map[string]cas.Tree, limit Li
 // Input returns the input of that name. Asking for one that the stage does not declare
 // is a mistake of the kind; every read of the tree returned fails.
 func (t *Task) Input(name string) cas.Tree { return t.inputs[name] }
+
+// Within is the output of the stage that this one runs within; the zero Tree when there is none.
+func (t *Task) Within() cas.Tree { return t.within }
 
 // Out is the stage's output.
 func (t *Task) Out() *cas.Builder { return t.out }
@@ -191,15 +215,13 @@ func (t *Task) result(ctx context.Context) (cas.Result, error) {
 	if err != nil {
 		return cas.Result{}, err
 	}
-	var known cas.Tree
-	if book := t.items(); book != nil {
-		if known, err = book.Commit(ctx); err != nil {
-			return cas.Result{}, err
-		}
+	known, err := t.known(ctx, (*items.Book).Commit)
+	if err != nil {
+		return cas.Result{}, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return cas.Result{Tree: tree.ID(), Items: known.ID(), Printed: t.printed, Counters: t.counters, Log: t.log}, nil
+	return cas.Result{Tree: tree.ID(), Items: known, Printed: t.printed, Counters: t.counters, Log: t.log}, nil
 }
 
 // RunKind runs a kind once on the given inputs, outside of any build and any cache.

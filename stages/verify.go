@@ -28,7 +28,7 @@ func (r *run) verify(ctx context.Context, s Stage, inputs map[string]cas.Tree, s
 	} else {
 		limit.CPU++
 	}
-	again, err := runTask(ctx, s.Kind, newTask(s.Name, r.Store, inputs, limit, onlyProgress{r.observer}), r.environment(s))
+	again, err := runTask(ctx, s.Kind, r.task(s, inputs, limit, onlyProgress{r.observer}), r.environment(s))
 	if err != nil {
 		return err
 	}

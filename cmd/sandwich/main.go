@@ -29,7 +29,7 @@ func run() int {
 
 	done := make(chan int, 1)
 	go func() {
-		done <- cli.Main(ctx, cli.Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv})
+		done <- cli.Main(ctx, cli.Process{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv})
 	}()
 	select {
 	case code := <-done:

@@ -11,17 +11,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sandwich-build/sandwich/internal/image/imagetest"
+	"github.com/sandwich-build/sandwich/internal/pipeline"
+	"github.com/sandwich-build/sandwich/internal/sandbox"
 )
 
 // asCommand makes the test binary run as the command itself.
 const asCommand = "SANDWICH_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
+	// As a worker in an image, it has no variables of this process.
+	if os.Getenv(asCommand) != "" || slices.Equal(os.Args[1:], []string{pipeline.WorkerVerb}) {
 		os.Exit(run())
 	}
 	os.Exit(m.Run())
@@ -51,6 +58,23 @@ mirrors:
   https://c1.staticflickr.com: ./mirror/c1.staticflickr.com
 `
 
+// runner runs images. Others take longer to start.
+const runner = "bubblewrap"
+
+// systems are where builds run: additions to a manifest, by name.
+func systems(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{"this machine": ""}
+	if _, _, err := sandbox.For(t.Context(), runner, sandbox.Need{Image: true}); err != nil {
+		t.Logf("no build runs in an image: %v", err)
+		return all
+	}
+	layout := filepath.Join(t.TempDir(), "layout")
+	imagetest.Layout(t, layout, imagetest.New(t, runtime.GOARCH, nil, imagetest.Layer(t)))
+	all["an image"] = "environment: {image: " + layout + "}\n"
+	return all
+}
+
 // event is what the test reads of the JSON lines.
 type event struct {
 	Event  string
@@ -73,7 +97,7 @@ func start(t *testing.T, dir string) *build {
 	t.Helper()
 	b := &build{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0], "build", "--json")}
 	b.cmd.Dir = dir
-	b.cmd.Env = append(os.Environ(), asCommand+"=1", "SANDWICH_CACHE="+filepath.Join(dir, "cache"))
+	b.cmd.Env = append(os.Environ(), asCommand+"=1", "SANDWICH_CACHE="+filepath.Join(dir, "cache"), "SANDWICH_RUNNER="+runner)
 	b.cmd.Stderr = &b.stderr
 	stdout, err := b.cmd.StdoutPipe()
 	if err != nil {
@@ -141,7 +165,13 @@ func isTraining(e event) bool { return e.Event == "message" && e.Stage == "train
 // TestInterrupt interrupts a training: the command ends within a second, cleanly, and
 // the next one does nothing again that was done.
 func TestInterrupt(t *testing.T) {
-	dir := newProject(t, endless)
+	for name, system := range systems(t) {
+		t.Run(name, func(t *testing.T) { interrupt(t, endless+system) })
+	}
+}
+
+func interrupt(t *testing.T, manifest string) {
+	dir := newProject(t, manifest)
 	for i, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		b := start(t, dir)
 		for _, e := range b.until(isTraining) {
@@ -174,7 +204,13 @@ func TestInterrupt(t *testing.T) {
 // TestKilled kills builds with SIGKILL at 20 random moments of their lives. Each project goes on
 // until it is built, and its package must be the one of a build that nobody disturbed.
 func TestKilled(t *testing.T) {
-	manifest := strings.NewReplacer("epochs: 100000", "epochs: 30", "limit: 40", "limit: 16").Replace(endless)
+	for name, system := range systems(t) {
+		t.Run(name, func(t *testing.T) { killed(t, system) })
+	}
+}
+
+func killed(t *testing.T, system string) {
+	manifest := system + strings.NewReplacer("epochs: 100000", "epochs: 30", "limit: 40", "limit: 16").Replace(endless)
 	began := time.Now()
 	want := start(t, newProject(t, manifest)).end().Answer.Package
 	whole := time.Since(began)

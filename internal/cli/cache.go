@@ -243,8 +243,10 @@ func clean(ctx context.Context, s *disk.Store, policy upkeep.Policy, dry bool) (
 	if answer.Images, answer.ImageBytes, err = pipeline.CleanImages(s, dry); err != nil {
 		return answer, err
 	}
-	answer.Libraries, answer.LibraryBytes, err = pipeline.CleanLibraries(s, dry)
-	return answer, err
+	if answer.Libraries, answer.LibraryBytes, err = pipeline.CleanLibraries(s, dry); err != nil || dry {
+		return answer, err
+	}
+	return answer, pipeline.CleanRunning(s)
 }
 
 type cacheGCAnswer struct {

@@ -18,6 +18,7 @@ import (
 // Process is what a command has of the process it runs in.
 type Process struct {
 	Args   []string // without the program's name
+	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
 	Getenv func(string) string
@@ -84,6 +85,7 @@ environment and model into a registry, as one package with one name and hash.`,
 	group(root, "packages", "Packages:", a.push(), a.install(), a.log(), a.show(), a.verify(), a.reproduce(), a.sign(), a.challenge(), a.predict())
 	group(root, "registries", "Registries:", a.list(), a.tag(), a.rollback(), a.remove())
 	group(root, "reference", "Reference:", a.render(), a.schema(), a.version())
+	root.AddCommand(a.worker())
 	root.SetHelpCommand(help(root))
 	root.SetHelpCommandGroupID("reference")
 	root.SetCompletionCommandGroupID("reference")

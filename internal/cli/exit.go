@@ -114,7 +114,11 @@ func ofReproduction(err error, p *ui.Problem) (int, bool) {
 		}
 		return exitDiffers, true
 	}
-	if _, ok := errors.AsType[*reproduce.LostOutputError](err); ok || errors.Is(err, reproduce.ErrSources) {
+	if _, ok := errors.AsType[*reproduce.LostOutputError](err); ok {
+		p.Hint = "packages leave out what few people need: leave out --stage; or this one was changed after it was built"
+		return exitDiffers, true
+	}
+	if errors.Is(err, reproduce.ErrSources) {
 		p.Hint = "the package was changed after it was built"
 		return exitDiffers, true
 	}
@@ -408,7 +412,7 @@ func ofStage(err error, p *ui.Problem) (int, bool) {
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*sandbox.NoRunnerError](err); ok {
-		p.Hint = "install bubblewrap, runc or crun, or start Docker or Podman: see `sandwich doctor`"
+		p.Hint = "start Docker, or install podman, bubblewrap, runc or crun: see `sandwich doctor`"
 		return exitFailed, true
 	}
 	if _, ok := errors.AsType[*build.NoBuilderError](err); ok {

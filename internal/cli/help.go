@@ -72,9 +72,10 @@ const environmentTopic = `Environment variables:
                      files that it is of are neither fetched nor read. Whoever made it
                      decides what your builds select.
   SANDWICH_RUNNER    what runs your own stages and keeps them to what they declare:
-                     bubblewrap, runc, crun, podman, docker, or none for no sandbox;
-                     --runner goes before it.
-                     Without it, the best that works here is taken.
+                     docker, podman, bubblewrap, runc, crun, or none for no sandbox;
+                     --runner goes before it. Without it, the first of them that works
+                     here is taken, for a stage in an image; for other stages, which
+                     Docker and Podman do not run, the first of the rest.
   SANDWICH_CONFIG    the config file; by default sandwich/config.yaml in the user's
                      folder for those (~/.config on Linux). It is YAML and may have:
                        registry: s3://bucket             where packages are

@@ -2,114 +2,119 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/sandwich-build/sandwich/internal/image/imagetest"
+	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
 )
 
-// unpacked is an unpacked image.
-type unpacked string
+// notInside are the stages that do not run within the image: the one that brings it. What pack leaves tells of
+// the environment, which the image is a part of.
+var notInside = []string{pipeline.Image, pipeline.Pack}
 
-func (f unpacked) Unpack(context.Context) (string, func() error, error) {
-	return string(f), func() error { return nil }, nil
-}
-
-func (unpacked) Layers() []digest.Digest { return nil }
-
-func (unpacked) Open(context.Context, int) (io.ReadCloser, int64, error) {
-	return nil, 0, errors.ErrUnsupported
-}
-
-// TestBuildInImage builds an example as a program of this machine, in an image that has this program and
-// nothing else, and in one of a Debian: built-in stages, which run in no image, read nothing of a system,
-// and the package is the same.
+// TestBuildInImage builds an example on this machine and in an image that has nothing of use, with this program
+// linked statically and dynamically. Every stage runs there, without a network, and leaves the same bytes.
 func TestBuildInImage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds an example several times")
 	}
-	runner, why, err := sandbox.For(t.Context(), "", sandbox.Need{})
-	if err != nil || why != "" {
-		t.Skipf("nothing here runs an image: %v %s", err, why)
+	bwrap, err := exec.LookPath("bwrap")
+	if _, why, found := sandbox.For(t.Context(), "bubblewrap", sandbox.Need{Image: true}); err != nil || found != nil || why != "" {
+		t.Skipf("bubblewrap does not run here: %v %v %s", err, found, why)
 	}
 	dir := t.TempDir()
-	program := filepath.Join(dir, "program", "sandwich")
-	compile := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/sandwich")
-	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // no race detector
-	if said, err := compile.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
+	nonsense := func(name string) imagetest.Entry { return imagetest.Entry{Name: name, Text: "nonsense", Mode: 0o755} }
+	made := imagetest.New(t, runtime.GOARCH, []string{"PATH=/nowhere", "GODEBUG=nonsense", "TZ=Nowhere"}, imagetest.Layer(t,
+		nonsense("lib64/ld-linux-x86-64.so.2"), nonsense("lib/x86_64-linux-gnu/libc.so.6"), nonsense("etc/localtime"), nonsense("etc/mime.types"),
+		nonsense("etc/passwd"), nonsense("sandwich/manifest.yaml"), nonsense("tmp/nonsense")))
+	imagetest.Layout(t, filepath.Join(dir, "layout"), made)
+	// A bubblewrap that tells what it is asked to run.
+	asked := filepath.Join(dir, "asked")
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o777); err != nil {
+		t.Fatal(err)
 	}
-	images := map[string]string{"nothing": filepath.Join(dir, "nothing")}
-	if tarball := os.Getenv("SANDWICH_TORCH"); tarball != "" {
-		images["debian"] = filepath.Join(dir, "debian")
+	script := fmt.Sprintf("#!/bin/sh\necho \"$*\" >> %s\nexec %s \"$@\"\n", asked, bwrap)
+	if err := os.WriteFile(filepath.Join(dir, "bin", "bwrap"), []byte(script), 0o777); err != nil {
+		t.Fatal(err)
 	}
-	for name, root := range images {
-		points, files := sandbox.MountPoints()
-		for _, point := range append(points, "/program", "/example", "/cache", "/tmp", "/etc") {
-			if err := os.MkdirAll(filepath.Join(root, point), 0o777); err != nil {
-				t.Fatal(err)
-			}
+	// build builds a copy of the example, and returns what each stage has left.
+	build := func(name, program, environment string) map[string]string {
+		t.Helper()
+		example := filepath.Join(dir, name)
+		if err := os.CopyFS(example, os.DirFS("../../examples/quickstart")); err != nil {
+			t.Fatal(err)
 		}
-		if name == "debian" {
-			unpack := exec.CommandContext(t.Context(), "tar", "-xf", os.Getenv("SANDWICH_TORCH"), "-C", root, "--exclude=./usr/lib/*", "--exclude=./usr/share/*", "--exclude=./dev/*")
-			if said, err := unpack.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, said)
-			}
+		file := filepath.Join(example, "manifest.yaml")
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, append(text, environment...), 0o666)
 		}
-		for _, file := range files {
-			if err := os.WriteFile(filepath.Join(root, file), nil, 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	// run builds a copy of the example, in an image or not, and returns the package that it came to.
-	run := func(name string, build func(example, cache string, out io.Writer) error) string {
-		example, cache := filepath.Join(dir, name+".example"), filepath.Join(dir, name+".cache")
-		if err := errors.Join(os.CopyFS(example, os.DirFS("../../examples/quickstart")), os.Mkdir(cache, 0o777)); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if err := build(example, cache, &out); err != nil {
-			t.Fatalf("%s: %v: %s", name, err, &out)
+		cmd := exec.CommandContext(t.Context(), program, "build", "--runner", "bubblewrap", "--json", "-S", "model.epochs=2", file)
+		cmd.Env = append(os.Environ(), "SANDWICH_CACHE="+filepath.Join(dir, name+".cache"), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+		cmd.Stdout, cmd.Stderr = &out, os.Stderr
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, &out)
 		}
-		lines := bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n"))
-		var last struct{ Answer struct{ Package string } }
-		if err := json.Unmarshal(lines[len(lines)-1], &last); err != nil || last.Answer.Package == "" {
-			t.Fatalf("%s: %v: %s", name, err, lines[len(lines)-1])
-		}
-		return last.Answer.Package
-	}
-	args := []string{"build", "--locked", "--json", "-S", "model.epochs=2"}
-	want := run("here", func(example, cache string, out io.Writer) error {
-		cmd := exec.CommandContext(t.Context(), program, append(args, filepath.Join(example, "manifest.yaml"))...)
-		cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), "SANDWICH_CACHE="+cache), out, os.Stderr
-		return cmd.Run()
-	})
-	for name, root := range images {
-		got := run(name, func(example, cache string, out io.Writer) error {
-			tmp := filepath.Join(dir, name+".tmp")
-			if err := os.Mkdir(tmp, 0o777); err != nil {
-				return err
+		left := map[string]string{}
+		for line := range bytes.Lines(out.Bytes()) {
+			var e struct{ Event, Stage, Tree string }
+			if err := json.Unmarshal(line, &e); err != nil {
+				t.Fatalf("%s: %v", line, err)
 			}
-			return runner.Run(t.Context(), sandbox.Process{
-				Image: unpacked(root), Args: append(append([]string{"/program/sandwich"}, args...), "/example/manifest.yaml"), Dir: "/", Env: []string{"SANDWICH_CACHE=/cache", "HOME=/tmp"},
-				Mounts: []sandbox.Mount{
-					{From: filepath.Dir(program), To: "/program"}, {From: example, To: "/example", Writable: true},
-					{From: cache, To: "/cache", Writable: true}, {From: tmp, To: "/tmp", Writable: true},
-				},
-				Stdout: out, Stderr: os.Stderr,
-			})
-		})
-		if got != want {
-			t.Errorf("in the image %s the package is %s, want %s", name, got, want)
+			if e.Event == "finished" && !slices.Contains(notInside, e.Stage) {
+				left[e.Stage] = e.Tree
+			}
+		}
+		return left
+	}
+	for name, cgo := range map[string]string{"static": "0", "dynamic": "1"} {
+		program := filepath.Join(dir, "bin", "sandwich-"+name)
+		compile := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/sandwich")
+		compile.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "GOFLAGS=") // no race detector
+		if said, err := compile.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		want := build(name+" here", program, "")
+		if _, err := os.Stat(asked); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: without an image bubblewrap is asked for something: %v", name, err)
+		}
+		got := build(name+" inside", program, "environment: {image: "+filepath.Join(dir, "layout")+"}\n")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: in the image the stages leave other bytes (-here +inside)\n%s", name, diff)
+		}
+		text, err := os.ReadFile(asked)
+		if err := errors.Join(err, os.Remove(asked)); err != nil {
+			t.Fatal(err)
+		}
+		var workers int
+		for line := range strings.Lines(string(text)) {
+			if !strings.HasSuffix(strings.TrimSpace(line), " "+pipeline.WorkerVerb) {
+				continue
+			}
+			workers++
+			if strings.Contains(line, "--share-net") || strings.Contains(line, "--ro-bind / /") {
+				t.Errorf("%s: a stage is given more than it needs: %s", name, line)
+			}
+		}
+		if want := len(want) + 1; workers != want { // pack too
+			t.Errorf("%s: %d stages ran in the image, want %d: %v", name, workers, want, slices.Sorted(maps.Keys(got)))
 		}
 	}
 }

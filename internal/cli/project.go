@@ -38,7 +38,7 @@ func (f *buildFlags) add(cmd *cobra.Command) {
 
 // addMachine adds the flags that say what of this machine a build uses.
 func (f *buildFlags) addMachine(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.runner, "runner", "", "what keeps your own stages to what they declare: bubblewrap, runc, crun, podman, docker or none (default the best that works here)")
+	cmd.Flags().StringVar(&f.runner, "runner", "", "what keeps your own stages to what they declare: docker, podman, bubblewrap, runc, crun or none (default the first that works here, the first two for images alone)")
 	cmd.Flags().StringVar(&f.backend, "backend", neural.DefaultBackend,
 		"what networks are computed on: exact, go or xla:PLUGIN (see README.md); part of every key")
 }

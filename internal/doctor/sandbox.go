@@ -23,18 +23,19 @@ func Sandboxes(m *manifest.Manifest, wanted string) Check {
 	const name = "sandbox"
 	return Check{name, func(ctx context.Context) []Finding {
 		found := sandbox.Survey(ctx)
-		need, own := needs(m)
-		findings := []Finding{chosen(ctx, name, wanted, need, own, found)}
-		works := anyWorks(found)
+		need, some := needs(m)
+		findings := []Finding{chosen(name, wanted, need, some, found)}
+		works := anyWorks(found, need)
 		for _, f := range found {
-			findings = append(findings, ofEngine(f, works))
+			findings = append(findings, ofRunner(f, works || f.Engine() && !need.Image))
 		}
-		return append(findings, limits(ctx, found, need.Limits), namespaces(os.Geteuid() == 0, sandbox.Refusals()))
+		return append(findings, limits(ctx, found, need), namespaces(os.Geteuid() == 0, sandbox.Refusals()))
 	}}
 }
 
-// needs tells what a manifest needs of a sandbox, and whether it has stages of the user's own.
-func needs(m *manifest.Manifest) (need sandbox.Need, own bool) {
+// needs tells what a manifest needs of a sandbox, and whether it has stages for one: those of the user's own, and
+// all in an image.
+func needs(m *manifest.Manifest) (need sandbox.Need, some bool) {
 	if m == nil {
 		return need, false
 	}
@@ -42,32 +43,30 @@ func needs(m *manifest.Manifest) (need sandbox.Need, own bool) {
 	for _, c := range m.Stages {
 		need.Limits = need.Limits || c.Resources != (manifest.Resources{})
 	}
-	return need, len(m.Stages) > 0
+	return need, need.Image || len(m.Stages) > 0
 }
 
-func anyWorks(found []sandbox.Found) bool {
-	for _, f := range found {
-		if f.Err == nil {
-			return true
-		}
-	}
-	return false
+// anyWorks tells whether something works that is of use for what is needed.
+func anyWorks(found []sandbox.Found, need sandbox.Need) bool {
+	return slices.ContainsFunc(found, func(f sandbox.Found) bool { return f.Err == nil && (need.Image || !f.Engine()) })
 }
 
-// chosen is what would run stages of the user's own.
-func chosen(ctx context.Context, name, wanted string, need sandbox.Need, own bool, found []sandbox.Found) Finding {
-	runner, why, err := sandbox.For(ctx, wanted, need)
+// chosen is what would run stages, which a manifest has some of or not.
+func chosen(name, wanted string, need sandbox.Need, some bool, found []sandbox.Found) Finding {
+	_, why, err := sandbox.Among(found, wanted, need)
 	switch {
 	case err != nil:
-		return ill(name, faultIf(own), oneLine(err.Error()), "# leave --runner and SANDWICH_RUNNER out, for the best that works here")
+		return ill(name, faultIf(some), oneLine(err.Error()), "# leave --runner and SANDWICH_RUNNER out, for the first that works here")
 	case why == "":
-		return ok(name, "%s runs stages of your own", runner.Name())
+		return ok(name, "%s", purposes(wanted, need, found))
 	case wanted != "":
 		return ill(name, faultIf(need.Image), why+": stages of your own may read and write whatever you may", "unset SANDWICH_RUNNER")
 	}
 	text := "none works: stages of your own could read and write whatever you may"
 	if need.Image {
 		text = "none works, and without one nothing can run an image"
+	} else if r, why, _ := sandbox.Among(found, wanted, sandbox.Need{Image: true}); why == "" {
+		text = fmt.Sprintf("none works but %s, and that for stages in an image: others could read and write whatever you may", r.Name())
 	}
 	var mend []string
 	for _, f := range found {
@@ -79,16 +78,36 @@ func chosen(ctx context.Context, name, wanted string, need sandbox.Need, own boo
 	return ill(name, faultIf(need.Image), text, append(mend, "# or see below what keeps those from working that are installed")...)
 }
 
-// ofEngine is what one way came to.
-func ofEngine(f sandbox.Found, other bool) Finding {
+// purposes says what runs what, where something works.
+func purposes(wanted string, need sandbox.Need, found []sandbox.Found) string {
+	runner := func(need sandbox.Need) string {
+		r, _, _ := sandbox.Among(found, wanted, need) // what runs the one runs all, if not as well
+		return r.Name()
+	}
+	usual := runner(sandbox.Need{Image: need.Image})
+	text := usual + " runs stages of your own"
+	if need.Image {
+		text = usual + " runs the stages in the image"
+	}
+	if name := runner(sandbox.Need{Image: need.Image, Limits: true}); name != usual {
+		text += ", " + name + " those with resources"
+	}
+	if name := runner(sandbox.Need{Image: true}); name != usual {
+		text += ", " + name + " stages in an image"
+	}
+	return text
+}
+
+// ofRunner is what one way came to. needless says that another one works, or that it is of no use here.
+func ofRunner(f sandbox.Found, needless bool) Finding {
 	switch {
 	case f.Err == nil:
 		return ok(f.Name, "works: %s", enforced(f.Runner.Enforced()))
-	case f.Absent() && other:
-		return ok(f.Name, "not installed, and not needed: another one works")
+	case f.Absent() && needless:
+		return ok(f.Name, "not installed, and not needed")
 	case f.Absent():
 		return ill(f.Name, Warning, "not installed", install(f.Name))
-	case f.Engine() && other:
+	case f.Engine() && needless:
 		return ok(f.Name, "does not work, and is not needed: %s", oneLine(f.Err.Error()))
 	case f.Engine():
 		return ill(f.Name, Warning, "installed, and does not work: "+oneLine(f.Err.Error()), "# start its daemon, such as: sudo systemctl start "+f.Name)
@@ -112,14 +131,17 @@ func enforced(e sandbox.Enforced) string {
 }
 
 // limits is whether cores and memory of a stage can be bounded.
-func limits(ctx context.Context, found []sandbox.Found, limited bool) Finding {
+func limits(ctx context.Context, found []sandbox.Found, need sandbox.Need) Finding {
 	const name = "limits"
-	status, text, mend := OK, "", "# run it as root, with runc or crun, or install podman: control groups are root's"
-	if limited {
+	status, text, mend := OK, "", "# run it as root, with runc or crun: control groups are root's"
+	if need.Image {
+		mend += "; or install docker or podman"
+	}
+	if need.Limits {
 		status = Warning
 	}
 	for _, f := range found {
-		if f.Err != nil || !f.Runner.Enforced().Memory {
+		if f.Err != nil || !f.Runner.Enforced().Memory || f.Engine() && !need.Image {
 			continue
 		}
 		err := sandbox.TryLimits(ctx, f.Runner)
@@ -225,7 +247,7 @@ func ImagePython(find func(context.Context) (in pip.Interpreter, known bool, err
 		case err != nil:
 			return []Finding{ill(python, Fault, oneLine(err.Error()), mend)}
 		case !known:
-			return []Finding{ok(python, "that of the image, which is asked when a build has unpacked it")}
+			return []Finding{ok(python, "that of the image, which is asked when a build pins wheels for it")}
 		}
 		return []Finding{ofPython(in, pinned, mend)}
 	}}

@@ -36,10 +36,10 @@ func TestSandboxes(t *testing.T) {
 	native := withStages(manifest.Environment{Native: true}, manifest.Resources{}, "sh")
 	inImage := withStages(manifest.Environment{Image: "python:3"}, manifest.Resources{}, "sh")
 	t.Run("one works", func(t *testing.T) {
-		if found := sandbox.Survey(t.Context()); !anyWorks(found) {
+		if found := sandbox.Survey(t.Context()); !anyWorks(found, sandbox.Need{Image: true}) {
 			t.Skip("none works here")
 		}
-		want(t, ask(t, Sandboxes(inImage, "")), "sandbox", OK, "runs stages of your own", "")
+		want(t, ask(t, Sandboxes(inImage, "")), "sandbox", OK, "runs the stages in the image", "")
 	})
 	t.Run("none works", func(t *testing.T) {
 		t.Setenv("PATH", programs(t, map[string]string{"bwrap": refuses, "runc": refuses, "crun": refuses}))
@@ -67,18 +67,60 @@ func (runner) Name() string                                 { return "made up" }
 func (runner) Enforced() sandbox.Enforced                   { return sandbox.Enforced{Reads: true, Memory: true} }
 func (r runner) Run(context.Context, sandbox.Process) error { return r.err }
 
-func TestEngines(t *testing.T) {
+// TestPurposes names what runs what.
+func TestPurposes(t *testing.T) {
+	found := func(names ...string) (all []sandbox.Found) {
+		for _, name := range names {
+			all = append(all, sandbox.Found{Name: name, Runner: named(name)})
+		}
+		return all
+	}
+	image, limited := sandbox.Need{Image: true}, sandbox.Need{Limits: true}
+	for _, c := range []struct {
+		wanted string
+		need   sandbox.Need
+		found  []sandbox.Found
+		want   string
+	}{
+		{"", sandbox.Need{}, found("docker", "podman", "bubblewrap", "runc"), "bubblewrap runs stages of your own, runc those with resources, docker stages in an image"},
+		{"", limited, found("docker", "bubblewrap"), "bubblewrap runs stages of your own, docker stages in an image"},
+		{"", image, found("docker", "bubblewrap", "runc"), "docker runs the stages in the image"},
+		{"", image, found("bubblewrap", "runc"), "bubblewrap runs the stages in the image, runc those with resources"},
+		{"", sandbox.Need{}, found("runc"), "runc runs stages of your own"},
+		{"runc", image, found("docker", "runc"), "runc runs the stages in the image"},
+	} {
+		want(t, []Finding{chosen("sandbox", c.wanted, c.need, true, c.found)}, "sandbox", OK, "", "")
+		if got := purposes(c.wanted, c.need, c.found); got != c.want {
+			t.Errorf("%+v of %+v: %q, want %q", c.need, c.found, got, c.want)
+		}
+	}
+	engine := append(found("podman"), sandbox.Found{Name: "bubblewrap", Err: &sandbox.NotFoundError{Program: "bwrap"}})
+	want(t, []Finding{chosen("sandbox", "", sandbox.Need{}, true, engine)}, "sandbox", Warning, "none works but podman, and that for stages in an image", "install bubblewrap")
+	want(t, []Finding{limits(t.Context(), engine, limited)}, "limits", Warning, "nothing that works here bounds", "root")
+	want(t, []Finding{limits(t.Context(), engine, sandbox.Need{Image: true, Limits: true})}, "limits", OK, "podman bounds", "")
+}
+
+// named is a way to run programs under the name of a real one, which bounds them unless it is bubblewrap.
+type named string
+
+func (n named) Name() string { return string(n) }
+func (n named) Enforced() sandbox.Enforced {
+	return sandbox.Enforced{CPU: n != "bubblewrap", Memory: n != "bubblewrap"}
+}
+func (named) Run(context.Context, sandbox.Process) error { return nil }
+
+func TestRunners(t *testing.T) {
 	absent := sandbox.Found{Name: "crun", Err: &sandbox.NotFoundError{Program: "crun"}}
 	works := sandbox.Found{Name: "runc", Runner: runner{}}
-	want(t, []Finding{ofEngine(absent, true)}, "crun", OK, "not needed", "")
-	want(t, []Finding{ofEngine(absent, false)}, "crun", Warning, "not installed", "install crun")
+	want(t, []Finding{ofRunner(absent, true)}, "crun", OK, "not needed", "")
+	want(t, []Finding{ofRunner(absent, false)}, "crun", Warning, "not installed", "install crun")
 	silent := sandbox.Found{Name: "docker", Err: errors.New("no\ndaemon")}
-	want(t, []Finding{ofEngine(silent, true)}, "docker", OK, "not needed: no daemon", "")
-	want(t, []Finding{ofEngine(silent, false)}, "docker", Warning, "does not work: no daemon", "systemctl start docker")
-	want(t, []Finding{ofEngine(works, true)}, "runc", OK, "keeps a program to its reads, memory", "")
-	want(t, []Finding{limits(t.Context(), []sandbox.Found{absent, works}, true)}, "limits", OK, "runc bounds", "")
+	want(t, []Finding{ofRunner(silent, true)}, "docker", OK, "not needed: no daemon", "")
+	want(t, []Finding{ofRunner(silent, false)}, "docker", Warning, "does not work: no daemon", "systemctl start docker")
+	want(t, []Finding{ofRunner(works, true)}, "runc", OK, "keeps a program to its reads, memory", "")
+	want(t, []Finding{limits(t.Context(), []sandbox.Found{absent, works}, sandbox.Need{Limits: true})}, "limits", OK, "runc bounds", "")
 	broken := sandbox.Found{Name: "runc", Runner: runner{err: errors.New("no\ncgroups")}}
-	want(t, []Finding{limits(t.Context(), []sandbox.Found{broken}, false)}, "limits", Warning, "runc bounds nothing: no cgroups", "mount")
+	want(t, []Finding{limits(t.Context(), []sandbox.Found{broken}, sandbox.Need{})}, "limits", Warning, "runc bounds nothing: no cgroups", "mount")
 }
 
 func TestNamespaces(t *testing.T) {

@@ -20,10 +20,12 @@ import (
 	"github.com/sandwich-build/sandwich/internal/model"
 	"github.com/sandwich-build/sandwich/internal/openimages"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/internal/workdir"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/command"
 	"github.com/sandwich-build/sandwich/stages/pack"
 )
@@ -85,11 +87,21 @@ func (s *session) command(c manifest.Command) (stages.Stage, error) {
 		command.Means{
 			Runner:    s.runner,
 			Setting:   in.setting,
-			Scratch:   filepath.Join(cache, "running"),
+			Scratch:   s.runningFolder(),
 			Log:       filepath.Join(cache, "logs", filepath.FromSlash(s.Manifest.Name), c.Name+".log"),
 			Resources: c.Resources,
 		})
 	return stage, nil
+}
+
+// running is where a cache has files while a program runs that needs them.
+const running = "running"
+
+func (s *session) runningFolder() string { return filepath.Join(s.cacheFolder(), running) }
+
+// CleanRunning removes what builds that were killed have left in a cache of the programs that they ran.
+func CleanRunning(store *disk.Store) error {
+	return workdir.Sweep(filepath.Join(store.Root(), running))
 }
 
 // cacheFolder is the folder of this machine's cache.
@@ -356,9 +368,6 @@ var needs = map[string]map[string][]string{
 // readingFrom is the kind of a stage, which says so when one of the user's own does not give
 // what it reads.
 func (s *session) readingFrom(stage stages.Stage) stages.Kind {
-	if s.Manifest.Command(stage.Name) != nil {
-		return stage.Kind
-	}
 	r := reading{Kind: stage.Kind}
 	for _, in := range stage.Inputs {
 		if files := needs[in.From][stage.Name]; len(files) > 0 && s.Manifest.Command(in.From) != nil {

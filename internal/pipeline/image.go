@@ -259,8 +259,8 @@ func (s *session) imageSetting(ctx context.Context, store cas.Store, tree cas.Tr
 	return command.Setting{Image: unpacked(s.options.Store).System(store, found), Env: variables(found)}, nil
 }
 
-// ImagePython finds the interpreter of the image that a lock pins, if the cache in a folder has that unpacked:
-// nothing is unpacked for it. runner is as in Options.
+// ImagePython finds the interpreter of the image that a lock pins, if the cache in a folder has that unpacked and
+// something here runs it as it lies there: nothing is unpacked for it, nor copied into Docker. runner is as in Options.
 func ImagePython(ctx context.Context, cache string, pinned lock.Image, runner string) (in pip.Interpreter, known bool, err error) {
 	if _, err := os.Stat(filepath.Join(cache, imagesFolder)); err != nil {
 		return in, false, nil //nolint:nilerr // no image is there
@@ -273,8 +273,8 @@ func ImagePython(ctx context.Context, cache string, pinned lock.Image, runner st
 	if err != nil || !unpacked(store).Has(found) {
 		return in, false, nil //nolint:nilerr // a build fetches it
 	}
-	r, _, err := sandbox.For(ctx, runner, sandbox.Need{Image: true})
-	if err != nil {
+	r, why, err := sandbox.For(ctx, runner, sandbox.Need{})
+	if err != nil || why != "" {
 		return in, false, err
 	}
 	p := sandbox.Process{Image: unpacked(store).System(store, found), Env: variables(found), Dir: "/"}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/sandwich-build/sandwich/internal/pin"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/manifest/lock"
+	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
 	"github.com/sandwich-build/sandwich/stages/metadata"
 	selection "github.com/sandwich-build/sandwich/stages/select"
@@ -448,6 +450,7 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		remade(t, stage.Kind, params)
 		text := fmt.Sprintf("%s %d %s", stage.Kind.Name(), stage.Kind.Version(), params)
 		for _, in := range stage.Inputs {
 			text += fmt.Sprintf(" %s<-%s", in.Name, in.From)
@@ -463,6 +466,26 @@ func actions(t *testing.T, m *manifest.Manifest) (map[string]string, error) {
 		described[stage.Name] = text
 	}
 	return described, nil
+}
+
+// remade makes a kind of its parameters, as a process within an image does, which must have them all.
+func remade(t *testing.T, k stages.Kind, params []byte) {
+	t.Helper()
+	parse := Catalogue().Kinds[k.Name()]
+	if parse == nil {
+		return
+	}
+	again, err := parse(params)
+	if err != nil {
+		t.Fatalf("%s: %v", k.Name(), err)
+	}
+	got, err := json.Marshal(again.Params())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, params) {
+		t.Errorf("%s of the parameters %s has %s", k.Name(), params, got)
+	}
 }
 
 // classes looks the labels up as a session does. Those that contradict themselves never

@@ -162,7 +162,10 @@ func (s *session) plan(photos stages.Pinner) (*stages.Plan, error) {
 		}, slices.Concat(s.ownInputs(), s.imageInputs(), s.wheelInputs(), s.condaInputs())...), func(in stages.Input) bool { return in.From == Report && m.Command(Evaluate) != nil }),
 	})
 	for i := range list {
-		list[i].Kind = s.readingFrom(list[i])
+		if m.Command(list[i].Name) == nil {
+			list[i] = s.within(list[i])
+			list[i].Kind = s.readingFrom(list[i])
+		}
 	}
 	for _, l := range manifest.MergeLimits(m.Limits, s.options.Limits) {
 		for i := range list {

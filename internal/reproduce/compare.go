@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/registry"
 	"github.com/sandwich-build/sandwich/registry/quilt"
@@ -31,7 +30,7 @@ func (r *rerun) attempt(ctx context.Context) (*Report, error) {
 		w.differs = func() { stop(errDiffers) }
 	}
 	o := r.Build
-	o.Observer = w
+	o.Observer, o.Shared = w, r.store
 	outcome, rev, err := pipeline.Rebuild(building, r.project, o, r.remains)
 	if err != nil && !errors.Is(context.Cause(building), errDiffers) {
 		return nil, err
@@ -68,9 +67,9 @@ func (w *watching) Observe(e stages.Event) {
 	case stages.Finished:
 		if e.Err == nil {
 			w.see(e.Stage, seen{action: e.Action, output: e.Result.Tree})
-		} else if gone, ok := errors.AsType[*fetch.Error](e.Err); ok && w.rerun.taken[e.Stage] == "" {
+		} else if why := w.rerun.mayTake(e.Stage, e.Err); why != "" {
 			// It does not fail for that: the next attempt takes its output from the package.
-			w.next.Observe(stages.Message{Stage: e.Stage, Line: cas.Line{Text: isGone(gone)}})
+			w.next.Observe(stages.Message{Stage: e.Stage, Line: cas.Line{Text: why}})
 			return
 		}
 	}

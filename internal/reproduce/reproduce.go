@@ -4,8 +4,8 @@
 //
 // Nothing of the world is asked for but the bytes that the lock names, and those that the
 // package carries are not asked for either. Where such bytes are gone and the package does
-// not carry them (photos that were left out and whose links have died), the stages that
-// would read them cannot be run again. Their outputs are then taken from the package, as far
+// not carry them (photos that were left out and whose links have died, and crops of them that
+// quality dropped), the stages that would read them cannot be run again. Their outputs are then taken from the package, as far
 // as it says what they were, and the report says so: the proof begins with what follows them.
 package reproduce
 
@@ -21,14 +21,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sandwich-build/sandwich/internal/cropfile"
 	"github.com/sandwich-build/sandwich/internal/dirindex"
 	"github.com/sandwich-build/sandwich/internal/fetch"
 	"github.com/sandwich-build/sandwich/internal/pipeline"
 	"github.com/sandwich-build/sandwich/internal/provenance"
+	"github.com/sandwich-build/sandwich/internal/table"
 	"github.com/sandwich-build/sandwich/manifest/lock"
 	"github.com/sandwich-build/sandwich/registry/quilt"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas"
+	"github.com/sandwich-build/sandwich/stages/cas/disk"
 	"github.com/sandwich-build/sandwich/stages/cas/worktree"
 	"github.com/sandwich-build/sandwich/stages/metadata"
 )
@@ -124,7 +127,7 @@ func Run(ctx context.Context, content *quilt.Package, dir, kept string, o Option
 	if err != nil {
 		return nil, err
 	}
-	r := &rerun{Options: o, content: content, dir: dir, kept: kept, files: files, taken: map[string]string{}}
+	r := &rerun{Options: o, content: content, dir: dir, kept: kept, files: files, taken: map[string]string{}, store: partial{store, map[cas.Digest]*LostOutputError{}}}
 	if err := r.read(ctx); err != nil {
 		return nil, err
 	}
@@ -144,6 +147,7 @@ type rerun struct {
 	project  *pipeline.Project
 	remains  pipeline.Remains
 	taken    map[string]string // why the output of a stage is taken from the package
+	store    partial           // that is built in
 }
 
 // read reads what the package says of itself.
@@ -238,8 +242,8 @@ func (r *rerun) openProject(ctx context.Context) error {
 	return nil
 }
 
-// run builds the package. What turns out to be gone from the world is taken from the
-// package, and the build begins again where it was.
+// run builds the package. What turns out to be gone from the world, or not to be in the package, is taken
+// from the package's own outputs, and the build begins again where it was.
 func (r *rerun) run(ctx context.Context) (*Report, error) {
 	if r.Stage != "" {
 		if err := r.takeAllBut(ctx, r.Stage); err != nil {
@@ -248,25 +252,36 @@ func (r *rerun) run(ctx context.Context) (*Report, error) {
 	}
 	for {
 		report, err := r.attempt(ctx)
-		gone, why := goneStage(err)
-		if why == nil || r.taken[gone] != "" || ctx.Err() != nil {
+		failed, ok := errors.AsType[*stages.StageError](err)
+		if !ok || ctx.Err() != nil {
 			return report, err
 		}
-		if err := r.take(ctx, gone, isGone(why)); err != nil {
+		why := r.mayTake(failed.Stage, failed.Err)
+		if why == "" {
+			return report, err
+		}
+		if err := r.take(ctx, failed.Stage, why); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// goneStage returns the stage that ended because the world does not have what it needs, and
-// what that is; nil when it ended for another reason.
-func goneStage(err error) (string, *fetch.Error) {
-	failed, ok := errors.AsType[*stages.StageError](err)
-	if !ok {
-		return "", nil
+// mayTake says why the output of a stage that failed is to be taken from the package; nothing when it is not.
+func (r *rerun) mayTake(stage string, err error) string {
+	if r.taken[stage] != "" {
+		return ""
 	}
-	gone, _ := errors.AsType[*fetch.Error](err)
-	return failed.Stage, gone
+	if gone, ok := errors.AsType[*fetch.Error](err); ok {
+		return isGone(gone)
+	}
+	lost, ok := errors.AsType[*LostOutputError](err)
+	switch {
+	case !ok || stage == r.Stage: // of which there would be nothing to compare
+		return ""
+	case lost.Stage == pipeline.Metadata || lost.Stage == pipeline.Download:
+		return "it reads what " + lost.Stage + " fetched"
+	}
+	return fmt.Sprintf("it reads %s of %s, which the package does not hold", lost.File.Path, lost.Stage)
 }
 
 // isGone says that the world does not have what a stage needs.
@@ -293,41 +308,24 @@ func (r *rerun) takeOutput(ctx context.Context, s provenance.Stage, why string) 
 		return fmt.Errorf("%s does not list what %s wrote", provenance.OutputsFile, s.Stage)
 	}
 	r.taken[s.Stage] = why
+	if err := r.store.lack(ctx, s); err != nil {
+		return err
+	}
 	return r.Build.Store.Record(ctx, s.Action.Digest, s.Result())
 }
 
-// take takes the output of a stage whose input is gone from the world, and those of stages
-// that would read what the package does not hold of it.
+// take takes the output of a stage.
 func (r *rerun) take(ctx context.Context, name, why string) error {
 	s, ok := r.stage(name)
 	if !ok {
 		return fmt.Errorf("%s does not tell what %s wrote", provenance.StagesFile, name)
 	}
-	if err := r.takeOutput(ctx, s, why); err != nil {
-		return err
-	}
-	lost, err := r.lost(ctx, s)
-	if err != nil || lost == nil {
-		return err
-	}
-	if !fetches(s) {
-		return lost
-	}
-	for _, reader := range r.recorded {
-		if r.taken[reader.Stage] != "" || !reads(reader, s) {
-			continue
-		}
-		if err := r.take(ctx, reader.Stage, "it reads what "+name+" fetched"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.takeOutput(ctx, s, why)
 }
 
 // takeAllBut takes the output of every stage from the package, but that of one.
 func (r *rerun) takeAllBut(ctx context.Context, name string) error {
-	only, ok := r.stage(name)
-	if !ok {
+	if _, ok := r.stage(name); !ok {
 		e := &stages.NoStageError{Name: name}
 		for _, s := range r.recorded {
 			e.Stages = append(e.Stages, s.Stage)
@@ -343,49 +341,67 @@ func (r *rerun) takeAllBut(ctx context.Context, name string) error {
 		if err := r.takeOutput(ctx, s, "only "+name+" was to run"); err != nil {
 			return err
 		}
-		if !reads(only, s) {
-			continue
-		}
-		lost, err := r.lost(ctx, s)
+	}
+	r.Build.Until = name
+	return r.checkCrops(ctx)
+}
+
+// checkCrops looks for the crops that a package holds of those that were taken: all that are in a set, whether
+// the stage that is to run reads them or not.
+func (r *rerun) checkCrops(ctx context.Context) error {
+	crop, cropped := r.stage(pipeline.Crop)
+	split, parted := r.stage(pipeline.Split)
+	if !cropped || !parted || r.taken[crop.Stage] == "" || r.taken[split.Stage] == "" {
+		return nil
+	}
+	crops := cas.NewTree(r.store, crop.Result().Tree)
+	for a, err := range table.Rows(ctx, cas.NewTree(r.store, split.Result().Tree), cropfile.SplitFile, cropfile.Split) {
 		if err != nil {
 			return err
 		}
-		if lost != nil {
+		d, err := crops.Lookup(ctx, a.Path)
+		if err != nil {
+			return err
+		}
+		if lost := r.store.lacks[d]; lost != nil {
 			return lost
 		}
 	}
-	r.Build.Until = name
 	return nil
 }
 
-// fetches tells the stages whose outputs are bytes of the world, which a package need not hold.
-func fetches(s provenance.Stage) bool {
-	return s.Stage == pipeline.Metadata || s.Stage == pipeline.Download
+// partial is a store that lacks a part of what is taken from the package. It says so of a blob that is read: a
+// package holds of an output what people need, and few stages read all of one.
+type partial struct {
+	*disk.Store
+	lacks map[cas.Digest]*LostOutputError
 }
 
-// reads reports whether the output of a stage is an input of another.
-func reads(reader, s provenance.Stage) bool {
-	for _, input := range reader.Inputs {
-		if input == s.Output {
-			return true
-		}
+// Open implements cas.Store. The error may be a *LostOutputError.
+func (p partial) Open(ctx context.Context, d cas.Digest) (io.ReadCloser, error) {
+	in, err := p.Store.Open(ctx, d)
+	if lost, ok := p.lacks[d]; ok && errors.Is(err, fs.ErrNotExist) {
+		return nil, lost
 	}
-	return false
+	return in, err
 }
 
-// lost returns a file of an output that the package does not hold; nil when it holds all.
-func (r *rerun) lost(ctx context.Context, s provenance.Stage) (*LostOutputError, error) {
-	var files []cas.File
+// lack notes what the store lacks of the output of a stage.
+func (p partial) lack(ctx context.Context, s provenance.Stage) error {
+	files := make(map[cas.Digest]cas.File)
 	var digests []cas.Digest
-	for f, err := range cas.NewTree(r.Build.Store, s.Result().Tree).Files(ctx) {
+	for f, err := range cas.NewTree(p.Store, s.Result().Tree).Files(ctx) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		files, digests = append(files, f), append(digests, f.Digest)
+		files[f.Digest], digests = f, append(digests, f.Digest)
 	}
-	missing, err := r.Build.Store.Missing(ctx, digests)
-	if err != nil || len(missing) == 0 {
-		return nil, err
+	missing, err := p.Missing(ctx, digests)
+	if err != nil {
+		return err
 	}
-	return &LostOutputError{Stage: s.Stage, File: files[slices.Index(digests, missing[0])]}, nil
+	for _, d := range missing {
+		p.lacks[d] = &LostOutputError{Stage: s.Stage, File: files[d]}
+	}
+	return nil
 }

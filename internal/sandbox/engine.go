@@ -419,7 +419,7 @@ const maxEnding = 4096
 
 // after returns writers that keep the end of the second. They are one where they were.
 func (e *ending) after(stdout, stderr io.Writer) (out, err io.Writer) {
-	if stdout == stderr {
+	if stdout == nil && stderr == nil || same(stdout, stderr) {
 		both := keeping{e, stderr, true}
 		return both, both
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,19 +19,20 @@ func splitVariable(v string) (key, value string) {
 // candidate is a way to run programs.
 type candidate struct {
 	name   string
-	engine bool // it takes images as a whole, and is of use for them alone
+	engine bool // it is Docker or Podman, and of use for images alone
 	open   func(ctx context.Context) (Runner, error)
 }
 
-// candidates are in the order of preference. Those that start a program in milliseconds and take the
-// unpacked image as it is come before engines, which take a second, and of which Docker copies the image
-// into a store of its own: see manifest/README.md, which has the figures.
+// candidates are in the order of preference. Engines are for images alone, and come first for them: who has
+// Docker or Podman expects images to run there. The others start a program in milliseconds and not in a second,
+// and take the unpacked image as it is, of which Docker first copies the layers into a store of its own: see
+// manifest/README.md, which has the figures.
 var candidates = []candidate{
+	{"docker", true, newEngine(docker)},
+	{"podman", true, newEngine(podman)},
 	{"bubblewrap", false, newBubblewrap},
 	{"runc", false, newOCI("runc")},
 	{"crun", false, newOCI("crun")},
-	{"podman", true, newEngine(podman)},
-	{"docker", true, newEngine(docker)},
 }
 
 // none is the name that asks for no sandbox.
@@ -49,7 +51,7 @@ func (f Found) Absent() bool {
 	return absent
 }
 
-// Engine says that it is Docker or Podman, which are of use where they answer.
+// Engine says that it is Docker or Podman, which are of use for images, where they answer.
 func (f Found) Engine() bool {
 	return slices.ContainsFunc(candidates, func(c candidate) bool { return c.name == f.Name && c.engine })
 }
@@ -77,11 +79,34 @@ type Need struct {
 // For returns the Runner that is wanted, or else the first that works here, and enforces limits if it
 // needs to and one does. "none" wants no sandbox, and the second result says why there is none.
 func For(ctx context.Context, want string, need Need) (Runner, string, error) {
+	r, why, err := pick(want, need, func(c candidate) (Runner, error) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return c.open(ctx)
+	})
+	if ctx.Err() != nil {
+		return nil, "", context.Cause(ctx)
+	}
+	return r, why, err
+}
+
+// Among is For of what a Survey has found.
+func Among(found []Found, want string, need Need) (Runner, string, error) {
+	return pick(want, need, func(c candidate) (Runner, error) {
+		if i := slices.IndexFunc(found, func(f Found) bool { return f.Name == c.name }); i >= 0 {
+			return found[i].Runner, found[i].Err
+		}
+		return nil, &NotFoundError{c.name, os.Getenv("PATH")}
+	})
+}
+
+func pick(want string, need Need, open func(candidate) (Runner, error)) (Runner, string, error) {
 	if want == none {
 		const off = "it is turned off"
 		return native{off}, off, nil
 	}
-	r, err := choose(ctx, want, need)
+	r, err := choose(want, need, open)
 	if err != nil && want == "" {
 		return native{err.Error()}, err.Error(), nil
 	}
@@ -94,7 +119,7 @@ type NoRunnerError struct{ Problem string }
 func (e *NoRunnerError) Error() string { return "nothing here can run an image: " + e.Problem }
 
 // choose returns the first candidate that works, if possible one that enforces what is needed.
-func choose(ctx context.Context, want string, need Need) (Runner, error) {
+func choose(want string, need Need, open func(candidate) (Runner, error)) (Runner, error) {
 	var problems []string
 	var second Runner
 	known := false
@@ -103,14 +128,12 @@ func choose(ctx context.Context, want string, need Need) (Runner, error) {
 			continue
 		}
 		known = true
-		r, err := c.open(ctx)
+		r, err := open(c)
 		switch {
 		case err == nil && (want != "" || !need.Limits || r.Enforced().CPU && r.Enforced().Memory):
 			return r, nil
 		case err == nil && second == nil:
 			second = r
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
 		case err != nil:
 			problems = append(problems, fmt.Sprintf("%s: %v", c.name, err))
 		}

@@ -52,9 +52,10 @@ type Process struct {
 	Memory  int64 // bytes; 0 for no bound
 	// Stdin is what it reads, and no terminal; nil for nothing. It need not read it to the end. A read that waits
 	// when the program ends is not waited for, and who writes what is read has to end it, as of io.Pipe.
-	Stdin  io.Reader
-	Stdout io.Writer
-	Stderr io.Writer
+	Stdin io.Reader
+	// Stdout and Stderr take what it prints, all that it has printed when it ends; nil for nowhere. An error of
+	// theirs is one of a program that has ended well otherwise.
+	Stdout, Stderr io.Writer
 }
 
 // unpack unpacks the image of a process, if it has one.
@@ -130,15 +131,17 @@ const killAfter = 500 * time.Millisecond
 func execute(ctx context.Context, args, env []string, dir string, p Process, end func()) error {
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the whole group is ended below, not the first process alone
 	cmd.Env, cmd.Dir = env, dir
-	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
-	in := &input{from: p.Stdin}
-	if err := in.of(cmd); err != nil {
-		return err
-	}
-	// Who holds the output open after the program has ended is not waited for.
-	cmd.WaitDelay = killAfter
 	apart(cmd)
-	if err := cmd.Start(); err != nil {
+	in, out := &input{from: p.Stdin}, new(outputs)
+	err := out.of(cmd, p.Stdout, p.Stderr)
+	if err == nil {
+		err = in.of(cmd)
+	}
+	if err == nil {
+		err = cmd.Start()
+	}
+	out.start()
+	if err != nil {
 		return err
 	}
 	in.start()
@@ -161,15 +164,19 @@ func execute(ctx context.Context, args, env []string, dir string, p Process, end
 		}
 		kill(cmd)
 	}()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	close(done)
 	<-ended
 	kill(cmd) // what it has left running
+	untaken := out.wait(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err := in.problem(); err != nil {
 		return err
+	}
+	if err == nil {
+		return untaken
 	}
 	return exitError(err)
 }
@@ -178,9 +185,6 @@ func execute(ctx context.Context, args, env []string, dir string, p Process, end
 func exitError(err error) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
-		if errors.Is(err, exec.ErrWaitDelay) {
-			return nil // it has ended, and something that it started is killed
-		}
 		return err
 	}
 	e := &ExitError{Code: exit.ExitCode()}

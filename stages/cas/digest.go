@@ -2,6 +2,7 @@ package cas
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -66,6 +67,27 @@ func (d Digest) IsZero() bool { return d == Digest{} }
 // String returns "sha256:" and the hexadecimal sum, the form used wherever a person or
 // a file meets a digest.
 func (d Digest) String() string { return digest.NewDigestFromEncoded(digest.SHA256, d.Hex()).String() }
+
+// binarySize is the length of a digest in bytes: the sum, and the size as a big-endian number.
+const binarySize = sha256.Size + 8
+
+// MarshalBinary implements encoding.BinaryMarshaler, for messages between processes of one program.
+func (d Digest) MarshalBinary() ([]byte, error) {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, binarySize), d.sum[:]...), uint64(d.size)), nil
+}
+
+// UnmarshalBinary reads what MarshalBinary wrote.
+func (d *Digest) UnmarshalBinary(data []byte) error {
+	if len(data) != binarySize {
+		return fmt.Errorf("digest: %d bytes instead of %d", len(data), binarySize)
+	}
+	size := int64(binary.BigEndian.Uint64(data[sha256.Size:]))
+	if size < 0 {
+		return fmt.Errorf("digest: negative size %d", size)
+	}
+	*d = Digest{sum: [sha256.Size]byte(data[:sha256.Size]), size: size}
+	return nil
+}
 
 func (d Digest) proto() *repb.Digest {
 	return &repb.Digest{Hash: d.Hex(), SizeBytes: d.size}

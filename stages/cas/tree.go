@@ -30,6 +30,12 @@ func (id TreeID) Digest() Digest { return id.root }
 // String returns the digest of the root as "sha256:…".
 func (id TreeID) String() string { return id.root.String() }
 
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (id TreeID) MarshalBinary() ([]byte, error) { return id.root.MarshalBinary() }
+
+// UnmarshalBinary reads what MarshalBinary wrote.
+func (id *TreeID) UnmarshalBinary(data []byte) error { return id.root.UnmarshalBinary(data) }
+
 // IsZero reports whether id names nothing.
 func (id TreeID) IsZero() bool { return id.root.IsZero() }
 

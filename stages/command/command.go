@@ -31,6 +31,7 @@ import (
 
 	"github.com/sandwich-build/sandwich/internal/dirindex"
 	"github.com/sandwich-build/sandwich/internal/sandbox"
+	"github.com/sandwich-build/sandwich/internal/workdir"
 	"github.com/sandwich-build/sandwich/manifest"
 	"github.com/sandwich-build/sandwich/stages"
 	"github.com/sandwich-build/sandwich/stages/cas/worktree"
@@ -98,7 +99,7 @@ type Libraries struct {
 }
 
 // Place is where programs see a folder of the one that they start in.
-func Place(folder string) string { return root + "/" + folder }
+func Place(folder string) string { return Folder + "/" + folder }
 
 // PlaceError says that libraries cannot be where they must be.
 type PlaceError struct{ Folder, Why string }
@@ -131,15 +132,18 @@ func (*Kind) Version() int { return 1 }
 func (k *Kind) Params() any { return k.params }
 
 // MountPoints are the folders that an image must have for this.
-func MountPoints() []string { return []string{root, tmp} }
+func MountPoints() []string { return []string{Folder, Temporary} }
 
 // Places, as the program sees them.
 const (
-	root   = "/sandwich"
-	out    = root + "/" + manifest.OutputFolder
-	tmp    = "/tmp"
-	logEnd = 20 // lines of the log that an error has
+	Folder    = "/sandwich" // where it starts
+	Temporary = "/tmp"      // where it may write what nobody keeps
+
+	out = Folder + "/" + manifest.OutputFolder
 )
+
+// logEnd is how many lines of the log an error has.
+const logEnd = 20
 
 // FailedError says that a program failed.
 type FailedError struct {
@@ -177,14 +181,11 @@ func (k *Kind) Run(ctx context.Context, t *stages.Task) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(k.means.Scratch, 0o777); err != nil {
-		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
-	}
-	dir, err := os.MkdirTemp(k.means.Scratch, "run-*")
+	dir, remove, err := workdir.Make(k.means.Scratch)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", k.params.Run[0], err)
 	}
-	defer func() { err = errors.Join(err, removeAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	if err := k.layOut(ctx, t, dir); err != nil {
 		return err
 	}
@@ -319,12 +320,12 @@ func (k *Kind) process(t *stages.Task, s Setting, dir string) sandbox.Process {
 	env["SANDWICH_SEED"] = strconv.FormatUint(k.params.Seed, 10)
 	env["SANDWICH_WORKERS"] = strconv.Itoa(t.Workers())
 	p := sandbox.Process{
-		Image: s.Image, Args: args, Dir: root, Network: k.params.Network,
+		Image: s.Image, Args: args, Dir: Folder, Network: k.params.Network,
 		CPU: k.means.Resources.CPU, Memory: k.means.Resources.Memory,
 		Mounts: append(slices.Clone(s.Mounts),
-			sandbox.Mount{From: filepath.Join(dir, "work"), To: root},
+			sandbox.Mount{From: filepath.Join(dir, "work"), To: Folder},
 			sandbox.Mount{From: outputOf(dir), To: out, Writable: true},
-			sandbox.Mount{From: filepath.Join(dir, "tmp"), To: tmp, Writable: true}),
+			sandbox.Mount{From: filepath.Join(dir, "tmp"), To: Temporary, Writable: true}),
 	}
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		p.Env = append(p.Env, key+"="+env[key])
@@ -335,7 +336,7 @@ func (k *Kind) process(t *stages.Task, s Setting, dir string) sandbox.Process {
 // standard are the variables that every program gets. A sum of floats depends on how many
 // threads share it, so libraries that do it so are asked for one; a manifest may say more.
 var standard = []string{
-	"HOME=" + tmp, "TMPDIR=" + tmp, "LANG=C.UTF-8", "TZ=UTC", "SOURCE_DATE_EPOCH=315532800", // 1980, which zip files can hold
+	"HOME=" + Temporary, "TMPDIR=" + Temporary, "LANG=C.UTF-8", "TZ=UTC", "SOURCE_DATE_EPOCH=315532800", // 1980, which zip files can hold
 	"OMP_NUM_THREADS=1", "PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1",
 }
 
@@ -446,18 +447,4 @@ func (k *Kind) judge(names []string) (problems []string) {
 func covers(declared, name string) bool {
 	declared = path.Clean(declared)
 	return name == declared || strings.HasPrefix(name, declared+"/")
-}
-
-// removeAll removes a folder, even one in which a program has taken rights away.
-func removeAll(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, _ error) error {
-		if e != nil && e.IsDir() {
-			_ = os.Chmod(name, 0o700) // what cannot be changed fails below
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }

@@ -42,8 +42,11 @@ func New(crop manifest.Crop, boxes manifest.Boxes) *Kind {
 	return &Kind{crop: crop, boxes: boxes, limits: limits}
 }
 
+// keepTruncated is the value of the manifest's crop.truncated_files that uses them.
+const keepTruncated = "keep"
+
 // keepsTruncated says whether photos that were cut short are used.
-func (k *Kind) keepsTruncated() bool { return k.crop.TruncatedFiles == "keep" }
+func (k *Kind) keepsTruncated() bool { return k.crop.TruncatedFiles == keepTruncated }
 
 // Name returns "crop".
 func (*Kind) Name() string { return "crop" }
@@ -74,6 +77,18 @@ func (k *Kind) Params() any {
 		MinSide: k.boxes.MinSide, MinArea: k.boxes.MinArea, MaxArea: k.boxes.MaxArea, MaxAspect: k.boxes.MaxAspect, Margin: k.boxes.Margin,
 		Quality: quality, Keep: k.keepsTruncated(), Limits: k.limits,
 	}
+}
+
+// Parse makes the kind of its parameters, as they are in an action.
+func Parse(text []byte) (*Kind, error) {
+	p, err := stages.ParseParams[params](text)
+	k := New(
+		manifest.Crop{Pad: p.Pad, Shape: p.Shape, Size: p.Size},
+		manifest.Boxes{MinSide: p.MinSide, MinArea: p.MinArea, MaxArea: p.MaxArea, MaxAspect: p.MaxAspect, Margin: p.Margin})
+	if k.limits = p.Limits; p.Keep {
+		k.crop.TruncatedFiles = keepTruncated
+	}
+	return k, err
 }
 
 // LostLabelsError says that boxes of some labels were selected and not one crop could

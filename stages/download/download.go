@@ -40,7 +40,7 @@ type Fetcher interface {
 
 // Kind is the stage. Its one input is "pins".
 type Kind struct {
-	Fetcher  Fetcher // how to get what the store does not have
+	Fetcher  Fetcher // how to get what the store does not have; nil where it has all
 	Parallel int     // photos fetched at once; at least 1
 }
 
@@ -52,6 +52,12 @@ func (Kind) Version() int { return 2 }
 
 // Params returns nothing: the pins decide the output alone.
 func (Kind) Params() any { return struct{}{} }
+
+// Parse makes the kind of its parameters, as they are in an action, for photos that the store has.
+func Parse(text []byte) (Kind, error) {
+	_, err := stages.ParseParams[struct{}](text)
+	return Kind{}, err
+}
 
 // Failure is a photo that could not be fetched.
 type Failure struct {
@@ -103,8 +109,10 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := k.fetch(ctx, t, photos); err != nil {
-		return err
+	if k.Fetcher != nil {
+		if err := k.fetch(ctx, t, photos); err != nil {
+			return err
+		}
 	}
 	extensions, err := extensionsOf(ctx, t, photos)
 	if err != nil {
@@ -124,6 +132,16 @@ func (k Kind) Run(ctx context.Context, t *stages.Task) error {
 		t.Warnf("dead photos: %d of %d, no place has them", len(dead), len(photos)+len(dead))
 	}
 	return tables(ctx, t)
+}
+
+// Fetch brings into the store what it does not have of the pinned photos. It is all of Run that
+// asks the world for anything.
+func (k Kind) Fetch(ctx context.Context, t *stages.Task) error {
+	photos, err := table.All(ctx, t.Input("pins"), pinfile.PinsFile, pinfile.Photos)
+	if err != nil {
+		return err
+	}
+	return k.fetch(ctx, t, photos)
 }
 
 // extensions are the file extensions of the formats that photos come in.

@@ -59,6 +59,12 @@ type Kind struct {
 // environment.
 func New(p Params, backend string) *Kind { return &Kind{params: p, backend: backend} }
 
+// Parse makes the kind of its parameters, as they are in an action.
+func Parse(text []byte, backend string) (*Kind, error) {
+	p, err := stages.ParseParams[Params](text)
+	return New(p, backend), err
+}
+
 // Name implements stages.Kind.
 func (*Kind) Name() string { return "evaluate" }
 

@@ -49,7 +49,7 @@ type Fetcher interface {
 // Kind is the stage. It has no inputs.
 type Kind struct {
 	Files   []File
-	Fetcher Fetcher // how to get what the store does not have
+	Fetcher Fetcher // how to get what the store does not have; nil where it has all
 	Scratch string  // a folder for what does not fit into memory; empty is the system's
 	Ready   Ready   // indexes that were made elsewhere; nil has none
 }
@@ -112,6 +112,12 @@ func ParseParams(text []byte) ([]File, error) {
 	return files, nil
 }
 
+// Parse makes the kind of its parameters, as they are in an action, for files that the store has.
+func Parse(text []byte) (Kind, error) {
+	files, err := ParseParams(text)
+	return Kind{Files: files}, err
+}
+
 // Reads returns the blobs that the kind reads, which its parameters name: it has no inputs.
 func (k Kind) Reads() []cas.Digest {
 	var read []cas.Digest
@@ -132,8 +138,10 @@ func (f File) boxes() (subset string, ok bool) {
 // Run puts every file into the output, or its index, fetching first what the store does not
 // have. The error wraps a *openimages.RowError when a box file has a fault.
 func (k Kind) Run(ctx context.Context, t *stages.Task) error {
-	if err := k.fetch(ctx, t); err != nil {
-		return err
+	if k.Fetcher != nil {
+		if err := k.Fetch(ctx, t); err != nil {
+			return err
+		}
 	}
 	var all []boxindex.Counts
 	built := map[cas.Digest]*index{}
@@ -189,7 +197,7 @@ func (x *index) build(ctx context.Context) (err error) {
 		return err
 	}
 	err = x.pass(ctx)
-	if _, damaged := errors.AsType[*cas.BlobError](err); damaged && ctx.Err() == nil {
+	if _, damaged := errors.AsType[*cas.BlobError](err); damaged && x.kind.Fetcher != nil && ctx.Err() == nil {
 		if err := x.kind.Fetcher.FetchBlob(ctx, x.file.URL, x.file.Digest); err != nil {
 			return err
 		}
@@ -225,7 +233,9 @@ func (x *index) pass(ctx context.Context) (err error) {
 // large: more connections would only share the same line.
 const fetchers = 3
 
-func (k Kind) fetch(ctx context.Context, t *stages.Task) error {
+// Fetch brings into the store what it does not have of the files. It is all of Run that asks the
+// world for anything.
+func (k Kind) Fetch(ctx context.Context, t *stages.Task) error {
 	var wanted []cas.Digest
 	for _, f := range k.Files {
 		if !k.ready(f) {

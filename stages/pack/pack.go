@@ -97,6 +97,12 @@ type Kind struct{ params Params }
 // New returns the stage.
 func New(p Params) Kind { return Kind{p} }
 
+// Parse makes the stage of its parameters, as they are in an action.
+func Parse(text []byte) (Kind, error) {
+	p, err := stages.ParseParams[Params](text)
+	return New(p), err
+}
+
 // Name returns "pack".
 func (Kind) Name() string { return "pack" }
 

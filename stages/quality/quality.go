@@ -72,6 +72,14 @@ func (k *Kind) Params() any {
 	return params{k.rules.MinSharpness, k.rules.MinContrast, k.rules.MinColour, k.shape, k.limits}
 }
 
+// Parse makes the kind of its parameters, as they are in an action.
+func Parse(text []byte) (*Kind, error) {
+	p, err := stages.ParseParams[params](text)
+	k := New(manifest.Quality{MinSharpness: p.MinSharpness, MinContrast: p.MinContrast, MinColour: p.MinColour}, p.Shape)
+	k.limits = p.Limits
+	return k, err
+}
+
 // LostLabelsError says that of some labels no crop passes the rules.
 type LostLabelsError struct {
 	Labels []string // sorted

@@ -41,6 +41,12 @@ func New() *Kind {
 	return &Kind{limits: limits}
 }
 
+// Parse makes the kind of its parameters, as they are in an action.
+func Parse(text []byte) (*Kind, error) {
+	_, err := stages.ParseParams[struct{}](text)
+	return New(), err
+}
+
 // Name returns "report".
 func (*Kind) Name() string { return "report" }
 

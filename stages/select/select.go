@@ -35,21 +35,35 @@ func (Kind) Name() string { return "select" }
 // Version returns the behaviour version. Since 3, images.csv has SHA256.
 func (Kind) Version() int { return 3 }
 
+// params decide the output.
+type params struct {
+	Labels  []label  `json:"labels"`
+	Subsets []string `json:"subsets"`
+	Exclude []string `json:"exclude"`
+	Limit   int      `json:"limit"`
+	Licence []string `json:"licence,omitempty"`
+}
+
+type label struct {
+	Name        string   `json:"name"`
+	As          string   `json:"as"`
+	Descendants bool     `json:"descendants"`
+	Except      []string `json:"except"`
+}
+
+// Parse makes the kind of its parameters, as they are in an action.
+func Parse(text []byte) (Kind, error) {
+	p, err := stages.ParseParams[params](text)
+	k := Kind{Subsets: p.Subsets, Exclude: p.Exclude, Licence: p.Licence, Limit: p.Limit}
+	for _, l := range p.Labels {
+		k.Labels = append(k.Labels, manifest.Label(l))
+	}
+	return k, err
+}
+
 // Params returns all fields of the kind.
 func (k Kind) Params() any {
-	type label struct {
-		Name        string   `json:"name"`
-		As          string   `json:"as"`
-		Descendants bool     `json:"descendants"`
-		Except      []string `json:"except"`
-	}
-	p := struct {
-		Labels  []label  `json:"labels"`
-		Subsets []string `json:"subsets"`
-		Exclude []string `json:"exclude"`
-		Limit   int      `json:"limit"`
-		Licence []string `json:"licence,omitempty"`
-	}{Subsets: k.Subsets, Exclude: slices.Sorted(slices.Values(k.Exclude)), Limit: k.Limit, Licence: slices.Sorted(slices.Values(k.Licence))}
+	p := params{Subsets: k.Subsets, Exclude: slices.Sorted(slices.Values(k.Exclude)), Limit: k.Limit, Licence: slices.Sorted(slices.Values(k.Licence))}
 	for _, l := range k.Labels {
 		p.Labels = append(p.Labels, label(l))
 	}

@@ -61,6 +61,12 @@ func New(s manifest.Split, seed uint64) *Kind {
 	return &Kind{params{Train: s.Train, Validation: s.Validation, Test: s.Test, By: s.By, Seed: seed}}
 }
 
+// Parse makes the kind of its parameters, as they are in an action.
+func Parse(text []byte) (*Kind, error) {
+	p, err := stages.ParseParams[params](text)
+	return &Kind{p}, err
+}
+
 // Name returns "split".
 func (*Kind) Name() string { return "split" }
 

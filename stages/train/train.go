@@ -78,6 +78,15 @@ func New(p Params, backend string) (*Kind, error) {
 	return &Kind{params: p, network: n, input: input, backend: backend, every: keepEvery}, nil
 }
 
+// Parse makes the kind of its parameters, as they are in an action.
+func Parse(text []byte, backend string) (*Kind, error) {
+	p, err := stages.ParseParams[Params](text)
+	if err != nil {
+		return nil, err
+	}
+	return New(p, backend)
+}
+
 // modelShape is what becomes of a picture that is to look like crops of a shape: what
 // the crop stage would make of a box around all of it. Crops that keep their
 // proportions are stretched to the input.
