@@ -64,7 +64,7 @@ var layers = []struct{ name, imports string }{
 	{"stages/image", "internal/image stages stages/cas"},
 	{"stages/metadata", "internal/boxindex stages stages/cas"},
 	{"stages/pictures", "internal/photo stages stages/cas stages/items"},
-	{"stages/select", "internal/boxindex internal/licence internal/openimages manifest stages stages/cas"},
+	{"stages/select", "internal/boxindex internal/licence internal/openimages internal/sorted manifest stages stages/cas"},
 	{"stages/split", "internal/cropfile internal/openimages internal/table manifest stages"},
 	{"stages/stagetest", "stages stages/cas"},
 	{"stages/train/exact", "stages/train/exact/internal/kernels stages/train/exact/internal/program stages/train/exact/internal/steps"},
