@@ -82,7 +82,7 @@ func TestEveryVerbTeaches(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, cmd := range append(root.Commands(), cache.Commands()...) {
-		if cmd.IsAdditionalHelpTopicCommand() {
+		if cmd.IsAdditionalHelpTopicCommand() || cmd.Hidden { // what no person uses
 			continue
 		}
 		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") || len(cmd.Short) > 60 {
