@@ -544,6 +544,26 @@ func TestPinner(t *testing.T) {
 	}
 }
 
+// TestManyChanges compares a selection with a lock that has none of its photos: the first are named, and the
+// others counted.
+func TestManyChanges(t *testing.T) {
+	store := cas.NewMemory()
+	images := make([]openimages.Image, 2500)
+	for i := range images {
+		images[i] = openimages.Image{Subset: "train", ImageID: openimages.ImageID(fmt.Sprintf("%016x", i)), OriginalURL: "https://example.org/a.jpg", OriginalSize: 10}
+	}
+	gap, err := pin.Compare(t.Context(), selection(t, store, images), []string{"original"}, listed(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gap.Photos != 2500 || gap.Bytes != 25_000 || len(gap.Drift) != 1001 {
+		t.Fatalf("%d photos of %d bytes, %d changes", gap.Photos, gap.Bytes, len(gap.Drift))
+	}
+	if first, last := gap.Drift[0].String(), gap.Drift[1000].String(); first != "photo missing: 0000000000000000" || last != "photo more: 1500" {
+		t.Errorf("the changes are %q to %q", first, last)
+	}
+}
+
 // TestPhotosOfSubsets has images of several subsets, each sorted by itself, and one of them
 // in two.
 func TestPhotosOfSubsets(t *testing.T) {

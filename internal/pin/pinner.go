@@ -70,7 +70,7 @@ type Locked struct {
 }
 
 // DriftError says that a lock is not that of the photos selected.
-type DriftError struct{ Changes []lock.Change }
+type DriftError struct{ Changes []lock.Change } // see Gap.Drift
 
 func (e *DriftError) Error() string {
 	return fmt.Sprintf("pin photos: the lock is out of date: %d changes, first: %s", len(e.Changes), e.Changes[0])

@@ -19,6 +19,7 @@ const (
 	Missing  Kind = "missing"  // the manifest needs it and the lock has no pin
 	Unneeded Kind = "unneeded" // the lock pins it and the manifest does not need it
 	Changed  Kind = "changed"  // the lock pins something else
+	More     Kind = "more"     // there are more changes than are told; Name is their number
 )
 
 // Subject is what a change is about.
