@@ -90,15 +90,18 @@ func TestInput(t *testing.T) {
 				t.Errorf("%s: it said %q, %v", name, said, err)
 			}
 		}
+		const endless = "an endless one"
 		_, usual, err := run(":", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, in := range map[string]io.Reader{
-			"a pipe in memory that stays silent": silent, "a pipe that stays silent": open, "an endless one": rand.NewChaCha8([32]byte{2}),
+			"a pipe in memory that stays silent": silent, "a pipe that stays silent": open, endless: rand.NewChaCha8([32]byte{2}),
 		} {
 			said, took, err := run("echo done", in)
-			if said != "done\n" || err != nil {
+			// Podman ends without passing on what was said when it cannot pass on what comes in.
+			cutOff := said == "" && name == endless && r.Name() == "podman"
+			if said != "done\n" && !cutOff || err != nil {
 				t.Errorf("%s: it said %q, %v", name, said, err)
 			}
 			if took > usual+250*time.Millisecond && !engine(r) { // half of how long an output is waited for

@@ -51,7 +51,8 @@ type Process struct {
 	CPU     int   // cores; 0 for all
 	Memory  int64 // bytes; 0 for no bound
 	// Stdin is what it reads, and no terminal; nil for nothing. It need not read it to the end. A read that waits
-	// when the program ends is not waited for, and who writes what is read has to end it, as of io.Pipe.
+	// when the program ends is not waited for, and who writes what is read has to end it, as of io.Pipe. While input
+	// still comes when the program ends, Podman may not pass on what that has said.
 	Stdin io.Reader
 	// Stdout and Stderr take what it prints, all that it has printed when it ends; nil for nowhere. An error of
 	// theirs is one of a program that has ended well otherwise.
