@@ -17,7 +17,8 @@ import (
 )
 
 // Catalogue has the kinds whose work a process within an image can do: all of this program's but
-// those that bring the environment, in which the others run. Networks are computed on backend.
+// those that bring the environment, in which the others run. Networks are computed on the default
+// backend: others need files of this machine.
 func Catalogue() worker.Catalogue {
 	return worker.Catalogue{
 		Kinds: map[string]func([]byte) (stages.Kind, error){

@@ -27,8 +27,11 @@ const WorkerVerb = "worker"
 // would give the same bytes. What cannot run there runs here: stages with an index that is
 // installed on this machine, networks on a backend of this machine, and all where this program is none of Linux.
 func (s *session) within(stage stages.Stage) stages.Stage {
+	if s.lock.Image == nil || runtime.GOOS != "linux" {
+		return stage
+	}
 	c := Catalogue()
-	if s.lock.Image == nil || c.Kinds[stage.Kind.Name()] == nil || runtime.GOOS != "linux" {
+	if c.Kinds[stage.Kind.Name()] == nil {
 		return stage
 	}
 	switch stage.Name {
