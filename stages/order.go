@@ -62,14 +62,17 @@ func (t *Task) Know(known cas.TreeID) {
 	t.told = known
 }
 
-// Take makes what the other process has done what this task has done.
+// Take adds what the other process has done to what this task has, which may have counted and told before.
 func (t *Task) Take(ctx context.Context, d Done) error {
 	if err := t.out.AddTree(ctx, "", cas.NewTree(t.store, d.Result.Tree)); err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.told, t.counters, t.log, t.work = d.Result.Items, d.Result.Counters, d.Result.Log, append(t.work, d.Work...)
+	for name, n := range d.Result.Counters {
+		t.counters[name] += n
+	}
+	t.told, t.log, t.work = d.Result.Items, append(t.log, d.Result.Log...), append(t.work, d.Work...)
 	return nil
 }
 

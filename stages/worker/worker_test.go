@@ -37,7 +37,7 @@ func (e *oddError) Error() string { return "odd: " + e.Name }
 // louder is a kind that writes its input in capital letters, file by file, each of which is an item.
 type louder struct {
 	params params
-	fetch  func() // counts that; nil does not
+	fetch  func(t *stages.Task) // nil does nothing
 	did    func(ctx context.Context, name string)
 }
 
@@ -52,9 +52,9 @@ func (louder) Version() int { return 1 }
 
 func (l louder) Params() any { return l.params }
 
-func (l louder) Fetch(context.Context, *stages.Task) error {
+func (l louder) Fetch(_ context.Context, t *stages.Task) error {
 	if l.fetch != nil {
-		l.fetch()
+		l.fetch(t)
 	}
 	return nil
 }
@@ -178,7 +178,12 @@ func TestSame(t *testing.T) {
 	var heard events
 	fetched := 0
 	k := remote(params{Suffix: "!"})
-	k.Kind = louder{params: params{Suffix: "!"}, fetch: func() { fetched++ }}
+	k.Kind = louder{params: params{Suffix: "!"}, fetch: func(t *stages.Task) {
+		fetched++
+		t.Count("files", 1)
+		t.Count("fetched", 1)
+		t.Infof("fetched")
+	}}
 	want, err := stages.RunKind(t.Context(), store, louder{params: params{Suffix: "!"}}, in, 2, stages.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +192,10 @@ func TestSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What was told and counted here is there too.
+	want.Counters["files"]++
+	want.Counters["fetched"]++
+	want.Log = append([]cas.Line{{Text: "fetched"}}, want.Log...)
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b cas.TreeID) bool { return a == b })); diff != "" {
 		t.Errorf("elsewhere the result differs (-want +got)\n%s", diff)
 	}
